@@ -1,0 +1,12 @@
+{
+  "targets": [
+    {
+      "target_name": "netlink",
+      "sources": ["native/netlink.cc"],
+      "defines": ["NAPI_VERSION=8"],
+      "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden"],
+      "cflags_cc!": ["-std=gnu++17", "-std=gnu++20", "-fexceptions"],
+      "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"],
+    }
+  ]
+}

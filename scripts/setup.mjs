@@ -1,0 +1,200 @@
+// What `npm test`, `npm run demo` and `npm run bench` need before they start, from a fresh clone on: system packages,
+// npm packages, the compiled program, the addon. Each step is skipped, silently, when there is nothing to do.
+// Plain Node without dependencies, because nothing is installed yet when it runs. By hand: node scripts/setup.mjs --for=test
+
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const require = createRequire(import.meta.url);
+
+/** The root of the repository. */
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** A machine that cannot be made ready; the message says what its owner can do. */
+export class SetupError extends Error {}
+
+/** Programs used beside Node, by purpose. The daemon itself runs none of them. */
+const PROGRAMS = {
+  demo: ['ip', 'nft'],
+  bench: ['ip', 'nft'],
+  test: ['ip', 'nft', 'unshare', 'nsenter', 'valgrind'],
+};
+const COMPILER = ['g++', 'make', 'python3'];
+
+/** Package managers: how they install, and what they call the package of a program where its name differs. */
+const MANAGERS = [
+  {
+    program: 'apt-get',
+    // A freshly booted machine often holds the lock for its own updates.
+    update: ['update', '-q'],
+    install: ['install', '-y', '-q', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120'],
+    packages: { ip: 'iproute2', nft: 'nftables', unshare: 'util-linux', nsenter: 'util-linux' },
+  },
+  {
+    program: 'dnf',
+    install: ['install', '-y', '-q'],
+    packages: {
+      ip: 'iproute',
+      nft: 'nftables',
+      unshare: 'util-linux',
+      nsenter: 'util-linux',
+      'g++': 'gcc-c++',
+    },
+  },
+  {
+    program: 'apk',
+    install: ['add', '--quiet'],
+    packages: { ip: 'iproute2', nft: 'nftables', unshare: 'util-linux-misc', nsenter: 'util-linux-misc' },
+  },
+  {
+    program: 'pacman',
+    install: ['-Sy', '--noconfirm', '--needed'],
+    packages: {
+      ip: 'iproute2',
+      nft: 'nftables',
+      unshare: 'util-linux',
+      nsenter: 'util-linux',
+      'g++': 'gcc',
+      python3: 'python',
+    },
+  },
+];
+
+/** Makes this machine ready for `purpose`: 'demo', 'test' or 'bench'. @throws SetupError when it cannot. */
+export function setUp(purpose) {
+  checkMachine(purpose);
+  installPrograms(PROGRAMS[purpose]);
+  installModules();
+  if (!hasAddon()) installPrograms(COMPILER);
+  buildProgram();
+  execute([process.execPath, 'scripts/install-addon.mjs'], 'the native addon could not be built');
+}
+
+function checkMachine(purpose) {
+  if (process.platform !== 'linux')
+    throw new SetupError(`kproxy-ts runs on Linux only, not on ${process.platform}`);
+  const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  const [needed, present] = [engines.node.replace('>=', ''), process.versions.node].map((version) =>
+    version.split('.').map(Number),
+  );
+  if (present[0] < needed[0] || (present[0] === needed[0] && present[1] < needed[1])) {
+    throw new SetupError(`Node.js ${needed.join('.')} or later is needed, and this is ${process.version}`);
+  }
+  if (process.getuid() !== 0) {
+    throw new SetupError(
+      `root is needed, to make private network namespaces (nothing outside of them is changed).\n` +
+        `Type: sudo ${purpose === 'test' ? 'npm test' : `npm run ${purpose}`}`,
+    );
+  }
+}
+
+function installPrograms(programs) {
+  // A root shell opened by `su` has no sbin folders in its path on some distributions.
+  const path = process.env.PATH.split(':');
+  process.env.PATH = [...new Set([...path, '/usr/local/sbin', '/usr/sbin', '/sbin'])].join(':');
+  const missing = programs.filter((program) => !hasProgram(program));
+  if (missing.length === 0) return;
+
+  const manager = MANAGERS.find(({ program }) => hasProgram(program));
+  if (manager === undefined) {
+    throw new SetupError(
+      `these programs are missing, and no package manager known here was found: ${missing.join(', ')}.\n` +
+        'Install them and try again.',
+    );
+  }
+  const packages = [...new Set(missing.map((program) => manager.packages[program] ?? program))];
+  const install = [manager.program, ...manager.install, ...packages];
+  console.log(`Installing ${packages.join(', ')} with ${manager.program}`);
+  // A failed update may only mean that one of many lists is out of reach: the installation decides.
+  if (manager.update) run([manager.program, ...manager.update]);
+  const byHand = [manager.program, manager.install[0], ...packages].join(' ');
+  execute(install, `these packages are needed and could not be installed. Type: ${byHand}`);
+  const still = missing.filter((program) => !hasProgram(program));
+  if (still.length > 0) throw new SetupError(`${byHand} succeeded, and ${still.join(', ')} is still missing`);
+}
+
+function hasProgram(program) {
+  return process.env.PATH.split(':').some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function installModules() {
+  const hasLock = existsSync(join(ROOT, 'package-lock.json'));
+  const installedMs = modifiedMs('node_modules/.package-lock.json');
+  if (installedMs >= modifiedMs(hasLock ? 'package-lock.json' : 'package.json')) return;
+  console.log('Installing npm packages');
+  const install = npm(hasLock ? 'ci' : 'install', '--include=dev', '--no-audit', '--no-fund');
+  execute(install, 'the npm packages could not be installed. Type: npm ci');
+}
+
+function buildProgram() {
+  const sources = readdirSync(join(ROOT, 'src'), { recursive: true }).filter((path) => path.endsWith('.ts'));
+  const builtMs = sources.map((path) => modifiedMs(`dist/${path.replace(/\.ts$/, '.js')}`));
+  const changedMs = ['package.json', 'tsconfig.json', 'tsconfig.build.json'].map(modifiedMs);
+  const isFresh = sources.every((path, i) => builtMs[i] >= Math.max(modifiedMs(`src/${path}`), ...changedMs));
+  if (isFresh) return;
+  console.log('Compiling TypeScript');
+  execute(npm('run', '--silent', 'build'), 'the program does not compile');
+}
+
+function hasAddon() {
+  const { builtPath, findPrebuilt } = require('../native/load.cjs');
+  return existsSync(builtPath) || findPrebuilt() !== undefined;
+}
+
+/** In milliseconds since the epoch; before everything when there is no such file. */
+function modifiedMs(path) {
+  return statSync(join(ROOT, path), { throwIfNoEntry: false })?.mtimeMs ?? Number.NEGATIVE_INFINITY;
+}
+
+/** The npm that runs this script, else the one in the path. */
+function npm(...args) {
+  const cli = process.env.npm_execpath;
+  return cli === undefined ? ['npm', ...args] : [process.execPath, cli, ...args];
+}
+
+function run([program, ...args]) {
+  return spawnSync(program, args, {
+    cwd: ROOT,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    maxBuffer: 1 << 28,
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  });
+}
+
+function execute(argv, reason) {
+  const { status, stdout, stderr, error } = run(argv);
+  if (status === 0) return;
+  const said = (error?.message ?? stdout + stderr).trimEnd().split('\n').slice(-40).join('\n');
+  throw new SetupError(`${reason}\n(${argv.join(' ')} said:)\n${said}`);
+}
+
+/** Runs `setUp` for a script: on failure one message and exit status 1. */
+export function setUpOrExit(purpose) {
+  try {
+    setUp(purpose);
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.error(`kproxy-ts: ${error.message}`);
+    process.exit(1);
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const purpose = /^--for=(.*)$/.exec(process.argv[2] ?? '')?.[1];
+  if (process.argv.length !== 3 || !Object.hasOwn(PROGRAMS, purpose ?? '')) {
+    console.error(`usage: node scripts/setup.mjs --for=${Object.keys(PROGRAMS).join('|')}`);
+    process.exit(2);
+  }
+  setUpOrExit(purpose);
+}

@@ -1,0 +1,55 @@
+// Which flags each command takes, and the few that belong to a command rather than to the daemon's settings.
+
+import { type Flags, scalar } from '../config/flag.ts';
+import { boolean, LOG_FLAGS, SETTINGS_FLAGS } from '../config/flags.ts';
+import { parseEnum } from '../config/parse.ts';
+
+export const OUTPUT_FORMATS = ['table', 'wide', 'json', 'yaml'] as const;
+export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
+
+export const TABLE_FLAGS = {
+  output: {
+    type: scalar('format', (value) => parseEnum(value, OUTPUT_FORMATS)),
+    default: 'table',
+    short: 'o',
+    group: 'Options:',
+    help: `one of ${OUTPUT_FORMATS.join(', ')}`,
+    kubeProxy: 'same',
+  },
+  namespace: {
+    type: scalar('name', (value) => value),
+    default: '',
+    short: 'n',
+    group: 'Options:',
+    help: 'only Services of this namespace',
+    kubeProxy: 'same',
+  },
+  v: LOG_FLAGS.v,
+} satisfies Flags;
+
+/** Flags with which `kproxy-ts` does one thing and exits instead of running. */
+export const INSTEAD_FLAGS = {
+  cleanup: {
+    type: boolean,
+    default: 'false',
+    group: 'Instead of running:',
+    help: 'remove everything kproxy-ts ever wrote to this kernel and exit',
+    kubeProxy: 'same',
+  },
+  version: {
+    type: { ...scalar('raw', (value) => parseEnum(value, ['false', 'true', 'raw'])), bare: 'true' },
+    default: 'false',
+    group: 'Instead of running:',
+    help: 'print the version and exit; raw adds those of Node and the kernel',
+    kubeProxy: 'same',
+  },
+} satisfies Flags;
+
+export const COMMAND_FLAGS = {
+  run: { ...SETTINGS_FLAGS, ...INSTEAD_FLAGS },
+  table: TABLE_FLAGS,
+  diff: SETTINGS_FLAGS,
+  cleanup: LOG_FLAGS,
+} satisfies Record<string, Flags>;
+
+export type CommandName = keyof typeof COMMAND_FLAGS;

@@ -1,0 +1,101 @@
+// What each command does once its flags are read: drive one part of the program and say what came of it.
+
+import type { FlagValues } from '../config/flag.ts';
+import type { LogFormat } from '../config/flags.ts';
+import { printable } from '../config/printable.ts';
+import type { Settings } from '../config/settings.ts';
+import type { Log } from '../daemon/log.ts';
+import { KernelError } from '../errors.ts';
+import type { VipTableRow } from '../vip/table-row.ts';
+import type { TABLE_FLAGS } from './command-flags.ts';
+import { formatJson, formatTable, formatYaml, selectRows, sortRows } from './format-table.ts';
+import type { Io } from './io.ts';
+import type { Parts } from './parts.ts';
+
+/** The log of a daemon, or (`isOneShot`) of a command: then text, and only warnings unless -v asks for more. */
+async function openLog(
+  io: Io,
+  format: LogFormat,
+  verbosity: number,
+  { isOneShot }: { isOneShot: boolean },
+): Promise<Log> {
+  const { createLog } = await import('../daemon/log.ts');
+  return createLog({
+    format: isOneShot && format === 'auto' ? 'text' : format,
+    verbosity: isOneShot ? verbosity - 1 : verbosity,
+    isTty: io.isTty,
+    destination: io.stderr,
+  });
+}
+
+export async function runDaemon(
+  parts: Parts,
+  io: Io,
+  settings: Settings,
+  warnings: readonly string[],
+): Promise<number> {
+  const log = await openLog(io, settings.logFormat, settings.verbosity, { isOneShot: false });
+  for (const warning of warnings) log.warn(warning);
+  return parts.runDaemon(settings, log);
+}
+
+export async function printTable(
+  parts: Parts,
+  io: Io,
+  flags: FlagValues<typeof TABLE_FLAGS>,
+  filter: string | undefined,
+): Promise<number> {
+  const found = await parts.readVipTable().catch((error: unknown): undefined => {
+    if (!(error instanceof KernelError && error.code === 'ENOENT')) throw error;
+  });
+  const rows = sortRows(selectRows(found ?? [], filter, flags.namespace));
+  if (rows.length === 0) io.stderr.write(`No virtual IPs${whyNone(found)}.\n`);
+  io.stdout.write(await formatRows(rows, flags.output));
+  return 0;
+}
+
+function whyNone(found: readonly VipTableRow[] | undefined): string {
+  if (found === undefined) {
+    return ': there is no kproxy-ts table in this network namespace; `kproxy-ts --help` shows how to start the daemon';
+  }
+  return found.length === 0 ? ': the table is there and empty' : ` match (of ${found.length})`;
+}
+
+async function formatRows(rows: readonly VipTableRow[], output: string): Promise<string> {
+  if (output === 'json') return formatJson(rows);
+  if (output === 'yaml') return formatYaml(rows, (await import('js-yaml')).dump);
+  return rows.length === 0 ? '' : formatTable(rows, output === 'wide');
+}
+
+/** 0 nothing to write, 1 something. */
+export async function printDiff(
+  parts: Parts,
+  io: Io,
+  settings: Settings,
+  warnings: readonly string[],
+): Promise<number> {
+  const log = await openLog(io, settings.logFormat, settings.verbosity, { isOneShot: true });
+  for (const warning of warnings) log.warn(warning);
+  const { lines, writes, problems } = await parts.planDiff(settings, log);
+  for (const { subject, reason } of problems) {
+    io.stderr.write(`kproxy-ts: ${printable(`${subject}: ${reason}`)}\n`);
+  }
+  io.stdout.write(lines.map((line) => `${printable(line)}\n`).join(''));
+  io.stderr.write(writes === 0 ? 'Nothing to write.\n' : `${writes} to write.\n`);
+  return writes === 0 ? 0 : 1;
+}
+
+export async function cleanUp(
+  parts: Parts,
+  io: Io,
+  flags: { readonly 'logging-format': LogFormat; readonly v: number },
+): Promise<number> {
+  const log = await openLog(io, flags['logging-format'], flags.v, { isOneShot: true });
+  const removed = await parts.cleanup(log);
+  io.stdout.write(
+    removed.length === 0
+      ? 'Nothing to remove.\n'
+      : removed.map((name) => `removed ${printable(name)}\n`).join(''),
+  );
+  return 0;
+}

@@ -1,0 +1,176 @@
+// Every flag that decides how the daemon works: one declaration each, from which options, help and parsing come.
+// Names and meanings are those of kube-proxy 1.36 (cmd/kube-proxy/app/options.go) unless `kubeProxy` says otherwise.
+
+import { ConfigError } from '../errors.ts';
+import type { Cidr } from '../model/ip.ts';
+import { type Flags, type FlagType, scalar } from './flag.ts';
+import {
+  parseBoolean,
+  parseCidrs,
+  parseDuration,
+  parseEnum,
+  parseHostname,
+  parseInteger,
+  parseList,
+} from './parse.ts';
+import { quote } from './printable.ts';
+
+/** How traffic is steered. */
+export type ProxyMode = 'nftables' | 'iptables' | 'ipvs' | 'userspace';
+export const PROXY_MODES: readonly ProxyMode[] = ['nftables'];
+
+/** Which local addresses accept node ports: the node's primary ones, or all within the CIDRs. */
+export type NodePortAddresses =
+  | { readonly kind: 'primary' }
+  | { readonly kind: 'cidrs'; readonly cidrs: readonly Cidr[] };
+
+export const LOG_FORMATS = ['auto', 'text', 'json'] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+export const boolean: FlagType<boolean> = { ...scalar('bool', parseBoolean), bare: 'true' };
+const text = (hint: string) => scalar(hint, (value) => value);
+
+const nonNegativeDuration = scalar('duration', (value) => {
+  const ms = parseDuration(value);
+  if (ms < 0) throw new ConfigError(`must not be negative, got ${quote(value)}`);
+  return ms;
+});
+
+const positiveDuration = scalar('duration', (value) => {
+  const ms = parseDuration(value);
+  if (ms <= 0) throw new ConfigError(`must be greater than 0, got ${quote(value)}`);
+  return ms;
+});
+
+const clusterCidrs = scalar('cidrs', (value) => {
+  const cidrs = parseCidrs(parseList([value]));
+  if (cidrs.length > 2 || (cidrs.length === 2 && cidrs[0]!.family === cidrs[1]!.family)) {
+    throw new ConfigError(`must be one CIDR, or one IPv4 and one IPv6 CIDR, got ${quote(value)}`);
+  }
+  return cidrs;
+});
+
+const nodePortAddresses: FlagType<NodePortAddresses> = {
+  hint: 'cidrs',
+  parse: (texts) => {
+    const items = parseList(texts);
+    if (!items.includes('primary')) {
+      return items.length === 0 ? { kind: 'primary' } : { kind: 'cidrs', cidrs: parseCidrs(items) };
+    }
+    if (items.length > 1) {
+      throw new ConfigError(`primary must stand alone, got ${quote(items.join(','))}`);
+    }
+    return { kind: 'primary' };
+  },
+};
+
+/** Flags of every command that logs. */
+export const LOG_FLAGS = {
+  'logging-format': {
+    type: scalar('format', (value) => parseEnum(value, LOG_FORMATS)),
+    default: 'auto',
+    group: 'Logging:',
+    help: 'text, json, or auto: text on a terminal, JSON lines otherwise',
+    kubeProxy: 'defaults to text',
+  },
+  v: {
+    type: scalar('N', (value) => parseInteger(value, 0)),
+    default: '0',
+    short: 'v',
+    group: 'Logging:',
+    help: 'verbosity: 0 to 1 info, 2 to 4 debug, 5 and above trace; from 4 on errors come with a stack trace',
+    kubeProxy: 'same',
+  },
+} satisfies Flags;
+
+/** Flags that make up Settings. */
+export const SETTINGS_FLAGS = {
+  source: {
+    type: text('path'),
+    default: '',
+    group: 'Where Services come from:',
+    help: 'folder or file of manifests (YAML or JSON), watched, in place of an API server',
+    kubeProxy: 'no such flag',
+  },
+  kubeconfig: {
+    type: text('file'),
+    default: '',
+    group: 'Where Services come from:',
+    help: 'kubeconfig file; without it and without --master, the configuration of the pod this runs in',
+    kubeProxy: 'same',
+  },
+  master: {
+    type: text('url'),
+    default: '',
+    group: 'Where Services come from:',
+    help: 'address of the API server; overrides the one in the kubeconfig',
+    kubeProxy: 'same',
+  },
+  'hostname-override': {
+    type: scalar('name', parseHostname),
+    default: '',
+    group: 'Node:',
+    help: 'name of this Node; by default the host name',
+    kubeProxy: 'same',
+  },
+  'cluster-cidr': {
+    type: clusterCidrs,
+    default: '',
+    group: 'Node:',
+    help: 'pod addresses: one CIDR, or an IPv4 and an IPv6 one separated by a comma. Cluster-IP traffic from elsewhere is masqueraded',
+    kubeProxy: 'same',
+  },
+  'nodeport-addresses': {
+    type: nodePortAddresses,
+    default: 'primary',
+    group: 'Node:',
+    help: "local addresses that accept node ports: CIDRs (repeatable, comma separated), or primary for the Node's own",
+    kubeProxy: 'same in nftables mode; elsewhere defaults to every local address',
+  },
+  'proxy-mode': {
+    type: scalar('mode', (value): ProxyMode => (value === '' ? 'nftables' : parseEnum(value, PROXY_MODES))),
+    default: 'nftables',
+    group: 'Rules:',
+    help: `how traffic is steered: ${PROXY_MODES.join(', ')}`,
+    kubeProxy: 'defaults to iptables',
+  },
+  'iptables-masquerade-bit': {
+    type: scalar('bit', (value) => parseInteger(value, 0, 31)),
+    default: '14',
+    aliases: ['masquerade-bit'],
+    group: 'Rules:',
+    help: 'bit of the packet mark that means "masquerade", 0 to 31, in every mode',
+    kubeProxy: 'ignored in nftables mode',
+  },
+  'masquerade-all': {
+    type: boolean,
+    default: 'false',
+    group: 'Rules:',
+    help: 'masquerade all traffic to cluster IPs',
+    kubeProxy: 'same',
+  },
+  'iptables-sync-period': {
+    type: positiveDuration,
+    default: '30s',
+    aliases: ['nftables-sync-period', 'sync-period'],
+    group: 'Timing:',
+    help: "how often the kernel's rules are checked for foreign changes, in every mode",
+    kubeProxy: 'same',
+  },
+  'iptables-min-sync-period': {
+    type: nonNegativeDuration,
+    default: '0s',
+    aliases: ['nftables-min-sync-period', 'min-sync-period'],
+    group: 'Timing:',
+    help: 'least time between two writes, in every mode. 0 only groups changes that arrive together, which is enough: a write costs what changed, not what exists',
+    kubeProxy: 'defaults to 1s',
+  },
+  'config-sync-period': {
+    type: positiveDuration,
+    default: '15m',
+    group: 'Timing:',
+    help: 'accepted and without effect: nothing here needs a periodic resync of objects',
+    kubeProxy: 'informer resync period',
+  },
+  ...LOG_FLAGS,
+} satisfies Flags;

@@ -1,0 +1,78 @@
+// Parsers of flag values, pure. Each throws ConfigError saying what it wants and what it got; the caller adds the flag's name.
+// The syntax is Go's (time.ParseDuration, strconv.ParseBool, spf13/pflag), since command lines written for kube-proxy must work.
+
+import { ConfigError } from '../errors.ts';
+import { type Cidr, parseCidr } from '../model/ip.ts';
+import { quote } from './printable.ts';
+
+const NS_PER_UNIT: Readonly<Record<string, bigint>> = {
+  ns: 1n,
+  us: 1_000n,
+  µs: 1_000n, // U+00B5
+  μs: 1_000n, // U+03BC
+  ms: 1_000_000n,
+  s: 1_000_000_000n,
+  m: 60_000_000_000n,
+  h: 3_600_000_000_000n,
+};
+const DURATION = /^([+-]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/;
+const DURATION_PART = /(\d*)\.?(\d*)(ns|us|µs|μs|ms|s|m|h)/g;
+const MAX_NS = 2n ** 63n - 1n;
+
+/** Milliseconds (possibly a fraction) of a Go duration: `1h30m`, `250ms`, `1.5s`, `0`. */
+export function parseDuration(text: string): number {
+  if (/^[+-]?0$/.test(text)) return 0;
+  const match = DURATION.exec(text);
+  if (match === null) throw new ConfigError(`must be a duration such as 30s or 1h30m, got ${quote(text)}`);
+  let ns = 0n;
+  for (const [, whole = '', fraction = '', unit = ''] of match[2]!.matchAll(DURATION_PART)) {
+    const scale = NS_PER_UNIT[unit]!;
+    ns += BigInt(whole) * scale + (BigInt(fraction) * scale) / 10n ** BigInt(fraction.length);
+  }
+  if (ns > MAX_NS) throw new ConfigError(`must be a duration of less than 292 years, got ${quote(text)}`);
+  const ms = Number(ns) / 1e6;
+  return match[1] === '-' ? -ms : ms;
+}
+
+/** A decimal integer in `min` to `max`. */
+export function parseInteger(text: string, min: number, max = Number.POSITIVE_INFINITY): number {
+  const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= min && value <= max && Number.isSafeInteger(value)) return value;
+  const range = Number.isFinite(max) ? `from ${min} to ${max}` : `of at least ${min}`;
+  throw new ConfigError(`must be an integer ${range}, got ${quote(text)}`);
+}
+
+/** strconv.ParseBool. */
+export function parseBoolean(text: string): boolean {
+  if (/^(?:1|t|T|TRUE|true|True)$/.test(text)) return true;
+  if (/^(?:0|f|F|FALSE|false|False)$/.test(text)) return false;
+  throw new ConfigError(`must be true or false, got ${quote(text)}`);
+}
+
+/** One of `values`. */
+export function parseEnum<T extends string>(text: string, values: readonly T[]): T {
+  const value = values.find((candidate) => candidate === text);
+  if (value === undefined) throw new ConfigError(`must be ${values.join(' or ')}, got ${quote(text)}`);
+  return value;
+}
+
+/** Comma-separated items of any number of occurrences, trimmed. An empty text holds no items, an empty item is kept. */
+export function parseList(texts: readonly string[]): string[] {
+  return texts.flatMap((text) => (text.trim() === '' ? [] : text.split(',').map((item) => item.trim())));
+}
+
+/** `address/prefix` each. */
+export function parseCidrs(items: readonly string[]): Cidr[] {
+  return items.map((item) => {
+    const cidr = parseCidr(item);
+    if (cidr === undefined) throw new ConfigError(`must be CIDRs such as 10.0.0.0/8, got ${quote(item)}`);
+    return cidr;
+  });
+}
+
+/** A node name, trimmed and in lower case as kube-proxy does; '' stays '' (not given). */
+export function parseHostname(text: string): string {
+  const name = text.trim().toLowerCase();
+  if (name === '' && text !== '') throw new ConfigError(`must not be blank, got ${quote(text)}`);
+  return name;
+}

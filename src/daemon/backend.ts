@@ -1,0 +1,46 @@
+// What the sync loop needs of a mode: one way to bring the kernel to the virtual-IP table.
+
+import type { Cidr } from '../model/ip.ts';
+import type { Problem, ServiceKey } from '../model/types.ts';
+import type { Frontend } from '../vip/frontend.ts';
+
+/** What changed since the last call, whether or not that call succeeded. */
+export interface BackendUpdate {
+  /** All Frontends of each changed Service; an empty list removes the Service. */
+  readonly frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>;
+  /** Addresses on which node ports are served, when they changed. */
+  readonly nodePortCidrs: readonly Cidr[] | undefined;
+}
+
+/** How a sync went. It was clean only if `failures` is empty. */
+export interface SyncResult {
+  /** Elements, rules, chains, sets and tables written or deleted. */
+  readonly writes: number;
+  /** True when the kernel was read and compared as a whole. */
+  readonly isFull: boolean;
+  /** Commits it took. */
+  readonly transactions: number;
+  readonly failures: readonly SyncFailure[];
+}
+
+export interface SyncFailure {
+  readonly error: Error;
+  /** The Services that are not in force because of it; empty when it concerns all. */
+  readonly services: readonly ServiceKey[];
+}
+
+export interface Backend {
+  /** Applies an update on top of all earlier ones. Never throws for what the kernel refuses. */
+  sync(update: BackendUpdate): Promise<SyncResult>;
+  /** Forgets what the kernel is believed to hold: the next sync reads it. */
+  distrust(): void;
+  /** True when the kernel no longer is as the last sync left it (cheap; compares a generation id). */
+  hasDrifted(): Promise<boolean>;
+  /** True while deletions wait that had to outlive their transaction. */
+  readonly hasDeferred: boolean;
+  /** Carries out deletions that have waited long enough. Part of the sync sequence: never call concurrently with `sync`. */
+  flushDeferred(): Promise<SyncResult>;
+  /** Services whose objects the kernel refused. */
+  problems(): Problem[];
+  close(): void;
+}

@@ -1,0 +1,179 @@
+// When to sync: coalesces changes, keeps a minimum interval, retries what failed, checks for drift, and cleans up
+// behind itself. All decisions about *what* to write are elsewhere.
+//
+// INVARIANTS: at most one sync runs at a time. Nothing that was marked dirty is lost: it is handed to the backend
+// once, and the backend keeps it until the kernel has it. A sync with a failure is retried.
+
+import type { Cidr } from '../model/ip.ts';
+import type { Store, StoreChange } from '../model/store.ts';
+import type { ServiceKey } from '../model/types.ts';
+import type { VipTable } from '../vip/vip-table.ts';
+import type { Backend, SyncResult } from './backend.ts';
+
+/** Timers as the loop needs them, so that tests own time. */
+export interface Clock {
+  nowMs(): number;
+  /** Calls back once after at least `delayMs`; returns what cancels it. */
+  after(delayMs: number, callback: () => void): () => void;
+}
+
+export const systemClock: Clock = {
+  nowMs: () => performance.now(),
+  after: (delayMs, callback) => {
+    const timer = setTimeout(callback, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
+export interface SyncLoopOptions {
+  readonly store: Store;
+  readonly table: VipTable;
+  readonly backend: Backend;
+  /** Addresses on which node ports are served, from the present state of the store. */
+  readonly nodePortCidrs: () => readonly Cidr[];
+  /** Least time between the end of one sync and the start of the next. */
+  readonly minIntervalMs: number;
+  /** How often the kernel is checked for edits of others; also the longest time between retries. */
+  readonly checkIntervalMs: number;
+  readonly clock?: Clock;
+  /** Called after every sync, clean or not. */
+  readonly onSync: (report: SyncReport) => void;
+}
+
+export interface SyncReport extends SyncResult {
+  readonly durationMs: number;
+  readonly changedServices: number;
+  readonly cause: 'change' | 'retry' | 'drift' | 'cleanup';
+}
+
+/** First wait after a failed sync; doubles up to the check interval. */
+const FIRST_RETRY_MS = 200;
+
+/** How long a deletion waits that must outlive its transaction; a packet passes the rules in microseconds. */
+const DEFERRED_WAIT_MS = 100;
+
+export class SyncLoop {
+  readonly #options: SyncLoopOptions;
+  readonly #clock: Clock;
+  #dirty = new Set<ServiceKey>();
+  #isNodeDirty = true;
+  #isRunning = false;
+  #isStopped = false;
+  #hasStarted = false;
+  #failuresInARow = 0;
+  #lastEndMs = Number.NEGATIVE_INFINITY;
+  #cancelNext: (() => void) | undefined;
+  #cancelCheck: (() => void) | undefined;
+  #cancelFlush: (() => void) | undefined;
+  #idle: (() => void)[] = [];
+
+  constructor(options: SyncLoopOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Takes note of what a batch of events changed. Nothing is written before the store is synced. */
+  changed(change: StoreChange): void {
+    for (const service of change.services) this.#dirty.add(service);
+    this.#isNodeDirty ||= change.isNodeChanged;
+    if (!this.#options.store.isSynced || this.#isStopped) return;
+    if (this.#hasStarted && this.#dirty.size === 0 && !this.#isNodeDirty) return;
+    this.#hasStarted = true;
+    if (this.#failuresInARow === 0) {
+      this.#schedule(0, 'change');
+      return;
+    }
+    // Something new may well cure the failure: do not sit out a long wait, but do not hammer the kernel either.
+    this.#cancelNext?.();
+    this.#cancelNext = undefined;
+    this.#schedule(this.#lastEndMs + FIRST_RETRY_MS - this.#clock.nowMs(), 'retry');
+  }
+
+  /** Stops; settles once a sync that is under way has ended. What is in the kernel stays. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#cancelNext?.();
+    this.#cancelCheck?.();
+    this.#cancelFlush?.();
+    if (this.#isRunning) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  #schedule(delayMs: number, cause: SyncReport['cause']): void {
+    if (this.#isRunning || this.#isStopped || this.#cancelNext !== undefined) return;
+    const wait = Math.max(delayMs, this.#lastEndMs + this.#options.minIntervalMs - this.#clock.nowMs());
+    this.#cancelNext = this.#clock.after(Math.max(wait, 0), () => {
+      this.#cancelNext = undefined;
+      void this.#run(cause, () => this.#sync());
+    });
+  }
+
+  /** Runs one step with the kernel to itself, then plans what comes next. Steps report failures, they do not throw. */
+  async #run(cause: SyncReport['cause'], step: () => Promise<Step | undefined>): Promise<void> {
+    this.#isRunning = true;
+    const startMs = this.#clock.nowMs();
+    const done = await step();
+    this.#isRunning = false;
+    this.#lastEndMs = this.#clock.nowMs();
+    if (done !== undefined) {
+      this.#failuresInARow = done.result.failures.length > 0 ? this.#failuresInARow + 1 : 0;
+      this.#options.onSync({
+        ...done.result,
+        changedServices: done.changedServices,
+        durationMs: this.#lastEndMs - startMs,
+        cause,
+      });
+    }
+    for (const resolve of this.#idle.splice(0)) resolve();
+    this.#planNext();
+  }
+
+  #planNext(): void {
+    if (this.#isStopped) return;
+    if (this.#failuresInARow > 0) {
+      const backoffMs = FIRST_RETRY_MS * 2 ** Math.min(this.#failuresInARow - 1, 16);
+      this.#schedule(Math.min(backoffMs, this.#options.checkIntervalMs), 'retry');
+    } else if (this.#dirty.size > 0 || this.#isNodeDirty) this.#schedule(0, 'change');
+    if (this.#options.backend.hasDeferred && this.#cancelFlush === undefined) {
+      this.#cancelFlush = this.#clock.after(DEFERRED_WAIT_MS, () => {
+        this.#cancelFlush = undefined;
+        this.#whenIdle('cleanup', () => this.#flush());
+      });
+    }
+    if (this.#cancelCheck === undefined) {
+      this.#cancelCheck = this.#clock.after(this.#options.checkIntervalMs, () => {
+        this.#cancelCheck = undefined;
+        this.#whenIdle('drift', () => this.#check());
+      });
+    }
+  }
+
+  /** A timer may fire in the middle of a sync: then it tries again when that has ended (#planNext sets it anew). */
+  #whenIdle(cause: SyncReport['cause'], step: () => Promise<Step | undefined>): void {
+    if (!this.#isRunning && !this.#isStopped) void this.#run(cause, step);
+  }
+
+  async #sync(): Promise<Step> {
+    const services = this.#dirty;
+    this.#dirty = new Set();
+    const nodePortCidrs = this.#isNodeDirty ? this.#options.nodePortCidrs() : undefined;
+    this.#isNodeDirty = false;
+    const frontends = this.#options.table.refresh(this.#options.store, services);
+    const result = await this.#options.backend.sync({ frontends, nodePortCidrs });
+    return { result, changedServices: services.size };
+  }
+
+  async #flush(): Promise<Step> {
+    return { result: await this.#options.backend.flushDeferred(), changedServices: 0 };
+  }
+
+  async #check(): Promise<Step | undefined> {
+    if (!(await this.#options.backend.hasDrifted())) return undefined;
+    this.#options.backend.distrust();
+    return this.#sync();
+  }
+}
+
+interface Step {
+  readonly result: SyncResult;
+  readonly changedServices: number;
+}

@@ -1,0 +1,114 @@
+// Every chain of the table and its rules: the constant ones, and one per shape. README.md draws the packet path.
+
+import type { Cidr, IpFamily } from '../../model/ip.ts';
+import type { ChainBase } from '../../netlink/nftables/chain.ts';
+import type { Expression } from '../../netlink/nftables/expression.ts';
+import {
+  daddr,
+  daddrIsNotLoopback,
+  daddrIsOfThisHost,
+  dnatToMap,
+  dport,
+  hasPort,
+  isIn,
+  isTcp,
+  l4proto,
+  markIsSet,
+  masqueradeFullyRandom,
+  randomBelow,
+  rejectWithIcmp,
+  rejectWithReset,
+  type Statement,
+  saddr,
+  saddrOutside,
+  setMark,
+  statusHasDnat,
+  toggleMark,
+  verdict,
+  vmap,
+} from './expressions.ts';
+import { REFUSE_CHAIN } from './names.ts';
+import type { Shape } from './shape.ts';
+
+/** What of the configuration the rules contain. */
+export interface RuleSettings {
+  /** 0 to 31: the bit of the packet mark that asks for masquerading. */
+  readonly masqueradeBit: number;
+  /** At most one per family. */
+  readonly clusterCidrs: readonly Cidr[];
+}
+
+export interface Chain {
+  readonly name: string;
+  /** undefined for a chain that is only jumped to. */
+  readonly base: ChainBase | undefined;
+  readonly rules: readonly (readonly Expression[])[];
+}
+
+/** linux/netfilter_ipv4.h, NF_IP_PRI_NAT_DST and NF_IP_PRI_NAT_SRC: where kube-proxy's chains are too. */
+const PRIORITY = { dstnat: -100, srcnat: 100 } as const;
+
+/** Chains that exist whatever the Services, in an order in which none refers to a later one. */
+export function constantChains(family: IpFamily, settings: RuleSettings): readonly Chain[] {
+  const mark = 2 ** settings.masqueradeBit;
+  return [
+    plain(REFUSE_CHAIN, [[isTcp, rejectWithReset], [rejectWithIcmp(family)]]),
+    plain('services', [
+      [vmap([daddr(family), l4proto, dport], 'services')],
+      // Any other packet to a cluster IP: an unused port, a ping.
+      [isIn([daddr(family)], 'cluster-ips'), verdict('goto', REFUSE_CHAIN)],
+      [
+        isIn([daddr(family)], 'nodeport-addresses'),
+        daddrIsNotLoopback(family),
+        daddrIsOfThisHost,
+        vmap([l4proto, dport], 'nodeports'),
+      ],
+    ]),
+    nat('nat-prerouting', 'prerouting', PRIORITY.dstnat, [[verdict('jump', 'services')]]),
+    nat('nat-output', 'output', PRIORITY.dstnat, [[verdict('jump', 'services')]]),
+    nat('nat-postrouting', 'postrouting', PRIORITY.srcnat, [
+      [markIsSet(mark), toggleMark(mark), masqueradeFullyRandom],
+      // A backend that was balanced to itself must see an answer from elsewhere, or it answers past the NAT.
+      [statusHasDnat, isIn([saddr(family), daddr(family)], 'hairpin'), masqueradeFullyRandom],
+    ]),
+  ];
+}
+
+/** The chain of a shape: asks for masquerading where the shape says so, then picks a slot. */
+export function shapeRules(
+  family: IpFamily,
+  { keyedBy, masquerade, slotCount }: Shape,
+  settings: RuleSettings,
+): Chain['rules'] {
+  const mark = 2 ** settings.masqueradeBit;
+  const pick = randomBelow(slotCount);
+  const dnat =
+    keyedBy === 'vip'
+      ? dnatToMap(family, [daddr(family), l4proto, dport, pick], 'endpoints')
+      : dnatToMap(family, [l4proto, dport, pick], 'nodeport-endpoints');
+  const clusterCidr = settings.clusterCidrs.find((cidr) => cidr.family === family);
+  const marking: Statement[][] =
+    masquerade === 'always'
+      ? [[setMark(mark)]]
+      : masquerade === 'off-cluster' && clusterCidr !== undefined
+        ? [[saddrOutside(clusterCidr), setMark(mark)]]
+        : [];
+  return rules([...marking, [hasPort, dnat]]);
+}
+
+function plain(name: string, statements: readonly (readonly Statement[])[]): Chain {
+  return { name, base: undefined, rules: rules(statements) };
+}
+
+function nat(
+  name: string,
+  hook: ChainBase['hook'],
+  priority: number,
+  statements: readonly (readonly Statement[])[],
+): Chain {
+  return { name, base: { type: 'nat', hook, priority }, rules: rules(statements) };
+}
+
+function rules(statements: readonly (readonly Statement[])[]): Chain['rules'] {
+  return statements.map((rule) => rule.flat());
+}

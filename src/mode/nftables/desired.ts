@@ -1,0 +1,193 @@
+// What the table shall hold: planned frontends, and the objects they share, counted by reference.
+// An update of some Services returns just what changed, so its cost does not grow with the cluster.
+
+import type { IpFamily } from '../../model/ip.ts';
+import type { ServiceKey } from '../../model/types.ts';
+import type { ElementChange } from './element-change.ts';
+import type { SetName } from './names.ts';
+import { endpointSet, type PlannedFrontend, slotKey, verdictSet } from './planned-frontend.ts';
+import { type Shape, shapeChain } from './shape.ts';
+
+/** A chain that exists as long as a frontend of its shape does. */
+export interface ShapeChain {
+  readonly family: IpFamily;
+  readonly shape: Shape;
+}
+
+/** What an update changed. */
+export interface DesiredDelta {
+  /** In an order that is safe to cut anywhere: a verdict never precedes the slots it needs. */
+  readonly elements: readonly ElementChange[];
+  /** Chains to exist before the elements. */
+  readonly addedChains: readonly ShapeChain[];
+  /** Chains that nothing refers to any more. */
+  readonly removedChains: readonly ShapeChain[];
+}
+
+/** An element of a plain set that several frontends may need. */
+interface SharedElement {
+  readonly family: IpFamily;
+  readonly set: SetName;
+  readonly key: string;
+}
+
+interface Counted<T> {
+  readonly shared: T;
+  count: number;
+}
+
+/** Counts references and remembers which objects crossed between needed and not needed. */
+class References<T> {
+  readonly #counted = new Map<string, Counted<T>>();
+  /** Whether each touched object existed before the update. */
+  readonly #touched = new Map<string, { readonly shared: T; readonly existed: boolean }>();
+
+  change(id: string, shared: T, by: 1 | -1): void {
+    const entry = this.#counted.get(id);
+    if (!this.#touched.has(id)) this.#touched.set(id, { shared, existed: entry !== undefined });
+    if (entry === undefined) this.#counted.set(id, { shared, count: by });
+    else entry.count += by;
+    if (this.#counted.get(id)!.count === 0) this.#counted.delete(id);
+  }
+
+  takeCrossings(): { added: T[]; removed: T[] } {
+    const added: T[] = [];
+    const removed: T[] = [];
+    for (const [id, { shared, existed }] of this.#touched) {
+      const exists = this.#counted.has(id);
+      if (exists && !existed) added.push(shared);
+      if (!exists && existed) removed.push(shared);
+    }
+    this.#touched.clear();
+    return { added, removed };
+  }
+
+  *values(): Generator<T> {
+    for (const { shared } of this.#counted.values()) yield shared;
+  }
+
+  has(id: string): boolean {
+    return this.#counted.has(id);
+  }
+}
+
+export class Desired {
+  readonly #frontends = new Map<string, PlannedFrontend>();
+  readonly #idsByService = new Map<ServiceKey, readonly string[]>();
+  readonly #shared = new References<SharedElement>();
+  readonly #chains = new References<ShapeChain>();
+
+  /** The slots of a planned frontend, empty when it is not planned. */
+  slots(id: string): readonly string[] {
+    return this.#frontends.get(id)?.slots ?? [];
+  }
+
+  /** Replaces all frontends of the given Services; an empty list removes a Service. */
+  update(frontendsByService: ReadonlyMap<ServiceKey, readonly PlannedFrontend[]>): DesiredDelta {
+    const before = new Map<string, PlannedFrontend | undefined>();
+    for (const service of frontendsByService.keys()) {
+      for (const id of this.#idsByService.get(service) ?? []) {
+        before.set(id, this.#frontends.get(id));
+        this.#frontends.delete(id);
+      }
+    }
+    for (const [service, frontends] of frontendsByService) {
+      for (const frontend of frontends) {
+        if (!before.has(frontend.id)) before.set(frontend.id, undefined);
+        this.#frontends.set(frontend.id, frontend);
+      }
+      if (frontends.length === 0) this.#idsByService.delete(service);
+      else
+        this.#idsByService.set(
+          service,
+          frontends.map(({ id }) => id),
+        );
+    }
+    const elements: ElementChange[] = [];
+    for (const [id, old] of before) {
+      const now = this.#frontends.get(id);
+      if (old !== undefined) this.#count(old, -1);
+      if (now !== undefined) this.#count(now, 1);
+      elements.push(...frontendChanges(old, now));
+    }
+    const shared = this.#shared.takeCrossings();
+    const chains = this.#chains.takeCrossings();
+    return {
+      elements: [
+        ...shared.added.map((one) => sharedChange(one, true)),
+        ...elements,
+        ...shared.removed.map((one) => sharedChange(one, false)),
+      ],
+      addedChains: chains.added,
+      removedChains: chains.removed,
+    };
+  }
+
+  /** Every frontend that is wanted. */
+  frontends(): Iterable<PlannedFrontend> {
+    return this.#frontends.values();
+  }
+
+  /** Every chain that is wanted because of a frontend. */
+  chains(): Iterable<ShapeChain> {
+    return this.#chains.values();
+  }
+
+  hasChain(chain: ShapeChain): boolean {
+    return this.#chains.has(chainId(chain));
+  }
+
+  /** Every wanted element, each with `before` undefined, in the same safe order. */
+  *elements(): Generator<ElementChange> {
+    for (const shared of this.#shared.values()) yield sharedChange(shared, true);
+    for (const frontend of this.#frontends.values()) yield* frontendChanges(undefined, frontend);
+  }
+
+  #count(frontend: PlannedFrontend, by: 1 | -1): void {
+    const { family, shape, clusterIp, hairpins } = frontend;
+    if (shape !== undefined) this.#chains.change(chainId({ family, shape }), { family, shape }, by);
+    if (clusterIp !== undefined) this.#countElement({ family, set: 'cluster-ips', key: clusterIp }, by);
+    for (const key of hairpins) this.#countElement({ family, set: 'hairpin', key }, by);
+  }
+
+  #countElement(element: SharedElement, by: 1 | -1): void {
+    this.#shared.change(`${element.family}${element.set} ${element.key}`, element, by);
+  }
+}
+
+function chainId({ family, shape }: ShapeChain): string {
+  return `${family} ${shapeChain(shape)}`;
+}
+
+function sharedChange({ family, set, key }: SharedElement, isWanted: boolean): ElementChange {
+  return {
+    family,
+    set,
+    key,
+    before: isWanted ? undefined : '',
+    after: isWanted ? '' : undefined,
+    service: undefined,
+  };
+}
+
+/** Slots first, then the verdict, then the slots that are no longer covered. Equal values yield nothing. */
+function* frontendChanges(
+  before: PlannedFrontend | undefined,
+  after: PlannedFrontend | undefined,
+): Generator<ElementChange> {
+  const one = (after ?? before)!;
+  const { family, key, service } = one;
+  const set = endpointSet(one);
+  const covered = after?.slots.length ?? 0;
+  for (let slot = 0; slot < covered; slot++) {
+    const old = before?.slots[slot];
+    const now = after!.slots[slot]!;
+    if (old !== now) yield { family, set, key: slotKey(key, slot), before: old, after: now, service };
+  }
+  if (before?.value !== after?.value) {
+    yield { family, set: verdictSet(one), key, before: before?.value, after: after?.value, service };
+  }
+  for (let slot = covered; slot < (before?.slots.length ?? 0); slot++) {
+    yield { family, set, key: slotKey(key, slot), before: before!.slots[slot], after: undefined, service };
+  }
+}

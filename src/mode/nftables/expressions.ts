@@ -1,0 +1,204 @@
+// The statements our rules are made of, each named after its nft text, in the form nft itself sends.
+// A statement is a list of expressions; a rule is the concatenation of its statements.
+
+import { type Cidr, type Ip, type IpFamily, ipBytes } from '../../model/ip.ts';
+import type { Expression } from '../../netlink/nftables/expression.ts';
+import { FIB_FLAGS } from '../../netlink/nftables/expression/fib.ts';
+import { NAT_FLAGS } from '../../netlink/nftables/expression/nat-options.ts';
+import { registerAt, VERDICT_REGISTER } from '../../netlink/nftables/register.ts';
+import { nftFamily, packHostU32, type SetName } from './names.ts';
+
+export type Statement = readonly Expression[];
+
+const FIRST = registerAt(0);
+
+/** Where the addresses are in an IPv4 or IPv6 header, in bytes. */
+const ADDRESSES = { 4: { length: 4, saddr: 12, daddr: 16 }, 6: { length: 16, saddr: 8, daddr: 24 } } as const;
+
+/** Field of a concatenation: what it loads, and how many 4-byte words it takes. */
+interface Field {
+  readonly words: number;
+  load(register: number): Expression;
+}
+
+const address = (family: IpFamily, which: 'saddr' | 'daddr'): Field => {
+  const { length, [which]: offset } = ADDRESSES[family];
+  return {
+    words: length / 4,
+    load: (register) => ({ kind: 'payload', base: 'network', offset, length, register }),
+  };
+};
+
+/** `ip saddr` / `ip6 saddr` */
+export const saddr = (family: IpFamily): Field => address(family, 'saddr');
+
+/** `ip daddr` / `ip6 daddr` */
+export const daddr = (family: IpFamily): Field => address(family, 'daddr');
+
+/** `meta l4proto` */
+export const l4proto: Field = { words: 1, load: (register) => ({ kind: 'meta', key: 'l4proto', register }) };
+
+/** `th dport` */
+export const dport: Field = {
+  words: 1,
+  load: (register) => ({ kind: 'payload', base: 'transport', offset: 2, length: 2, register }),
+};
+
+/** `numgen random mod N` */
+export const randomBelow = (modulus: number): Field => ({
+  words: 1,
+  load: (register) => ({ kind: 'numgen', type: 'random', modulus, register }),
+});
+
+/** `a . b . c` into the first registers. */
+function loadConcat(fields: readonly Field[]): Expression[] {
+  let word = 0;
+  return fields.map((field) => {
+    const expression = field.load(registerAt(word));
+    word += field.words;
+    return expression;
+  });
+}
+
+/** `… vmap @set` */
+export function vmap(fields: readonly Field[], set: SetName): Statement {
+  return [...loadConcat(fields), { kind: 'lookup', sourceRegister: FIRST, register: VERDICT_REGISTER, set }];
+}
+
+/** `… @set`: the rule goes on when the key is in the set. */
+export function isIn(fields: readonly Field[], set: SetName): Statement {
+  return [...loadConcat(fields), { kind: 'lookup', sourceRegister: FIRST, set }];
+}
+
+/** `dnat ip to … map @set`, the value of the map being `address . port`. */
+export function dnatToMap(family: IpFamily, fields: readonly Field[], set: SetName): Statement {
+  return [
+    ...loadConcat(fields),
+    { kind: 'lookup', sourceRegister: FIRST, register: FIRST, set },
+    {
+      kind: 'nat',
+      type: 'dnat',
+      family: nftFamily(family),
+      addressMin: FIRST,
+      protoMin: registerAt(ADDRESSES[family].length / 4),
+    },
+  ];
+}
+
+/** `th dport != 0`: always true here; nft's grammar wants a transport match in front of a port mapping. */
+export const hasPort: Statement = [
+  dport.load(FIRST),
+  { kind: 'cmp', register: FIRST, op: 'neq', data: '\0\0' },
+];
+
+/** `meta l4proto tcp` */
+export const isTcp: Statement = [l4proto.load(FIRST), { kind: 'cmp', register: FIRST, op: 'eq', data: '\x06' }];
+
+/** `ip saddr != 10.1.0.0/16` */
+export function saddrOutside({ ip, prefix, family }: Cidr): Statement {
+  const { length } = ADDRESSES[family];
+  const load = saddr(family).load(FIRST);
+  const bits = Array.from({ length: length * 8 }, (_, bit) => (bit < prefix ? 1 : 0));
+  const mask = Array.from({ length }, (_, i) =>
+    String.fromCharCode(Number.parseInt(bits.slice(i * 8, i * 8 + 8).join(''), 2)),
+  ).join('');
+  return [
+    load,
+    {
+      kind: 'bitwise',
+      sourceRegister: FIRST,
+      register: FIRST,
+      length,
+      mask,
+      xor: '\0'.repeat(length),
+    },
+    { kind: 'cmp', register: FIRST, op: 'neq', data: String.fromCharCode(...ipBytes(ip)) },
+  ];
+}
+
+/** `ip daddr != 127.0.0.0/8` (written as a comparison of the first byte) / `ip6 daddr != ::1` */
+export function daddrIsNotLoopback(family: IpFamily): Statement {
+  const { daddr: offset, length: whole } = ADDRESSES[family];
+  const length = family === 4 ? 1 : whole;
+  const loopback = family === 4 ? '\x7f' : String.fromCharCode(...ipBytes('::1' as Ip));
+  return [
+    { kind: 'payload', base: 'network', offset, length, register: FIRST },
+    { kind: 'cmp', register: FIRST, op: 'neq', data: loopback },
+  ];
+}
+
+/** RTN_LOCAL, linux/rtnetlink.h */
+const RTN_LOCAL = 2;
+
+/** `fib daddr type local` */
+export const daddrIsOfThisHost: Statement = [
+  { kind: 'fib', result: 'type', flags: FIB_FLAGS.daddr, register: FIRST },
+  { kind: 'cmp', register: FIRST, op: 'eq', data: packHostU32(RTN_LOCAL) },
+];
+
+/** IPS_DST_NAT, linux/netfilter/nf_conntrack_common.h */
+const IPS_DST_NAT = 1 << 5;
+
+/** `ct status dnat` */
+export const statusHasDnat: Statement = [
+  { kind: 'ct', key: 'status', register: FIRST },
+  maskWord(IPS_DST_NAT, 0),
+  { kind: 'cmp', register: FIRST, op: 'neq', data: packHostU32(0) },
+];
+
+/** `meta mark & M == M` */
+export function markIsSet(mark: number): Statement {
+  return [
+    { kind: 'meta', key: 'mark', register: FIRST },
+    maskWord(mark, 0),
+    { kind: 'cmp', register: FIRST, op: 'eq', data: packHostU32(mark) },
+  ];
+}
+
+/** `meta mark set meta mark | M` */
+export function setMark(mark: number): Statement {
+  return changeMark(~mark, mark);
+}
+
+/** `meta mark set meta mark ^ M` */
+export function toggleMark(mark: number): Statement {
+  return changeMark(0xffffffff, mark);
+}
+
+function changeMark(mask: number, xor: number): Statement {
+  return [
+    { kind: 'meta', key: 'mark', register: FIRST },
+    maskWord(mask, xor),
+    { kind: 'meta', key: 'mark', sourceRegister: FIRST },
+  ];
+}
+
+function maskWord(mask: number, xor: number): Expression {
+  return {
+    kind: 'bitwise',
+    sourceRegister: FIRST,
+    register: FIRST,
+    length: 4,
+    mask: packHostU32(mask >>> 0),
+    xor: packHostU32(xor >>> 0),
+  };
+}
+
+/** `masquerade fully-random` */
+export const masqueradeFullyRandom: Statement = [{ kind: 'masquerade', flags: NAT_FLAGS.fullyRandom }];
+
+/** `reject with tcp reset` */
+export const rejectWithReset: Statement = [{ kind: 'reject', type: 'tcp-rst' }];
+
+/** ICMP_PORT_UNREACH (RFC 792) and ICMPv6 port unreachable (RFC 4443). */
+const PORT_UNREACHABLE = { 4: 3, 6: 4 } as const;
+
+/** `reject`: ICMP or ICMPv6 port unreachable. */
+export function rejectWithIcmp(family: IpFamily): Statement {
+  return [{ kind: 'reject', type: 'icmp-unreach', code: PORT_UNREACHABLE[family] }];
+}
+
+/** `jump chain` / `goto chain` */
+export function verdict(kind: 'jump' | 'goto', chain: string): Statement {
+  return [{ kind: 'immediate', register: VERDICT_REGISTER, verdict: { kind, chain } }];
+}

@@ -1,0 +1,76 @@
+// The names an operator meets in `nft list ruleset`, and the packed keys and values of our elements.
+// Keys and values are binary strings (one char per byte), so that they serve as Map keys and as wire bytes alike.
+
+import { type Ip, type IpFamily, packIp } from '../../model/ip.ts';
+import type { Protocol } from '../../model/types.ts';
+
+/** Our only table, once per family. No other table is ever written. */
+export const TABLE = 'kproxy-ts';
+
+/** nf_tables family of an IP family. */
+export type NftFamily = 'ip' | 'ip6';
+
+export function nftFamily(family: IpFamily): NftFamily {
+  return family === 4 ? 'ip' : 'ip6';
+}
+
+/** Sets and maps of the table; README.md beside this file says what each holds. */
+export const SETS = [
+  'services',
+  'nodeports',
+  'endpoints',
+  'nodeport-endpoints',
+  'cluster-ips',
+  'hairpin',
+  'nodeport-addresses',
+] as const;
+export type SetName = (typeof SETS)[number];
+
+/** Where frontends without backends go: answers with a TCP reset or ICMP port unreachable. */
+export const REFUSE_CHAIN = 'refuse';
+
+/** IANA protocol numbers. */
+const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+
+/** The protocol of an IANA number, undefined for one no Service can have. */
+export function protocolOf(number: number): Protocol | undefined {
+  for (const [name, value] of Object.entries(PROTOCOL_NUMBERS)) if (value === number) return name as Protocol;
+  return undefined;
+}
+
+/** A protocol as a field of a concatenated key: one byte, padded to a 32-bit register. */
+export function packProtocol(protocol: Protocol): string {
+  return `${String.fromCharCode(PROTOCOL_NUMBERS[protocol])}\0\0\0`;
+}
+
+/** A port as a field of a concatenated key or value: network order, padded to a 32-bit register. */
+export function packPort(port: number): string {
+  return `${String.fromCharCode(port >> 8, port & 0xff)}\0\0`;
+}
+
+export function unpackPort(packed: string): number {
+  return (packed.charCodeAt(0) << 8) | packed.charCodeAt(1);
+}
+
+const IS_LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+
+/** A 32-bit number in host order, as numgen and meta mark leave it in a register. */
+export function packHostU32(value: number): string {
+  const bytes = [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
+  return String.fromCharCode(...(IS_LITTLE_ENDIAN ? bytes : bytes.reverse()));
+}
+
+/** `ip . port`: the value of an endpoint slot. */
+export function packEndpoint(ip: Ip, port: number): string {
+  return packIp(ip) + packPort(port);
+}
+
+/** The value of a verdict element as the diff compares it: target chain and comment. Chain names have no spaces. */
+export function verdictValue(chain: string, comment: string): string {
+  return `${chain} ${comment}`;
+}
+
+export function verdictParts(value: string): { chain: string; comment: string } {
+  const space = value.indexOf(' ');
+  return { chain: value.slice(0, space), comment: value.slice(space + 1) };
+}

@@ -1,0 +1,60 @@
+// The table as the kernel was seen to hold it: what dumps decode to, per family.
+
+import type { IpFamily } from '../../model/ip.ts';
+import type { ChainBase } from '../../netlink/nftables/chain.ts';
+import type { Element } from '../../netlink/nftables/element.ts';
+import type { Expression } from '../../netlink/nftables/expression.ts';
+import type { SetDeclaration } from '../../netlink/nftables/set.ts';
+import { SETS, type SetName, verdictValue } from './names.ts';
+import { slotKey } from './planned-frontend.ts';
+import { INTERVAL_END } from './transaction.ts';
+
+export interface ObservedRule {
+  readonly handle: bigint;
+  readonly expressions: readonly Expression[];
+}
+
+export interface ObservedChain {
+  readonly base: ChainBase | undefined;
+  readonly rules: readonly ObservedRule[];
+}
+
+/** One family's table. */
+export interface ObservedTable {
+  readonly sets: ReadonlyMap<string, SetDeclaration>;
+  readonly chains: ReadonlyMap<string, ObservedChain>;
+  /** Element value per key, per set of ours. */
+  readonly elements: ReadonlyMap<SetName, Map<string, string>>;
+}
+
+/** Families without a table of ours are missing. */
+export type Observed = ReadonlyMap<IpFamily, ObservedTable>;
+
+/**
+ * The value of a decoded element as the diff compares it. An element that only somebody else can have written (another
+ * verdict, flags of its own) gets a value that no plan produces, so that it is replaced.
+ */
+export function observedValue(set: SetName, element: Element): string {
+  if (set === 'nodeport-addresses') return element.isIntervalEnd === true ? INTERVAL_END : '';
+  if (set === 'services' || set === 'nodeports') {
+    const { verdict, comment = '' } = element;
+    return verdict?.kind === 'goto' ? verdictValue(verdict.chain, comment) : `?${verdict?.kind} ${comment}`;
+  }
+  return element.data ?? '';
+}
+
+/** The slots a frontend has in the kernel, from slot 0 up to the first gap. */
+export function observedSlots(table: ObservedTable | undefined, set: SetName, frontendKey: string): string[] {
+  const elements = table?.elements.get(set);
+  const slots: string[] = [];
+  for (;;) {
+    const data = elements?.get(slotKey(frontendKey, slots.length));
+    if (data === undefined) return slots;
+    slots.push(data);
+  }
+}
+
+/** An empty element table. */
+export function noElements(): Map<SetName, Map<string, string>> {
+  return new Map(SETS.map((set) => [set, new Map<string, string>()]));
+}

@@ -1,0 +1,63 @@
+// Desired elements × what the kernel was seen to hold → the changes between. Used at start and after any doubt;
+// ordinary changes go through Desired.update.
+
+import type { IpFamily } from '../../model/ip.ts';
+import type { ServiceKey } from '../../model/types.ts';
+import { type ElementChange, mustWait } from './element-change.ts';
+import { SETS, type SetName, verdictParts } from './names.ts';
+
+/** The elements of one family's table as seen: key → value per set. Emptied by the reconciliation. */
+export type SeenElements = ReadonlyMap<SetName, Map<string, string>>;
+
+/** What nobody may touch for now: Services whose elements the kernel refused. */
+export type Frozen = ReadonlySet<ServiceKey>;
+
+/**
+ * Changes that make what was seen what is wanted, in the order of `wanted`, followed by the deletion of what nobody
+ * wants. Slots that must outlive this transaction go to `wait` instead. What belongs to a frozen Service is left.
+ * Consumes `seen`.
+ */
+export function* reconcileElements(
+  wanted: Iterable<ElementChange>,
+  seen: ReadonlyMap<IpFamily, SeenElements>,
+  frozen: Frozen,
+  wait: (change: ElementChange) => void,
+): Generator<ElementChange> {
+  const frozenKeys = new Set<string>();
+  for (const change of wanted) {
+    const elements = seen.get(change.family)?.get(change.set);
+    const before = elements?.get(change.key);
+    elements?.delete(change.key);
+    if (change.service !== undefined && frozen.has(change.service)) {
+      frozenKeys.add(frozenKey(change.family, change.set, change.key));
+      continue;
+    }
+    if (before !== change.after) yield { ...change, before };
+  }
+  for (const [family, sets] of seen) {
+    for (const set of SETS) {
+      for (const [key, before] of sets.get(set) ?? []) {
+        if (frozenKeys.size > 0 && frozenKeys.has(frozenKey(family, set, key))) continue;
+        const change: ElementChange = { family, set, key, before, after: undefined, service: undefined };
+        if (mustWait(change)) wait(change);
+        else yield change;
+      }
+    }
+  }
+}
+
+/** Slots of a frozen frontend are found by the frontend's key, whatever their number. */
+function frozenKey(family: IpFamily, set: SetName, key: string): string {
+  const isSlot = set === 'endpoints' || set === 'nodeport-endpoints';
+  const frontendKey = isSlot ? key.slice(0, -4) : key;
+  return `${family}${set} ${frontendKey}`;
+}
+
+/** Names of the chains that verdict elements refer to. */
+export function referencedChains(elements: SeenElements): Set<string> {
+  const chains = new Set<string>();
+  for (const set of ['services', 'nodeports'] as const) {
+    for (const value of elements.get(set)?.values() ?? []) chains.add(verdictParts(value).chain);
+  }
+  return chains;
+}

@@ -1,0 +1,108 @@
+// Desired table, sets, chains and rules of one family × what was seen → requests. Elements are not its business.
+
+import type { IpFamily } from '../../model/ip.ts';
+import type { NftRequest } from '../../netlink/nftables/batch.ts';
+import { normalizeExpressions } from '../../netlink/nftables/expression.ts';
+import type { SetDeclaration } from '../../netlink/nftables/set.ts';
+import type { Chain } from './chains.ts';
+import { nftFamily, TABLE } from './names.ts';
+import type { ObservedChain, ObservedTable } from './observed.ts';
+import { isDeepEqual } from '../../model/deep-equal.ts';
+import { isSameSet } from './sets.ts';
+
+export interface DesiredStructure {
+  readonly sets: ReadonlyMap<string, SetDeclaration>;
+  readonly chains: readonly Chain[];
+}
+
+export interface StructurePlan {
+  /** In order; empty when the structure is as desired. */
+  readonly requests: readonly NftRequest[];
+  /** True when the table is made anew, so that none of the seen elements will remain. */
+  readonly isRebuilt: boolean;
+  /** Chains that are not ours and may still be referred to by elements: to be deleted later. */
+  readonly strayChains: readonly string[];
+  /** Sets that are not ours. */
+  readonly straySets: readonly string[];
+}
+
+/** What makes the structure as desired. A set or base chain of another make cannot be changed: the table is rebuilt. */
+export function reconcileStructure(
+  family: IpFamily,
+  desired: DesiredStructure,
+  seen: ObservedTable | undefined,
+): StructurePlan {
+  const at = { family: nftFamily(family), table: TABLE };
+  const fresh = (): NftRequest[] => [
+    { op: 'addTable', ...at },
+    ...[...desired.sets].map(([set, declaration]): NftRequest => ({ op: 'addSet', ...at, set, ...declaration })),
+    ...desired.chains.map((chain) => addChain(family, chain)),
+    ...desired.chains.flatMap((chain) => addRules(family, chain)),
+  ];
+  if (seen === undefined) return { requests: fresh(), isRebuilt: true, strayChains: [], straySets: [] };
+  if (mustRebuild(desired, seen)) {
+    const requests: NftRequest[] = [{ op: 'deleteTable', ...at }, ...fresh()];
+    return { requests, isRebuilt: true, strayChains: [], straySets: [] };
+  }
+  const requests: NftRequest[] = [];
+  for (const [set, declaration] of desired.sets) {
+    if (!seen.sets.has(set)) requests.push({ op: 'addSet', ...at, set, ...declaration });
+  }
+  const missing = desired.chains.filter(({ name }) => !seen.chains.has(name));
+  requests.push(...missing.map((chain) => addChain(family, chain)));
+  const wanted = new Set(desired.chains.map(({ name }) => name));
+  const strayChains = [...seen.chains.keys()].filter((name) => !wanted.has(name));
+  for (const chain of desired.chains) {
+    const present = seen.chains.get(chain.name);
+    if (present !== undefined && hasSameRules(chain, present)) continue;
+    if (present !== undefined && present.rules.length > 0) {
+      requests.push({ op: 'flushChain', ...at, chain: chain.name });
+    }
+    requests.push(...addRules(family, chain));
+  }
+  return {
+    requests,
+    isRebuilt: false,
+    strayChains,
+    straySets: [...seen.sets.keys()].filter((name) => !desired.sets.has(name)),
+  };
+}
+
+/** A chain without its rules. */
+export function addChain(family: IpFamily, chain: Chain): NftRequest {
+  const request = { op: 'addChain', family: nftFamily(family), table: TABLE, chain: chain.name } as const;
+  return chain.base === undefined ? request : { ...request, base: chain.base };
+}
+
+export function addRules(family: IpFamily, chain: Chain): NftRequest[] {
+  return chain.rules.map((expressions) => ({
+    op: 'addRule',
+    family: nftFamily(family),
+    table: TABLE,
+    chain: chain.name,
+    expressions,
+  }));
+}
+
+function mustRebuild(desired: DesiredStructure, seen: ObservedTable): boolean {
+  for (const [name, declaration] of desired.sets) {
+    const present = seen.sets.get(name);
+    if (present !== undefined && !isSameSet(declaration, present)) return true;
+  }
+  return desired.chains.some((chain) => {
+    const present = seen.chains.get(chain.name);
+    return present !== undefined && !hasSameBase(chain, present);
+  });
+}
+
+function hasSameBase({ base }: Chain, { base: present }: ObservedChain): boolean {
+  if (base === undefined || present === undefined) return base === present;
+  return base.type === present.type && base.hook === present.hook && base.priority === present.priority;
+}
+
+function hasSameRules(chain: Chain, present: ObservedChain): boolean {
+  return (
+    chain.rules.length === present.rules.length &&
+    chain.rules.every((rule, i) => isDeepEqual(normalizeExpressions(rule), present.rules[i]!.expressions))
+  );
+}

@@ -1,0 +1,110 @@
+// A transaction as a plain value: requests that one sendmsg carries, and for each what it was made of, so that a
+// refusal of the kernel is told in terms of the Service it hit.
+
+import type { ServiceKey } from '../../model/types.ts';
+import type { Element } from '../../netlink/nftables/element.ts';
+import type { NftRequest } from '../../netlink/nftables/batch.ts';
+import type { ElementChange } from './element-change.ts';
+import { nftFamily, TABLE, verdictParts } from './names.ts';
+
+export interface Transaction {
+  readonly requests: readonly NftRequest[];
+  /** Per request: the element changes it carries in order of its elements; empty for other requests. */
+  readonly changes: readonly (readonly ElementChange[])[];
+}
+
+const NO_CHANGES: readonly ElementChange[] = [];
+
+/** Wire bytes of an element beyond its key, value and comment: headers, padding, flags (measured, rounded up). */
+const ELEMENT_OVERHEAD_BYTES = 40;
+
+/** Requests that are not elements: tables, sets, chains, rules. */
+export function structureTransaction(requests: readonly NftRequest[]): Transaction {
+  return { requests, changes: requests.map(() => NO_CHANGES) };
+}
+
+/** Deletions before additions, so that a replaced element is gone before it is added anew. */
+export function elementTransaction(changes: readonly ElementChange[]): Transaction {
+  const deletes = new Map<string, ElementChange[]>();
+  const adds = new Map<string, ElementChange[]>();
+  for (const change of changes) {
+    const group = `${change.family}${change.set}`;
+    if (change.before !== undefined) append(deletes, group, change);
+    if (change.after !== undefined) append(adds, group, change);
+  }
+  const requests: NftRequest[] = [];
+  const origins: (readonly ElementChange[])[] = [];
+  for (const [groups, op] of [
+    [deletes, 'deleteElements'],
+    [adds, 'addElements'],
+  ] as const) {
+    for (const group of groups.values()) {
+      const { family, set } = group[0]!;
+      const elements = group.map((change) => toElement(change, op === 'addElements'));
+      requests.push({ op, family: nftFamily(family), table: TABLE, set, elements });
+      origins.push(group);
+    }
+  }
+  return { requests, changes: origins };
+}
+
+/** Both, in order. */
+export function joinTransactions(...parts: readonly Transaction[]): Transaction {
+  return {
+    requests: parts.flatMap(({ requests }) => requests),
+    changes: parts.flatMap(({ changes }) => changes),
+  };
+}
+
+/** About how many bytes a change takes in a message: never less than it does. */
+export function estimateBytes({ key, before, after }: ElementChange): number {
+  const one = ELEMENT_OVERHEAD_BYTES + key.length;
+  return (before === undefined ? 0 : one) + (after === undefined ? 0 : one + 24 + after.length);
+}
+
+/** Cuts a stream of changes into runs of at most `limitBytes` each (at least one change each). */
+export function* chunkChanges(changes: Iterable<ElementChange>, limitBytes: number): Generator<ElementChange[]> {
+  let chunk: ElementChange[] = [];
+  let bytes = 0;
+  for (const change of changes) {
+    const size = estimateBytes(change);
+    if (chunk.length > 0 && bytes + size > limitBytes) {
+      yield chunk;
+      chunk = [];
+      bytes = 0;
+    }
+    chunk.push(change);
+    bytes += size;
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+/** The Services on whose behalf the transaction writes. */
+export function servicesOf(transaction: Transaction): ReadonlySet<ServiceKey> {
+  const services = new Set<ServiceKey>();
+  for (const changes of transaction.changes) {
+    for (const { service } of changes) if (service !== undefined) services.add(service);
+  }
+  return services;
+}
+
+/** An element as the codec writes it; a deletion names the key alone (and, for an interval, its end flag). */
+function toElement({ set, key, before, after }: ElementChange, isAddition: boolean): Element {
+  const value = (isAddition ? after : before)!;
+  if (set === 'nodeport-addresses') return value === INTERVAL_END ? { key, isIntervalEnd: true } : { key };
+  if (!isAddition || value === '') return { key };
+  if (set === 'services' || set === 'nodeports') {
+    const { chain, comment } = verdictParts(value);
+    return { key, verdict: { kind: 'goto', chain }, comment };
+  }
+  return { key, data: value };
+}
+
+/** Value of the element that closes an interval (NFT_SET_ELEM_INTERVAL_END). */
+export const INTERVAL_END = 'end';
+
+function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}

@@ -1,0 +1,239 @@
+// The objects as last known, reduced by the builders, and which Services a batch of events touched.
+// Pure and synchronous. An invalid object never replaces its last good state.
+
+import { buildEndpointSlice } from './build-endpoint-slice.ts';
+import { buildNode } from './build-node.ts';
+import { buildService } from './build-service.ts';
+import type { Built } from './built.ts';
+import { isDeepEqual } from './deep-equal.ts';
+import type { ObjectKind, SourceEvent } from './source-event.ts';
+import type { EndpointSlice, Node, Problem, Service, ServiceKey } from './types.ts';
+
+/** What a batch of events changed. */
+export interface StoreChange {
+  /** Services whose own object or slices changed, appeared or went. */
+  readonly services: ReadonlySet<ServiceKey>;
+  readonly isNodeChanged: boolean;
+}
+
+type Kind = ObjectKind;
+interface Listing {
+  readonly keys: Set<string>;
+  /** Subjects that may have problems. */
+  readonly subjects: Set<string>;
+}
+type Upsert = Extract<SourceEvent, { type: 'upsert' }>;
+
+/** All known objects of the three kinds. */
+export class Store {
+  readonly #services = new Map<ServiceKey, Service>();
+  readonly #slicesByKey = new Map<string, EndpointSlice>();
+  readonly #slicesByService = new Map<ServiceKey, readonly EndpointSlice[]>();
+  #node: Node | undefined;
+  /** What was seen since `list-start`, per kind that is being listed. */
+  readonly #listings = new Map<Kind, Listing>();
+  readonly #synced = new Set<Kind>();
+  readonly #problems = new Map<string, readonly Problem[]>();
+  /** Services touched by the batch being applied. */
+  #touched = new Set<ServiceKey>();
+  #isNodeTouched = false;
+
+  /** Applies a batch in order. */
+  apply(events: readonly SourceEvent[]): StoreChange {
+    this.#touched = new Set();
+    this.#isNodeTouched = false;
+    for (const event of events) this.#applyOne(event);
+    return { services: this.#touched, isNodeChanged: this.#isNodeTouched };
+  }
+
+  /** True once Services and EndpointSlices have each been listed completely: nothing is written before. */
+  get isSynced(): boolean {
+    return this.#synced.has('Service') && this.#synced.has('EndpointSlice');
+  }
+
+  get node(): Node | undefined {
+    return this.#node;
+  }
+
+  get serviceCount(): number {
+    return this.#services.size;
+  }
+
+  serviceKeys(): IterableIterator<ServiceKey> {
+    return this.#services.keys();
+  }
+
+  service(key: ServiceKey): Service | undefined {
+    return this.#services.get(key);
+  }
+
+  /** The slices of a Service, ordered by their key so that results do not depend on arrival. */
+  slices(key: ServiceKey): readonly EndpointSlice[] {
+    return this.#slicesByService.get(key) ?? [];
+  }
+
+  /** Everything odd about the present objects and documents. */
+  problems(): Problem[] {
+    return [...this.#problems.values()].flat();
+  }
+
+  #applyOne(event: SourceEvent): void {
+    switch (event.type) {
+      case 'upsert':
+        this.#upsert(event);
+        return;
+      case 'delete':
+        this.#delete(event.kind, objectKey(event.kind, event.namespace, event.name));
+        return;
+      case 'list-start':
+        this.#listings.set(event.kind, { keys: new Set(), subjects: new Set() });
+        return;
+      case 'list-end':
+        this.#endListing(event.kind);
+        return;
+      case 'problem':
+        this.#problems.set(event.subject, [
+          { subject: event.subject, code: event.code, reason: event.reason },
+        ]);
+        return;
+      case 'problem-solved':
+        this.#problems.delete(event.subject);
+    }
+  }
+
+  #upsert(event: Upsert): void {
+    const key = looseKey(event.kind, event.object);
+    if (key !== undefined) this.#listings.get(event.kind)?.keys.add(key);
+    switch (event.kind) {
+      case 'Service':
+        this.#keep(event, key, buildService(event.object), (service) => this.#putService(service));
+        return;
+      case 'EndpointSlice':
+        this.#keep(event, key, buildEndpointSlice(event.object), (slice) => this.#putSlice(slice));
+        return;
+      case 'Node':
+        this.#keep(event, key, buildNode(event.object), (node) => this.#putNode(node));
+    }
+  }
+
+  /** Stores what was built and records what is odd about it; an object no longer of interest is as good as gone. */
+  #keep<T>(event: Upsert, key: string | undefined, built: Built<T>, put: (value: T) => void): void {
+    const subject = key === undefined ? `${event.kind} in ${event.origin}` : subjectOf(event.kind, key);
+    this.#listings.get(event.kind)?.subjects.add(subject);
+    const problem = (code: string, reason: string): Problem => ({
+      subject,
+      code,
+      reason: event.origin === '' ? reason : `${reason} (${event.origin})`,
+    });
+    switch (built.kind) {
+      case 'built':
+        this.#setProblems(
+          subject,
+          built.warnings.map(({ code, reason }) => problem(code, reason)),
+        );
+        put(built.value);
+        return;
+      case 'ignored':
+        this.#setProblems(subject, []);
+        if (key !== undefined) this.#forget(event.kind, key);
+        return;
+      case 'invalid':
+        this.#setProblems(subject, [problem(built.code, built.reason)]);
+    }
+  }
+
+  #setProblems(subject: string, problems: readonly Problem[]): void {
+    if (problems.length > 0) this.#problems.set(subject, problems);
+    else this.#problems.delete(subject);
+  }
+
+  #putService(service: Service): void {
+    const before = this.#services.get(service.key);
+    if (before !== undefined && isDeepEqual(before, service)) return;
+    this.#services.set(service.key, service);
+    this.#touched.add(service.key);
+  }
+
+  #putSlice(slice: EndpointSlice): void {
+    const before = this.#slicesByKey.get(slice.key);
+    if (before !== undefined) {
+      if (isDeepEqual(before, slice)) return;
+      this.#removeSlice(before);
+    }
+    this.#slicesByKey.set(slice.key, slice);
+    const siblings = [...this.slices(slice.serviceKey), slice];
+    this.#slicesByService.set(slice.serviceKey, siblings.sort(compareByKey));
+    this.#touched.add(slice.serviceKey);
+  }
+
+  #removeSlice(slice: EndpointSlice): void {
+    this.#slicesByKey.delete(slice.key);
+    const siblings = this.slices(slice.serviceKey).filter((one) => one.key !== slice.key);
+    if (siblings.length > 0) this.#slicesByService.set(slice.serviceKey, siblings);
+    else this.#slicesByService.delete(slice.serviceKey);
+    this.#touched.add(slice.serviceKey);
+  }
+
+  #putNode(node: Node | undefined): void {
+    if (isDeepEqual(this.#node, node)) return;
+    this.#node = node;
+    this.#isNodeTouched = true;
+  }
+
+  #delete(kind: Kind, key: string): void {
+    this.#listings.get(kind)?.keys.delete(key);
+    this.#problems.delete(subjectOf(kind, key));
+    this.#forget(kind, key);
+  }
+
+  #forget(kind: Kind, key: string): void {
+    if (kind === 'Service') {
+      if (this.#services.delete(key as ServiceKey)) this.#touched.add(key as ServiceKey);
+    } else if (kind === 'EndpointSlice') {
+      const slice = this.#slicesByKey.get(key);
+      if (slice !== undefined) this.#removeSlice(slice);
+    } else if (this.#node?.name === key) {
+      this.#putNode(undefined);
+    }
+  }
+
+  #endListing(kind: Kind): void {
+    const listing = this.#listings.get(kind);
+    this.#listings.delete(kind);
+    this.#synced.add(kind);
+    if (listing === undefined) return;
+    for (const key of [...this.#keys(kind)]) if (!listing.keys.has(key)) this.#delete(kind, key);
+    for (const subject of [...this.#problems.keys()]) {
+      if (subject.startsWith(`${kind} `) && !listing.subjects.has(subject)) this.#problems.delete(subject);
+    }
+  }
+
+  #keys(kind: Kind): Iterable<string> {
+    if (kind === 'Service') return this.#services.keys();
+    if (kind === 'EndpointSlice') return this.#slicesByKey.keys();
+    return this.#node === undefined ? [] : [this.#node.name];
+  }
+}
+
+function compareByKey(a: EndpointSlice, b: EndpointSlice): number {
+  return a.key < b.key ? -1 : 1;
+}
+
+function objectKey(kind: Kind, namespace: string, name: string): string {
+  return kind === 'Node' ? name : `${namespace}/${name}`;
+}
+
+/** How a human finds the object: `Service default/web`. */
+function subjectOf(kind: Kind, key: string): string {
+  return `${kind} ${key}`;
+}
+
+/** The key of a raw object that may be malformed elsewhere; undefined when it has no usable name. */
+function looseKey(kind: Kind, object: unknown): string | undefined {
+  if (typeof object !== 'object' || object === null) return undefined;
+  const metadata = (object as { metadata?: unknown }).metadata;
+  if (typeof metadata !== 'object' || metadata === null) return undefined;
+  const { namespace, name } = metadata as { namespace?: unknown; name?: unknown };
+  if (typeof name !== 'string' || name === '') return undefined;
+  return objectKey(kind, typeof namespace === 'string' ? namespace : '', name);
+}

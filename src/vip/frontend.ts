@@ -1,0 +1,45 @@
+// The mode-independent product of this daemon: what a client may dial on this node, and what is behind it.
+// Kubernetes semantics end here; a mode only writes Frontends into a kernel.
+
+import type { Ip, IpFamily } from '../model/ip.ts';
+import type { Protocol, ServiceKey } from '../model/types.ts';
+
+export type FrontendKind = 'ClusterIP' | 'ExternalIP' | 'LoadBalancer' | 'NodePort';
+
+/**
+ * When the client's address is replaced by this node's:
+ * `never`; `off-cluster` for clients outside the cluster CIDR; `always`.
+ */
+export type Masquerade = 'never' | 'off-cluster' | 'always';
+
+/** An address:port behind a Frontend. */
+export interface Backend {
+  readonly ip: Ip;
+  /** 1 to 65535. */
+  readonly port: number;
+  /** On this node, or on a node its slice does not name: such a backend may dial itself through the VIP. */
+  readonly isMaybeLocal: boolean;
+}
+
+export interface Frontend {
+  readonly kind: FrontendKind;
+  readonly family: IpFamily;
+  /** undefined for a node port: every node-port address of this node. */
+  readonly address: Ip | undefined;
+  readonly protocol: Protocol;
+  /** 1 to 65535. */
+  readonly port: number;
+  readonly service: ServiceKey;
+  /** `namespace/name`, or `namespace/name:port` for a named port: kube-proxy's display name. */
+  readonly displayName: string;
+  /** Usable backends, without duplicates, ordered by `ip:port` text. Empty: the connection is refused. */
+  readonly backends: readonly Backend[];
+  readonly masquerade: Masquerade;
+}
+
+/** What makes a Frontend unique on a node: two Services cannot both have it. `10.96.0.10:53/UDP`, `*v4:31906/TCP`. */
+export function frontendKey(frontend: Pick<Frontend, 'address' | 'family' | 'port' | 'protocol'>): string {
+  const { address, family, port, protocol } = frontend;
+  if (address === undefined) return `*v${family}:${port}/${protocol}`;
+  return family === 4 ? `${address}:${port}/${protocol}` : `[${address}]:${port}/${protocol}`;
+}

@@ -1,0 +1,28 @@
+// On which addresses of this node a node port is served (`--nodeport-addresses`).
+
+import { type Cidr, familyOf, type Ip, type IpFamily } from '../model/ip.ts';
+import type { Node } from '../model/types.ts';
+
+export type NodePortAddresses =
+  | { readonly kind: 'primary' }
+  | { readonly kind: 'cidrs'; readonly cidrs: readonly Cidr[] };
+
+/**
+ * The networks whose local addresses serve node ports. `primary` is the Node's first address of each family; while the
+ * Node is not known, `interfaceAddresses` (what this host calls itself) stand in. A family without an address serves
+ * none: kube-proxy would serve every address of it, which is a recorded bug.
+ */
+export function nodePortCidrs(
+  setting: NodePortAddresses,
+  node: Node | undefined,
+  interfaceAddresses: readonly Ip[],
+): readonly Cidr[] {
+  if (setting.kind === 'cidrs') return setting.cidrs;
+  const addresses = node === undefined || node.addresses.length === 0 ? interfaceAddresses : node.addresses;
+  return ([4, 6] as const).flatMap((family) => primaryOf(addresses, family));
+}
+
+function primaryOf(addresses: readonly Ip[], family: IpFamily): Cidr[] {
+  const ip = addresses.find((one) => familyOf(one) === family);
+  return ip === undefined ? [] : [{ ip, prefix: family === 4 ? 32 : 128, family }];
+}

@@ -1,0 +1,148 @@
+import { describe, expect, it } from 'vitest';
+import { SETTINGS_FLAGS } from '../../src/config/flags.ts';
+import { buildSettings, type Settings } from '../../src/config/settings.ts';
+import { formatCidr } from '../../src/model/ip.ts';
+
+/** `['v', '2']` is `--v 2`; a name alone has no value. */
+function build(...flags: [name: string, text?: string][]) {
+  const given = flags.map(([name, text]) => ({ name, spelled: `--${name}`, text }));
+  return buildSettings(given, ' Host.Example ');
+}
+
+function settingsOf(...flags: [name: string, text?: string][]): Settings {
+  const { settings, errors } = build(...flags);
+  expect(errors).toEqual([]);
+  return settings!;
+}
+
+it('has these defaults', () => {
+  expect(settingsOf()).toEqual({
+    source: { kind: 'kubernetes', kubeconfig: undefined, master: undefined },
+    nodeName: 'host.example',
+    proxyMode: 'nftables',
+    clusterCidrs: [],
+    nodePortAddresses: { kind: 'primary' },
+    masqueradeBit: 14,
+    masqueradeAll: false,
+    minSyncPeriodMs: 0,
+    syncPeriodMs: 30_000,
+    logFormat: 'auto',
+    verbosity: 0,
+    tableName: 'kproxy-ts',
+  });
+});
+
+it('is frozen to the bottom', () => {
+  const settings = settingsOf(['cluster-cidr', '10.0.0.0/8']);
+  expect(Object.isFrozen(settings)).toBe(true);
+  expect(Object.isFrozen(settings.source)).toBe(true);
+  expect(Object.isFrozen(settings.clusterCidrs[0])).toBe(true);
+});
+
+describe('each flag reaches its setting', () => {
+  it.each<[name: string, text: string, expected: Partial<Settings>]>([
+    ['source', './m', { source: { kind: 'manifests', path: './m' } }],
+    ['kubeconfig', '/k', { source: { kind: 'kubernetes', kubeconfig: '/k', master: undefined } }],
+    ['master', 'https://a', { source: { kind: 'kubernetes', kubeconfig: undefined, master: 'https://a' } }],
+    ['hostname-override', ' N1 ', { nodeName: 'n1' }],
+    ['hostname-override', '', { nodeName: 'host.example' }],
+    ['proxy-mode', '', { proxyMode: 'nftables' }],
+    ['iptables-masquerade-bit', '31', { masqueradeBit: 31 }],
+    ['masquerade-all', 'true', { masqueradeAll: true }],
+    ['iptables-sync-period', '1m', { syncPeriodMs: 60_000 }],
+    ['iptables-min-sync-period', '10s', { minSyncPeriodMs: 10_000 }],
+    ['logging-format', 'json', { logFormat: 'json' }],
+    ['v', '4', { verbosity: 4 }],
+  ])('--%s=%s', (name, text, expected) => {
+    expect(settingsOf([name, text])).toMatchObject(expected);
+  });
+
+  it('CIDR flags', () => {
+    const { clusterCidrs } = settingsOf(['cluster-cidr', '10.244.1.1/16, fd00::/48']);
+    expect(clusterCidrs.map(formatCidr)).toEqual(['10.244.0.0/16', 'fd00::/48']);
+    const { nodePortAddresses } = settingsOf(
+      ['nodeport-addresses', '10.0.0.0/8,::/0'],
+      ['nodeport-addresses', '192.168.0.0/16'],
+    );
+    expect(nodePortAddresses.kind === 'cidrs' && nodePortAddresses.cidrs.map(formatCidr)).toEqual([
+      '10.0.0.0/8',
+      '::/0',
+      '192.168.0.0/16',
+    ]);
+  });
+});
+
+it('the last occurrence counts, but every one must be valid', () => {
+  expect(settingsOf(['v', '1'], ['v', '5']).verbosity).toBe(5);
+  expect(build(['v', 'x'], ['v', '5']).errors).toEqual(['--v: must be an integer of at least 0, got "x"']);
+});
+
+it('periods beyond what a timer can wait become the longest wait, not none', () => {
+  expect(settingsOf(['iptables-sync-period', '10000h']).syncPeriodMs).toBe(2 ** 31 - 1);
+});
+
+it.each<[flags: [string, string?][], error: string]>([
+  [[['iptables-masquerade-bit', 'x']], '--iptables-masquerade-bit: must be an integer from 0 to 31, got "x"'],
+  [[['masquerade-all', 'maybe']], '--masquerade-all: must be true or false, got "maybe"'],
+  [[['proxy-mode', 'ipvs']], '--proxy-mode: must be nftables, got "ipvs"'],
+  [[['logging-format', 'xml']], '--logging-format: must be auto or text or json, got "xml"'],
+  [[['hostname-override', '  ']], '--hostname-override: must not be blank, got "  "'],
+  [[['iptables-sync-period', '0']], '--iptables-sync-period: must be greater than 0, got "0"'],
+  [[['config-sync-period', '-1s']], '--config-sync-period: must be greater than 0, got "-1s"'],
+  [[['iptables-min-sync-period', '-1s']], '--iptables-min-sync-period: must not be negative, got "-1s"'],
+  [
+    [['iptables-min-sync-period', '31s']],
+    '--iptables-min-sync-period: must not exceed --iptables-sync-period (30000 ms), got 31000 ms',
+  ],
+  [
+    [['cluster-cidr', '10.0.0.0/8,10.1.0.0/16']],
+    '--cluster-cidr: must be one CIDR, or one IPv4 and one IPv6 CIDR, got "10.0.0.0/8,10.1.0.0/16"',
+  ],
+  [
+    [['cluster-cidr', '10.0.0.0/8,fd00::/16,fd01::/16']],
+    '--cluster-cidr: must be one CIDR, or one IPv4 and one IPv6 CIDR, got "10.0.0.0/8,fd00::/16,fd01::/16"',
+  ],
+  [[['cluster-cidr', '10.0.0.0']], '--cluster-cidr: must be CIDRs such as 10.0.0.0/8, got "10.0.0.0"'],
+  [
+    [
+      ['nodeport-addresses', 'primary'],
+      ['nodeport-addresses', '10.0.0.0/8'],
+    ],
+    '--nodeport-addresses: primary must stand alone, got "primary,10.0.0.0/8"',
+  ],
+  [[['nodeport-addresses', 'all']], '--nodeport-addresses: must be CIDRs such as 10.0.0.0/8, got "all"'],
+  [
+    [
+      ['source', 'a'],
+      ['master', 'b'],
+    ],
+    '--source: cannot be combined with --master',
+  ],
+  [[['v']], '--v: needs a value (N)'],
+])('%j is refused', (flags, error) => {
+  expect(build(...flags)).toEqual({ settings: undefined, errors: [error], warnings: [] });
+});
+
+it('reports every error at once', () => {
+  expect(build(['v', 'x'], ['proxy-mode', 'x'], ['source', 's'], ['kubeconfig', 'k']).errors).toHaveLength(3);
+});
+
+it('a host without a name needs the flag', () => {
+  expect(buildSettings([], ' ').errors).toEqual([
+    '--hostname-override: must be given, because this host has no name',
+  ]);
+});
+
+it('warns of a flag without effect', () => {
+  expect(build(['config-sync-period', '1m']).warnings).toHaveLength(1);
+  expect(build().warnings).toEqual([]);
+});
+
+it('every declared default can be parsed, and no name is used twice', () => {
+  const names = Object.entries(SETTINGS_FLAGS).flatMap(([name, flag]) => [
+    name,
+    ...('aliases' in flag ? flag.aliases : []),
+  ]);
+  expect(new Set(names).size).toBe(names.length);
+  for (const flag of Object.values(SETTINGS_FLAGS)) expect(flag.type.parse([flag.default])).toBeDefined();
+});

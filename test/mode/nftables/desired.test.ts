@@ -1,0 +1,207 @@
+// Incremental planning: however Services change, applying each delta gives what planning from scratch gives.
+
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Deferred } from '../../../src/mode/nftables/deferred.ts';
+import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.ts';
+import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
+import { type PlannedFrontend, planFrontend } from '../../../src/mode/nftables/planned-frontend.ts';
+import { reconcileElements } from '../../../src/mode/nftables/reconcile-elements.ts';
+import { noElements } from '../../../src/mode/nftables/observed.ts';
+import { shapeChain } from '../../../src/mode/nftables/shape.ts';
+import { type Ip, packIp } from '../../../src/model/ip.ts';
+import type { ServiceKey } from '../../../src/model/types.ts';
+import type { Backend, Frontend } from '../../../src/vip/frontend.ts';
+
+/** A kernel reduced to its elements; refuses what the real one refuses. */
+class Elements {
+  readonly byId = new Map<string, ElementChange>();
+
+  apply(changes: Iterable<ElementChange>): void {
+    const list = [...changes];
+    for (const change of list) {
+      if (change.before === undefined) continue;
+      expect(this.byId.get(elementId(change))?.after, 'deletes what is there').toBe(change.before);
+      this.byId.delete(elementId(change));
+    }
+    for (const change of list) {
+      if (change.after === undefined) continue;
+      expect(this.byId.has(elementId(change)), 'adds what is not there').toBe(false);
+      this.byId.set(elementId(change), change);
+    }
+  }
+
+  /** Content with the slots of each frontend sorted: histories may place backends differently. */
+  canonical(): string[] {
+    const slots = new Map<string, string[]>();
+    const rest: string[] = [];
+    for (const { set, family, key, after } of this.byId.values()) {
+      if (set !== 'endpoints' && set !== 'nodeport-endpoints') rest.push(`${family}${set} ${key} ${after}`);
+      else {
+        const frontend = `${family}${set} ${key.slice(0, -4)}`;
+        slots.set(frontend, [...(slots.get(frontend) ?? []), after!]);
+      }
+    }
+    return [...rest, ...[...slots].map(([frontend, values]) => `${frontend} ${values.sort().join('|')}`)].sort();
+  }
+}
+
+const backend = fc.record({
+  ip: fc.constantFrom('10.1.0.1', '10.1.0.2', '10.1.0.3', '10.1.0.4').map((text) => text as Ip),
+  port: fc.constantFrom(80, 8080),
+  isMaybeLocal: fc.boolean(),
+});
+const unique = (backends: readonly Backend[]): Backend[] => [
+  ...new Map(backends.map((one) => [`${one.ip}:${one.port}`, one])).values(),
+];
+const frontends = (service: ServiceKey): fc.Arbitrary<Frontend[]> =>
+  fc.uniqueArray(
+    fc.record({
+      kind: fc.constantFrom('ClusterIP' as const, 'NodePort' as const, 'ExternalIP' as const),
+      family: fc.constant(4 as const),
+      address: fc.constantFrom('10.96.0.1', '10.96.0.2').map((text) => text as Ip),
+      protocol: fc.constantFrom('TCP' as const, 'UDP' as const),
+      port: fc.constantFrom(80, 443),
+      service: fc.constant(service),
+      displayName: fc.constantFrom(`${service}`, `${service}:x`),
+      backends: fc.array(backend, { maxLength: 6 }).map(unique),
+      masquerade: fc.constantFrom('never' as const, 'always' as const),
+    }),
+    { maxLength: 3, selector: (one) => `${one.kind === 'NodePort' ? '*' : one.address}${one.protocol}${one.port}` },
+  ).map((list) => list.map((one) => (one.kind === 'NodePort' ? { ...one, address: undefined } : one)));
+
+const SERVICES = ['n/a', 'n/b', 'n/c'] as ServiceKey[];
+
+/** A step changes one Service; an address that another Service holds is left to it, as claims see to. */
+const history = fc.array(
+  fc.constantFrom(...SERVICES).chain((service) => frontends(service).map((list) => ({ service, list }))),
+  { maxLength: 20 },
+);
+
+function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
+  const desired = new Desired();
+  const deferred = new Deferred();
+  const elements = new Elements();
+  const chains = new Set<string>();
+  const current = new Map<ServiceKey, readonly PlannedFrontend[]>();
+  const flush = (): void => elements.apply(deferred.take().elements);
+  for (const [i, { service, list }] of steps.entries()) {
+    const held = new Set([...current].filter(([key]) => key !== service).flatMap(([, planned]) => planned.map((p) => p.id)));
+    const planned = list.map((one) => planFrontend(one, (id) => desired.slots(id))).filter(({ id }) => !held.has(id));
+    current.set(service, planned);
+    const delta: DesiredDelta = desired.update(new Map([[service, planned]]));
+    for (const chain of delta.addedChains) chains.add(shapeChain(chain.shape));
+    const now: ElementChange[] = [];
+    for (const change of delta.elements) {
+      if (mustWait(change)) deferred.addElement(change);
+      else {
+        const revived = deferred.revive(change);
+        if (revived !== undefined) now.push(revived);
+      }
+    }
+    elements.apply(now);
+    for (const { set, after } of elements.byId.values()) {
+      if (set === 'services' || set === 'nodeports') {
+        const chain = after!.split(' ')[0]!;
+        if (chain !== 'refuse') expect(chains, 'a verdict never names a chain that is gone').toContain(chain);
+      }
+    }
+    for (const chain of delta.removedChains) chains.delete(shapeChain(chain.shape));
+    if (i % 3 === 2) flush();
+  }
+  flush();
+  flush();
+  return { desired, deferred, elements, current };
+}
+
+describe('Desired', () => {
+  test('deltas applied one by one give what planning from scratch gives', () => {
+    fc.assert(
+      fc.property(history, (steps) => {
+        const { elements, deferred, current } = playHistory(steps);
+        expect(deferred.size).toBe(0);
+        const scratch = new Desired();
+        scratch.update(new Map([...current].map(([key, planned]) => [key, planned])));
+        const expected = new Elements();
+        expected.apply(scratch.elements());
+        expect(elements.canonical()).toEqual(expected.canonical());
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('after any history a full comparison with the kernel finds nothing to do', () => {
+    fc.assert(
+      fc.property(history, (steps) => {
+        const { desired, elements } = playHistory(steps);
+        const seen = noElements();
+        for (const { set, key, after } of elements.byId.values()) seen.get(set)!.set(key, after!);
+        const waiting: ElementChange[] = [];
+        const changes = [...reconcileElements(desired.elements(), new Map([[4, seen]]), new Set(), (c) => waiting.push(c))];
+        expect([...changes, ...waiting]).toEqual([]);
+      }),
+    );
+  });
+
+  test('a full comparison turns any kernel state into the desired one', () => {
+    const junk = fc.array(
+      fc.tuple(fc.constantFrom('services' as const, 'endpoints' as const, 'hairpin' as const), fc.string({ maxLength: 4, unit: 'binary-ascii' }), fc.string({ maxLength: 3 })),
+      { maxLength: 5 },
+    );
+    fc.assert(
+      fc.property(history, history, junk, (steps, otherSteps, foreign) => {
+        const { desired, elements: expected } = playHistory(steps);
+        const { elements } = playHistory(otherSteps);
+        for (const [set, key, after] of foreign) {
+          const change = { family: 4 as const, set, key, before: undefined, after, service: undefined };
+          elements.byId.set(elementId(change), change);
+        }
+        const seen = noElements();
+        for (const { set, key, after } of elements.byId.values()) seen.get(set)!.set(key, after!);
+        const waiting: ElementChange[] = [];
+        elements.apply([...reconcileElements(desired.elements(), new Map([[4, seen]]), new Set(), (c) => waiting.push(c))]);
+        elements.apply(waiting);
+        expect(elements.canonical()).toEqual(expected.canonical());
+      }),
+    );
+  });
+
+  test('one endpoint more or less costs the same whatever the number of endpoints', () => {
+    const costOf = (count: number): [number, number] => {
+      const desired = new Desired();
+      const service = 'n/a' as ServiceKey;
+      const plan = (backends: Backend[]): DesiredDelta => {
+        const frontend: Frontend = {
+          kind: 'ClusterIP', family: 4, address: '10.96.0.1' as Ip, protocol: 'TCP', port: 80, service,
+          displayName: service, backends, masquerade: 'never',
+        };
+        return desired.update(new Map([[service, [planFrontend(frontend, (id) => desired.slots(id))]]]));
+      };
+      const all = Array.from({ length: count }, (_, i): Backend => ({ ip: `10.1.${i >> 8}.${i & 255}` as Ip, port: 80, isMaybeLocal: false }));
+      plan(all);
+      const removal = plan(all.slice(1)).elements.length;
+      const addition = plan(all).elements.length;
+      return [removal, addition];
+    };
+    expect(costOf(1000)).toEqual(costOf(3));
+    expect(costOf(3)[0]).toBeLessThanOrEqual(3);
+  });
+
+  test('the address of a Service that another one takes over is rewritten, not lost', () => {
+    const desired = new Desired();
+    const at = (service: string): PlannedFrontend[] => [
+      planFrontend(
+        {
+          kind: 'ClusterIP', family: 4, address: '10.96.0.1' as Ip, protocol: 'TCP', port: 80, service: service as ServiceKey,
+          displayName: service, backends: [], masquerade: 'never',
+        },
+        (id) => desired.slots(id),
+      ),
+    ];
+    const elements = new Elements();
+    elements.apply(desired.update(new Map([['n/a' as ServiceKey, at('n/a')]])).elements);
+    elements.apply(desired.update(new Map([['n/a' as ServiceKey, []], ['n/b' as ServiceKey, at('n/b')]])).elements);
+    expect([...elements.byId.values()].filter(({ set }) => set === 'services').map(({ after }) => after)).toEqual(['refuse n/b']);
+    expect([...elements.byId.values()].filter(({ set }) => set === 'cluster-ips').map(({ key }) => key)).toEqual([packIp('10.96.0.1' as Ip)]);
+  });
+});

@@ -1,0 +1,55 @@
+import { expect, it } from 'vitest';
+import { buildNode } from '../../src/model/build-node.ts';
+
+function raw(addresses: unknown, name: unknown = 'node-1.example'): object {
+  return { metadata: { name }, status: { addresses } };
+}
+
+it('orders internal addresses before external ones and passes over names', () => {
+  const addresses = [
+    { type: 'Hostname', address: 'node-1' },
+    { type: 'ExternalIP', address: '203.0.113.1' },
+    { type: 'InternalIP', address: '192.168.50.10' },
+    { type: 'InternalIP', address: 'FD00::0010' },
+    { type: 'ExternalIP', address: '192.168.50.10' },
+    { type: 'InternalDNS', address: 'node-1.internal' },
+  ];
+  const value = { name: 'node-1.example', addresses: ['192.168.50.10', 'fd00::10', '203.0.113.1'] };
+  expect(buildNode(raw(addresses))).toEqual({ kind: 'built', value, warnings: [] });
+});
+
+it('skips an address that is none', () => {
+  const built = buildNode(
+    raw([
+      { type: 'InternalIP', address: 'x' },
+      { type: 'InternalIP', address: '10.0.0.1' },
+    ]),
+  );
+  expect(built).toEqual({
+    kind: 'built',
+    value: { name: 'node-1.example', addresses: ['10.0.0.1'] },
+    warnings: [
+      {
+        code: 'SKIPPED_FIELD',
+        reason: 'status.addresses[0].address: must be an IP address, got "x"; skipped',
+      },
+    ],
+  });
+});
+
+it('has no addresses before the kubelet reports them', () => {
+  expect(buildNode({ metadata: { name: 'n' } })).toMatchObject({ value: { name: 'n', addresses: [] } });
+});
+
+it.each([
+  [{}, 'metadata.name: must be a DNS subdomain of at most 253 characters, got nothing'],
+  [raw([], 'Node 1'), 'metadata.name: must be a DNS subdomain of at most 253 characters, got "Node 1"'],
+  [raw([], 'a'.repeat(254)), /^metadata\.name: must be a DNS subdomain/],
+  [raw('10.0.0.1'), 'status.addresses: must be a list, got "10.0.0.1"'],
+])('refuses %j', (object, reason) => {
+  expect(buildNode(object)).toEqual({
+    kind: 'invalid',
+    code: 'INVALID_FIELD',
+    reason: typeof reason === 'string' ? reason : expect.stringMatching(reason),
+  });
+});

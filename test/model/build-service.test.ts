@@ -1,0 +1,346 @@
+import { describe, expect, it } from 'vitest';
+import { buildService } from '../../src/model/build-service.ts';
+import type { Service } from '../../src/model/types.ts';
+
+interface Parts {
+  readonly metadata?: object;
+  readonly spec?: object;
+  readonly status?: object;
+}
+
+/** A plain ClusterIP Service with some fields replaced. */
+function raw({ metadata, spec, status }: Parts = {}): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'web', namespace: 'default', ...metadata },
+    spec: { clusterIP: '10.96.0.1', ports: [{ port: 80 }], ...spec },
+    ...(status === undefined ? {} : { status }),
+  };
+}
+
+function build(parts?: Parts): Service {
+  const built = buildService(raw(parts));
+  if (built.kind !== 'built') throw new Error(built.reason);
+  expect(built.warnings).toEqual([]);
+  return built.value;
+}
+
+function warningsOf(parts: Parts): { service: Service; reasons: string[] } {
+  const built = buildService(raw(parts));
+  if (built.kind !== 'built') throw new Error(built.reason);
+  expect(new Set(built.warnings.map(({ code }) => code))).toEqual(new Set(['SKIPPED_FIELD']));
+  return { service: built.value, reasons: built.warnings.map(({ reason }) => reason) };
+}
+
+describe('a Service', () => {
+  it('is reduced to what decides', () => {
+    const service = build({
+      metadata: { uid: 'u-1', creationTimestamp: '2024-02-03T04:05:06Z', labels: { app: 'web' } },
+      spec: {
+        type: 'NodePort',
+        clusterIP: '10.96.0.1',
+        clusterIPs: ['10.96.0.1', 'fd00:10:96::1'],
+        ipFamilies: ['IPv4', 'IPv6'],
+        externalIPs: ['203.0.113.1', '203.0.113.1', 'FD00::0001'],
+        selector: { app: 'web' },
+        ports: [
+          { name: 'http', port: 80, targetPort: 'web', nodePort: 30080, protocol: 'TCP' },
+          { name: 'dns', port: 53, protocol: 'UDP' },
+        ],
+      },
+      status: { loadBalancer: { ingress: [{ ip: '198.51.100.1' }] } },
+    });
+    expect(service).toEqual({
+      key: 'default/web',
+      namespace: 'default',
+      name: 'web',
+      uid: 'u-1',
+      createdAtMs: Date.UTC(2024, 1, 3, 4, 5, 6),
+      type: 'NodePort',
+      isProxied: true,
+      clusterIps: ['10.96.0.1', 'fd00:10:96::1'],
+      ipFamilies: [4, 6],
+      externalIps: ['203.0.113.1', 'fd00::1'],
+      loadBalancerIps: ['198.51.100.1'],
+      ports: [
+        { name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 },
+        { name: 'dns', protocol: 'UDP', port: 53, nodePort: 0 },
+      ],
+    });
+  });
+
+  it('has the defaults of the API where a manifest says nothing', () => {
+    expect(build()).toMatchObject({
+      type: 'ClusterIP',
+      uid: '',
+      createdAtMs: Number.POSITIVE_INFINITY,
+      ports: [{ name: '', protocol: 'TCP', port: 80, nodePort: 0 }],
+      externalIps: [],
+      loadBalancerIps: [],
+    });
+  });
+
+  it('takes null for absent, as the API does', () => {
+    const spec = {
+      type: null,
+      externalIPs: null,
+      ports: [{ name: null, protocol: null, port: 80, nodePort: null }],
+    };
+    expect(build({ metadata: { creationTimestamp: null, labels: null }, spec })).toEqual(build());
+  });
+
+  it.each([
+    ['clusterIP None', { spec: { clusterIP: 'None' } }],
+    ['clusterIP None and clusterIPs None', { spec: { clusterIP: 'None', clusterIPs: ['None'] } }],
+    ['clusterIP empty', { spec: { clusterIP: '' } }],
+    ['no clusterIP', { spec: { clusterIP: undefined } }],
+    [
+      'no clusterIP, although there is a node port',
+      {
+        spec: { clusterIP: undefined, type: 'NodePort', ports: [{ port: 80, nodePort: 30080 }] },
+      },
+    ],
+    [
+      'type ExternalName, although there is a clusterIP',
+      {
+        spec: { type: 'ExternalName', externalName: 'api.example.com' },
+      },
+    ],
+    [
+      'a service-proxy-name label',
+      {
+        metadata: { labels: { 'service.kubernetes.io/service-proxy-name': 'other' } },
+      },
+    ],
+    [
+      'an empty service-proxy-name label',
+      {
+        metadata: { labels: { 'service.kubernetes.io/service-proxy-name': '' } },
+      },
+    ],
+  ])('with %s is known but not proxied', (_, parts) => {
+    expect(build(parts)).toMatchObject({
+      key: 'default/web',
+      isProxied: false,
+      clusterIps: [],
+      ipFamilies: [],
+      ports: [],
+    });
+  });
+});
+
+describe('cluster IPs', () => {
+  const both = ['10.96.0.1', 'fd00:10:96::1'];
+  it.each([
+    ['only clusterIP', { clusterIP: '10.96.0.1' }, ['10.96.0.1'], [4]],
+    ['only an IPv6 clusterIP', { clusterIP: 'fd00:10:96::1' }, ['fd00:10:96::1'], [6]],
+    ['clusterIPs and families', { clusterIPs: both, ipFamilies: ['IPv4', 'IPv6'] }, both, [4, 6]],
+    ['clusterIPs without families', { clusterIPs: both }, both, [4, 6]],
+    [
+      'IPv6 first',
+      {
+        clusterIP: both[1],
+        clusterIPs: both.toReversed(),
+        ipFamilies: ['IPv6', 'IPv4'],
+      },
+      both.toReversed(),
+      [6, 4],
+    ],
+    [
+      'fewer clusterIPs than families',
+      { clusterIPs: ['10.96.0.1'], ipFamilies: ['IPv4', 'IPv6'] },
+      ['10.96.0.1'],
+      [4],
+    ],
+    ['fewer families than clusterIPs', { clusterIPs: both, ipFamilies: ['IPv4'] }, ['10.96.0.1'], [4]],
+    ['families without clusterIPs', { ipFamilies: ['IPv4'] }, ['10.96.0.1'], [4]],
+    ['leading zeros', { clusterIP: '010.096.000.001' }, ['10.96.0.1'], [4]],
+    [
+      'the same address written in two ways',
+      { clusterIP: '10.96.0.1', clusterIPs: ['010.96.0.1'] },
+      ['10.96.0.1'],
+      [4],
+    ],
+  ])('of %s', (_, spec, clusterIps, ipFamilies) => {
+    expect(build({ spec })).toMatchObject({ isProxied: true, clusterIps, ipFamilies });
+  });
+});
+
+describe('external and load balancer addresses', () => {
+  it('are skipped when they are none, and the rest stays', () => {
+    const { service, reasons } = warningsOf({ spec: { externalIPs: ['nonsense', '203.0.113.1', 7, null] } });
+    expect(service.externalIps).toEqual(['203.0.113.1']);
+    expect(reasons).toEqual([
+      'spec.externalIPs[0]: must be an IP address, got "nonsense"; skipped',
+      'spec.externalIPs[2]: must be an IP address, got 7; skipped',
+      'spec.externalIPs[3]: must be an IP address, got nothing; skipped',
+    ]);
+  });
+
+  it('are skipped when the Service has no cluster IP of their family', () => {
+    const { service, reasons } = warningsOf({ spec: { externalIPs: ['fd00::1'] } });
+    expect(service.externalIps).toEqual([]);
+    expect(reasons[0]).toBe(
+      'spec.externalIPs[0]: must be of a family that the Service has a cluster IP of, got "fd00::1"; skipped',
+    );
+  });
+
+  it('are the ingress addresses that the node must serve', () => {
+    const ingress = [
+      { ip: '203.0.113.1' },
+      { ip: '203.0.113.2', ipMode: 'VIP' },
+      { ip: '203.0.113.3', ipMode: 'Proxy' },
+      { hostname: 'lb.example.com' },
+      { ip: '', hostname: 'lb.example.com' },
+    ];
+    const { loadBalancerIps } = build({
+      spec: { type: 'LoadBalancer' },
+      status: { loadBalancer: { ingress } },
+    });
+    expect(loadBalancerIps).toEqual(['203.0.113.1', '203.0.113.2']);
+  });
+
+  it('are skipped one by one when an ingress address does not parse', () => {
+    const ingress = [{ ip: '203.0.113.999' }, { ip: '203.0.113.1' }];
+    const { service, reasons } = warningsOf({ status: { loadBalancer: { ingress } } });
+    expect(service.loadBalancerIps).toEqual(['203.0.113.1']);
+    expect(reasons).toEqual([
+      'status.loadBalancer.ingress[0].ip: must be an IP address, got "203.0.113.999"; skipped',
+    ]);
+  });
+
+  it('are told in a bounded number of lines', () => {
+    const externalIPs = Array.from({ length: 100_000 }, (_, i) => `bad-${i}`);
+    const { reasons } = warningsOf({ spec: { externalIPs } });
+    expect(reasons).toHaveLength(21);
+    expect(reasons.at(-1)).toBe('99980 more entries are skipped like these');
+  });
+});
+
+describe('repeated ports', () => {
+  it.each([
+    [
+      'port and protocol',
+      [
+        { name: 'a', port: 80 },
+        { name: 'b', port: 80 },
+      ],
+      'spec.ports[1].port: must be the only TCP port of its number, got 80; skipped',
+      ['a'],
+    ],
+    [
+      'name and protocol',
+      [{ port: 80 }, { port: 81 }],
+      'spec.ports[1].name: must be the only TCP port of its name, got nothing; skipped',
+      [''],
+    ],
+  ])('with the same %s: the second is skipped', (_, ports, reason, names) => {
+    const { service, reasons } = warningsOf({ spec: { ports } });
+    expect(reasons).toEqual([reason]);
+    expect(service.ports.map(({ name }) => name)).toEqual(names);
+  });
+
+  it('with the same node port: the second loses only that', () => {
+    const ports = [
+      { name: 'a', port: 80, nodePort: 30080 },
+      { name: 'b', port: 81, nodePort: 30080 },
+    ];
+    const { service, reasons } = warningsOf({ spec: { type: 'NodePort', ports } });
+    expect(reasons).toEqual([
+      'spec.ports[1].nodePort: must be the only TCP node port of its number, got 30080; skipped',
+    ]);
+    expect(service.ports.map(({ nodePort }) => nodePort)).toEqual([30080, 0]);
+  });
+
+  it('of different protocols are no repetition', () => {
+    const ports = ['TCP', 'UDP', 'SCTP'].map((protocol) => ({
+      name: 'x',
+      port: 53,
+      nodePort: 30053,
+      protocol,
+    }));
+    expect(build({ spec: { type: 'NodePort', ports } }).ports).toHaveLength(3);
+  });
+});
+
+describe('an invalid Service', () => {
+  const port = (fields: object) => ({ spec: { ports: [{ port: 80, ...fields }] } });
+  it.each<[string, Parts]>([
+    ['spec.ports[0].port: must be an integer from 1 to 65535, got 70000', port({ port: 70000 })],
+    ['spec.ports[0].port: must be an integer from 1 to 65535, got 0', port({ port: 0 })],
+    ['spec.ports[0].port: must be an integer from 1 to 65535, got -1', port({ port: -1 })],
+    ['spec.ports[0].port: must be an integer from 1 to 65535, got 80.5', port({ port: 80.5 })],
+    ['spec.ports[0].port: must be an integer from 1 to 65535, got NaN', port({ port: Number.NaN })],
+    ['spec.ports[0].port: must be an integer from 1 to 65535, got 1e+300', port({ port: 1e300 })],
+    ['spec.ports[0].port: must be an integer from 1 to 65535, got "80"', port({ port: '80' })],
+    ['spec.ports[0].port: must be an integer from 1 to 65535, got nothing', port({ port: null })],
+    ['spec.ports[0].nodePort: must be an integer from 0 to 65535, got 65536', port({ nodePort: 65536 })],
+    ['spec.ports[0].protocol: must be one of TCP, UDP, SCTP, got "ICMP"', port({ protocol: 'ICMP' })],
+    ['spec.ports[0].name: must be a DNS label of at most 63 characters, got "A b"', port({ name: 'A b' })],
+    ['spec.ports[1]: must be an object, got 80', { spec: { ports: [{ port: 80 }, 80] } }],
+    ['spec.ports: must be a list, got an object', { spec: { ports: {} } }],
+    ['spec.ports: must be a list, got "80"', { spec: { ports: '80' } }],
+    [
+      'spec.type: must be one of ClusterIP, NodePort, LoadBalancer, ExternalName, got "X"',
+      { spec: { type: 'X' } },
+    ],
+    ['spec.clusterIP: must be an IP address, got "10.96.0.300"', { spec: { clusterIP: '10.96.0.300' } }],
+    ['spec.clusterIP: must be a string, got 10', { spec: { clusterIP: 10 } }],
+    [
+      'spec.clusterIPs[0]: must equal spec.clusterIP, got "10.96.0.2"',
+      { spec: { clusterIPs: ['10.96.0.2'] } },
+    ],
+    [
+      'spec.clusterIPs[1]: must be the only one of its family, got "10.96.0.2"',
+      { spec: { clusterIPs: ['10.96.0.1', '10.96.0.2'] } },
+    ],
+    [
+      'spec.clusterIPs[0]: must be of the family that spec.ipFamilies[0] names, got "10.96.0.1"',
+      { spec: { clusterIPs: ['10.96.0.1'], ipFamilies: ['IPv6'] } },
+    ],
+    ['spec.ipFamilies[0]: must be one of IPv4, IPv6, got "v4"', { spec: { ipFamilies: ['v4'] } }],
+    ['spec.externalIPs: must be a list, got "203.0.113.1"', { spec: { externalIPs: '203.0.113.1' } }],
+    [
+      'status.loadBalancer.ingress[0].ipMode: must be one of VIP, Proxy, got "vip"',
+      { status: { loadBalancer: { ingress: [{ ip: '203.0.113.1', ipMode: 'vip' }] } } },
+    ],
+    [
+      'metadata.name: must be a DNS label of at most 63 characters, got nothing',
+      { metadata: { name: undefined } },
+    ],
+    ['metadata.name: must be a DNS label of at most 63 characters, got 5', { metadata: { name: 5 } }],
+    [
+      'metadata.namespace: must be a DNS label of at most 63 characters, got "a/b"',
+      { metadata: { namespace: 'a/b' } },
+    ],
+    ['metadata.labels: must be an object, got a list', { metadata: { labels: [] } }],
+    [
+      'metadata.creationTimestamp: must be an RFC 3339 time, got "yesterday"',
+      { metadata: { creationTimestamp: 'yesterday' } },
+    ],
+  ])('%s', (reason, parts) => {
+    expect(buildService(raw(parts))).toEqual({ kind: 'invalid', code: 'INVALID_FIELD', reason });
+  });
+
+  it.each([
+    [null, 'must be an object, got nothing'],
+    [undefined, 'must be an object, got nothing'],
+    ['text', 'must be an object, got "text"'],
+    [[], 'must be an object, got a list'],
+    [{ metadata: 'x' }, 'metadata: must be an object, got "x"'],
+  ])('%j is no object', (object, reason) => {
+    expect(buildService(object)).toEqual({ kind: 'invalid', code: 'INVALID_FIELD', reason });
+  });
+
+  it('tells a long value in one short line', () => {
+    const built = buildService(raw({ metadata: { name: 'x\n'.repeat(1000) } }));
+    expect(built.kind === 'invalid' && built.reason).toMatch(/^metadata\.name: must be .{1,220}$/);
+  });
+
+  it('is not fooled by inherited or __proto__ fields', () => {
+    const text = '{"__proto__": {"metadata": {"name": "web"}}, "metadata": {"__proto__": {"name": "web"}}}';
+    expect(buildService(JSON.parse(text)).kind).toBe('invalid');
+    expect(buildService(Object.create(raw() as object)).kind).toBe('invalid');
+  });
+});

@@ -1,0 +1,171 @@
+// Any value at all, and valid objects with any value anywhere: builders answer, and what they build is valid.
+
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { buildEndpointSlice } from '../../src/model/build-endpoint-slice.ts';
+import { buildNode } from '../../src/model/build-node.ts';
+import { buildService } from '../../src/model/build-service.ts';
+import type { Built } from '../../src/model/built.ts';
+import { familyOf, parseIp } from '../../src/model/ip.ts';
+import { mirrorEndpoints } from '../../src/model/mirror-endpoints.ts';
+import type { EndpointSlice, Node, Service, ServicePort } from '../../src/model/types.ts';
+
+const service = {
+  metadata: {
+    name: 'web',
+    namespace: 'default',
+    labels: { a: 'b' },
+    uid: 'u',
+    creationTimestamp: '2024-01-01T00:00:00Z',
+  },
+  spec: {
+    type: 'LoadBalancer',
+    clusterIP: '10.96.0.1',
+    clusterIPs: ['10.96.0.1', 'fd00::1'],
+    ipFamilies: ['IPv4', 'IPv6'],
+    externalIPs: ['203.0.113.1'],
+    ports: [
+      { name: 'http', port: 80, nodePort: 30080 },
+      { name: 'dns', port: 53, protocol: 'UDP' },
+    ],
+  },
+  status: { loadBalancer: { ingress: [{ ip: '203.0.113.80', ipMode: 'VIP' }] } },
+};
+const slice = {
+  metadata: { name: 'web-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'web' } },
+  addressType: 'IPv4',
+  ports: [{ name: 'http', port: 80, protocol: 'TCP' }],
+  endpoints: [{ addresses: ['10.1.0.1'], conditions: { ready: true }, nodeName: 'node-1' }],
+};
+const node = {
+  metadata: { name: 'node-1' },
+  status: { addresses: [{ type: 'InternalIP', address: '10.0.0.1' }] },
+};
+const endpoints = {
+  metadata: { name: 'web', namespace: 'default' },
+  subsets: [
+    { addresses: [{ ip: '10.1.0.1' }], notReadyAddresses: [{ ip: 'fd00::1' }], ports: [{ port: 80 }] },
+  ],
+};
+
+const anything = fc.oneof(
+  fc.anything({
+    withBigInt: true,
+    withDate: true,
+    withMap: true,
+    withNullPrototype: true,
+    withSparseArray: true,
+  }),
+  fc.jsonValue(),
+  fc.constantFrom<unknown>(
+    '',
+    '10.96.0.1',
+    'fd00::1',
+    'None',
+    'IPv6',
+    'SCTP',
+    0,
+    1,
+    65536,
+    -1,
+    1e21,
+    Number.NaN,
+  ),
+);
+
+/** Every path of an object, its own included. */
+function paths(value: unknown, path: readonly string[] = []): (readonly string[])[] {
+  if (typeof value !== 'object' || value === null) return [path];
+  return [path, ...Object.entries(value).flatMap(([key, one]) => paths(one, [...path, key]))];
+}
+
+function replaced(value: unknown, [key, ...rest]: readonly string[], by: unknown): unknown {
+  if (key === undefined) return by;
+  const copy: Record<string, unknown> = Array.isArray(value)
+    ? ([...value] as never)
+    : { ...(value as object) };
+  copy[key] = replaced(copy[key], rest, by);
+  return copy;
+}
+
+/** Anything, or the sample with one or two values in it replaced by anything. */
+function hostile(sample: object): fc.Arbitrary<unknown> {
+  const change = fc.tuple(fc.constantFrom(...paths(sample)), anything);
+  const changed = fc.array(change, { minLength: 1, maxLength: 2 }).map((changes) =>
+    changes.reduce<unknown>((value, [path, by]) => {
+      try {
+        return replaced(value, path, by);
+      } catch {
+        return by;
+      }
+    }, sample),
+  );
+  return fc.oneof({ weight: 1, arbitrary: anything }, { weight: 4, arbitrary: changed });
+}
+
+function check<T>(sample: object, build: (object: unknown) => Built<T>, isValid: (value: T) => void): void {
+  expect(build(sample)).toMatchObject({ kind: 'built', warnings: [] });
+  fc.assert(
+    fc.property(hostile(sample), (object) => {
+      const built = build(object);
+      if (built.kind === 'built') isValid(built.value);
+      else expect(built.reason).toMatch(/^.{1,400}$/);
+    }),
+    { numRuns: 3000 },
+  );
+}
+
+const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+
+function expectPort({ name, protocol, port }: Omit<ServicePort, 'nodePort'>): void {
+  expect(name).toMatch(/^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$/);
+  expect(['TCP', 'UDP', 'SCTP']).toContain(protocol);
+  expect(Number.isInteger(port) && port >= 1 && port <= 65535).toBe(true);
+}
+
+function expectService(value: Service): void {
+  expect(value.namespace).toMatch(LABEL);
+  expect(value.name).toMatch(LABEL);
+  expect(value.key).toBe(`${value.namespace}/${value.name}`);
+  expect(value.createdAtMs).not.toBeNaN();
+  expect(value.isProxied).toBe(value.clusterIps.length > 0);
+  expect(value.ipFamilies).toEqual(value.clusterIps.map(familyOf));
+  expect(new Set(value.ipFamilies).size).toBe(value.ipFamilies.length);
+  for (const ip of [...value.clusterIps, ...value.externalIps, ...value.loadBalancerIps]) {
+    expect(parseIp(ip)).toBe(ip);
+    expect(value.ipFamilies).toContain(familyOf(ip));
+  }
+  for (const port of value.ports) {
+    expectPort(port);
+    expect(Number.isInteger(port.nodePort) && port.nodePort >= 0 && port.nodePort <= 65535).toBe(true);
+  }
+  expect(new Set(value.ports.map((one) => `${one.port}/${one.protocol}`)).size).toBe(value.ports.length);
+}
+
+function expectSlice(value: EndpointSlice): void {
+  expect(value.serviceKey).toMatch(/^[-a-z0-9]+\/[-a-z0-9]+$/);
+  value.ports.forEach(expectPort);
+  for (const { ip, isReady, nodeName } of value.endpoints) {
+    expect(parseIp(ip)).toBe(ip);
+    expect(familyOf(ip)).toBe(value.family);
+    expect(typeof isReady).toBe('boolean');
+    expect(['string', 'undefined']).toContain(typeof nodeName);
+  }
+}
+
+function expectNode(value: Node): void {
+  expect(value.name).not.toBe('');
+  for (const ip of value.addresses) expect(parseIp(ip)).toBe(ip);
+}
+
+describe('hostile input', () => {
+  it('never yields an invalid Service', () => check(service, buildService, expectService));
+  it('never yields an invalid EndpointSlice', () => check(slice, buildEndpointSlice, expectSlice));
+  it('never yields an invalid Node', () => check(node, buildNode, expectNode));
+  it('never yields mirrored slices that do not build', () => {
+    check(endpoints, mirrorEndpoints, (slices) => {
+      for (const one of slices)
+        expect(buildEndpointSlice(one)).toMatchObject({ kind: 'built', warnings: [] });
+    });
+  });
+});

@@ -1,0 +1,84 @@
+// Notifications: of another socket's writes, lost ones, forged ones, and none after close.
+
+import { execFileSync } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import {
+  NETLINK_ROUTE,
+  type NetlinkEvent,
+  openNetlink,
+  subscribeNetlink,
+} from '../../../src/daemon/netlink-socket.ts';
+import { headersOf, newAddress, RTNLGRP_IPV4_IFADDR } from './requests.ts';
+
+const writer = openNetlink(NETLINK_ROUTE);
+const arrivals = new EventEmitter();
+const events: NetlinkEvent[] = [];
+const subscription = subscribeNetlink(
+  NETLINK_ROUTE,
+  RTNLGRP_IPV4_IFADDR,
+  (event) => {
+    events.push(event);
+    arrivals.emit('event');
+  },
+  { receiveBufferBytes: 1 },
+);
+
+/** Adds an address and waits for its notification, which has the same sequence number. */
+async function seesAddress(n: number): Promise<boolean> {
+  await writer.transact(newAddress(n));
+  const isIt = (event: NetlinkEvent) =>
+    event.kind === 'datagram' && headersOf([event.bytes]).some((header) => header.seq === n);
+  while (!events.some(isIt)) await once(arrivals, 'event');
+  return true;
+}
+
+const seesWrite = await seesAddress(1);
+
+// Another process multicasts to the group: the kernel lets root do so, and the addon must not pass it on.
+const forge =
+  'import socket\n' +
+  's = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n' +
+  `s.sendto(b"\\x10" + bytes(15), (0, 1 << ${RTNLGRP_IPV4_IFADDR - 1}))`;
+const beforeForgery = events.length;
+execFileSync('python3', ['-c', forge]);
+await seesAddress(2);
+const forged = events.length - beforeForgery - 1;
+
+// Synchronous, so that nothing is taken off the full queues meanwhile; `stuck` is closed while its thread waits for room.
+let stuckEvents = 0;
+const stuck = subscribeNetlink(NETLINK_ROUTE, RTNLGRP_IPV4_IFADDR, () => stuckEvents++);
+const lines = Array.from({ length: 3000 }, (_, n) => `addr add 10.9.${n >> 8}.${n & 255}/32 dev lo`);
+execFileSync('ip', ['-batch', '-'], { input: lines.join('\n') });
+stuck.close();
+while (!events.some((event) => event.kind === 'overrun')) await once(arrivals, 'event');
+const seesWriteAfterOverrun = await seesAddress(3);
+
+const closedInside = await new Promise<number>((resolve) => {
+  let calls = 0;
+  const short = subscribeNetlink(NETLINK_ROUTE, RTNLGRP_IPV4_IFADDR, () => {
+    calls++;
+    short.close();
+    short.close();
+    setImmediate(resolve, calls);
+  });
+  const burst = Buffer.concat([newAddress(11), newAddress(12), newAddress(13)]);
+  void writer.transact(burst);
+});
+
+subscription.close();
+subscription.close();
+const atClose = events.length;
+await writer.transact(newAddress(20));
+await new Promise((resolve) => setImmediate(resolve));
+writer.close();
+
+console.log(
+  JSON.stringify({
+    seesWrite,
+    forged,
+    stuckEvents,
+    seesWriteAfterOverrun,
+    closedInside,
+    afterClose: events.length - atClose,
+  }),
+);
