@@ -399,14 +399,25 @@ struct Event {
 void* Listen(void* data) {
   const Subscription& subscription = *static_cast<Subscription*>(data);
   pollfd ready[2] = {{subscription.fd.Get(), POLLIN, 0}, {subscription.wake.Get(), POLLIN, 0}};
+  bool has_lost = false;
   for (;;) {
-    if (poll(ready, 2, -1) < 0) continue;
+    if (poll(ready, 2, has_lost ? 0 : -1) < 0) continue;
     if (ready[1].revents != 0) return nullptr;
     auto event = std::make_unique<Event>();
     event->error = Receive(subscription.fd.Get(), event->inbox, SIZE_MAX);
-    if (event->error == EAGAIN) continue;
-    if (event->inbox.used > 0) event->inbox.Resize(event->inbox.used);
+    if (event->error == ENOBUFS) {
+      has_lost = true;
+      continue;
+    }
+    if (event->error == EAGAIN) {
+      if (!has_lost) continue;
+      // The kernel said so when the loss began, and drops on silently until the queue is empty. Told only now, it
+      // covers every loss so far: who reads the kernel's state on this event misses nothing that comes later.
+      has_lost = false;
+      event->error = ENOBUFS;
+    }
     const bool is_last = event->error != 0 && event->error != ENOBUFS;
+    if (event->inbox.used > 0) event->inbox.Resize(event->inbox.used);
     if (napi_call_threadsafe_function(subscription.deliver, event.get(), napi_tsfn_blocking) != napi_ok) return nullptr;
     event.release();
     if (is_last) return nullptr;

@@ -2,7 +2,7 @@
 // changed, and loading in this Node. Needs nothing that npm does not bring; prints nothing when there is nothing to do.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, utimesSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -77,13 +77,11 @@ if (!isUsable()) {
   if (nodeGyp === undefined)
     fail('the native addon must be compiled, and node-gyp was not found: install npm');
   console.error('kproxy-ts: compiling the native addon');
-  const build = spawnSync(process.execPath, [nodeGyp, 'configure', 'build', ...headerOptions()], {
+  const build = spawnSync(process.execPath, [nodeGyp, 'rebuild', ...headerOptions()], {
     cwd: root,
     encoding: 'utf8',
   });
   if (build.status !== 0) fail(`the native addon does not compile:\n${build.stdout}${build.stderr}`);
-  // make leaves a binary alone that only looks older than its sources, as after a fresh checkout.
-  utimesSync(builtPath, new Date(), new Date());
   const loaded = tryLoad(`require(${JSON.stringify(loader)}).loadAddon()`);
   if (loaded.status !== 0) fail(`the native addon was compiled, but does not load:\n${loaded.stderr}`);
 }

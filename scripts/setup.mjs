@@ -16,13 +16,15 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** A machine that cannot be made ready; the message says what its owner can do. */
 export class SetupError extends Error {}
 
+const COMPILER = ['g++', 'make', 'python3'];
+
 /** Programs used beside Node, by purpose. The daemon itself runs none of them. */
 const PROGRAMS = {
   demo: ['ip', 'nft'],
   bench: ['ip', 'nft'],
-  test: ['ip', 'nft', 'unshare', 'nsenter', 'valgrind'],
+  // The addon is compiled by its tests too, with sanitizers.
+  test: ['ip', 'nft', 'openssl', 'setpriv', ...COMPILER],
 };
-const COMPILER = ['g++', 'make', 'python3'];
 
 /** Package managers: how they install, and what they call the package of a program where its name differs. */
 const MANAGERS = [
@@ -31,23 +33,17 @@ const MANAGERS = [
     // A freshly booted machine often holds the lock for its own updates.
     update: ['update', '-q'],
     install: ['install', '-y', '-q', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120'],
-    packages: { ip: 'iproute2', nft: 'nftables', unshare: 'util-linux', nsenter: 'util-linux' },
+    packages: { ip: 'iproute2', nft: 'nftables', setpriv: 'util-linux' },
   },
   {
     program: 'dnf',
     install: ['install', '-y', '-q'],
-    packages: {
-      ip: 'iproute',
-      nft: 'nftables',
-      unshare: 'util-linux',
-      nsenter: 'util-linux',
-      'g++': 'gcc-c++',
-    },
+    packages: { ip: 'iproute', nft: 'nftables', setpriv: 'util-linux', 'g++': 'gcc-c++' },
   },
   {
     program: 'apk',
     install: ['add', '--quiet'],
-    packages: { ip: 'iproute2', nft: 'nftables', unshare: 'util-linux-misc', nsenter: 'util-linux-misc' },
+    packages: { ip: 'iproute2', nft: 'nftables' },
   },
   {
     program: 'pacman',
@@ -55,8 +51,7 @@ const MANAGERS = [
     packages: {
       ip: 'iproute2',
       nft: 'nftables',
-      unshare: 'util-linux',
-      nsenter: 'util-linux',
+      setpriv: 'util-linux',
       'g++': 'gcc',
       python3: 'python',
     },
@@ -143,7 +138,8 @@ function buildProgram() {
   const isFresh = sources.every((path, i) => builtMs[i] >= Math.max(modifiedMs(`src/${path}`), ...changedMs));
   if (isFresh) return;
   console.log('Compiling TypeScript');
-  execute(npm('run', '--silent', 'build'), 'the program does not compile');
+  // Not half a program: what was emitted would pass for complete at the next run.
+  execute(npm('run', '--silent', 'build', '--', '--noEmitOnError'), 'the program does not compile');
 }
 
 function hasAddon() {

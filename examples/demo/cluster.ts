@@ -2,7 +2,7 @@
 
 import { Daemon, type LogLine } from '../../test/support/netns/daemon.ts';
 import { NodeTopology, POD_CIDR, POD_CIDR6 } from '../../test/support/netns/topology.ts';
-import { ManifestFolder } from './manifest-folder.ts';
+import type { ManifestFolder } from './manifest-folder.ts';
 
 /** Pods behind the services of the examples, what they listen on, and one that only visits. */
 const PODS = [
@@ -26,16 +26,19 @@ const PODS = [
 /** Addresses of the services in examples/. */
 export const VIP = {
   hostname: '10.107.48.55',
-  hostname6: 'fd00:10:96::55',
+  dualStack: ['10.96.0.55', 'fd00:10:96::55'],
   hostnameNodePort: 31906,
   numbers: '203.0.113.80',
   dns: '10.96.0.10',
   database: '10.103.132.104',
+  nobodyHome: '10.104.17.20',
 } as const;
 
 export class Cluster {
   readonly topology: NodeTopology;
   readonly manifests: ManifestFolder;
+  /** Every daemon ever started, for its log. */
+  readonly daemons: Daemon[] = [];
 
   private constructor(topology: NodeTopology, manifests: ManifestFolder) {
     this.topology = topology;
@@ -66,8 +69,15 @@ export class Cluster {
   async startDaemon(): Promise<{ readonly daemon: Daemon; readonly line: LogLine; readonly tookMs: number }> {
     const startMs = performance.now();
     const daemon = Daemon.start(this.topology.node, this.flags);
+    this.daemons.push(daemon);
     const line = await daemon.rulesInForce();
     return { daemon, line, tookMs: performance.now() - startMs };
+  }
+
+  /** Ends all processes and removes all namespaces and files. Idempotent. */
+  async delete(): Promise<void> {
+    await this.topology.delete();
+    this.manifests.delete();
   }
 
   /** Runs a command on the node and gives what it printed. */

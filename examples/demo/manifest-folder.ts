@@ -1,6 +1,14 @@
 // A private copy of the example manifests, of which the demo edits the endpoints as a controller would.
 
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +16,12 @@ import { dump, loadAll } from 'js-yaml';
 
 interface Manifest {
   readonly kind?: string;
-  readonly metadata?: { readonly labels?: Readonly<Record<string, string>> };
+  readonly metadata?: {
+    readonly namespace?: string;
+    readonly name?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+  };
+  readonly spec?: { readonly type?: string; readonly clusterIP?: string };
   endpoints?: { readonly addresses: readonly string[] }[];
 }
 
@@ -25,15 +38,14 @@ export class ManifestFolder {
   /** Leaves of the service's original endpoints only those that `isKept` accepts by address. */
   keepEndpoints(service: string, isKept: (address: string) => boolean): void {
     for (const file of this.#files) {
-      const manifests = loadAll(readFileSync(join(EXAMPLES, file), 'utf8')) as (Manifest | null)[];
+      const manifests = readManifests(file);
       const slices = manifests.filter(
-        (manifest) =>
-          manifest?.kind === 'EndpointSlice' &&
-          manifest.metadata?.labels?.['kubernetes.io/service-name'] === service,
+        ({ kind, metadata }) =>
+          kind === 'EndpointSlice' && metadata?.labels?.['kubernetes.io/service-name'] === service,
       );
       if (slices.length === 0) continue;
       for (const slice of slices) {
-        slice!.endpoints = (slice!.endpoints ?? []).filter(({ addresses }) => isKept(addresses[0]!));
+        slice.endpoints = (slice.endpoints ?? []).filter(({ addresses }) => isKept(addresses[0]!));
       }
       // Renamed into place, so that nobody reads half a file.
       const draft = join(this.path, `.${file}.draft`);
@@ -42,7 +54,25 @@ export class ManifestFolder {
     }
   }
 
+  /** `namespace/name` of the headless and ExternalName services. */
+  namesWithoutVip(): string[] {
+    return this.#files
+      .flatMap(readManifests)
+      .filter(
+        ({ kind, spec }) =>
+          kind === 'Service' && (spec?.type === 'ExternalName' || spec?.clusterIP === 'None'),
+      )
+      .map(({ metadata }) => `${metadata?.namespace ?? 'default'}/${metadata?.name}`);
+  }
+
   delete(): void {
     rmSync(this.path, { recursive: true, force: true });
   }
+}
+
+/** The documents of an example as they were written, empty ones left out. */
+function readManifests(file: string): Manifest[] {
+  return (loadAll(readFileSync(join(EXAMPLES, file), 'utf8')) as (Manifest | null)[]).filter(
+    (it) => it !== null,
+  );
 }

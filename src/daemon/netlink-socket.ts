@@ -1,9 +1,9 @@
 // Netlink sockets on top of the native addon: one transaction at a time and in order, buffer sizes, typed errors.
 // Knows no protocol inside the datagrams. Authority: netlink(7), include/uapi/linux/netlink.h, net/netlink/af_netlink.c.
 
-import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
+import { type Addon, loadAddon } from '../../native/load.cjs';
 import { KernelError, KproxyError } from '../errors.ts';
 
 // include/uapi/linux/netlink.h
@@ -38,7 +38,7 @@ export interface NetlinkTransport {
 
 export type NetlinkEvent =
   | { readonly kind: 'datagram'; readonly bytes: Uint8Array }
-  /** Events were lost; the subscription goes on. */
+  /** Events were lost before this one, none after it: state read from the kernel now is followed up completely. */
   | { readonly kind: 'overrun' }
   /** The subscription has ended. */
   | { readonly kind: 'error'; readonly error: KernelError };
@@ -53,23 +53,6 @@ export class TransactError extends KernelError {
   }
 }
 
-type Handle = object;
-
-interface Addon {
-  open(protocol: number): Handle;
-  transact(socket: Handle, request: Uint8Array, replyLimitBytes: number): Promise<Uint8Array[]>;
-  sendBuffer(socket: Handle, bytes: number): number;
-  receiveBuffer(socket: Handle, bytes: number): number;
-  close(socket: Handle): void;
-  subscribe(
-    protocol: number,
-    group: number,
-    receiveBufferBytes: number,
-    callback: (errno: number, bytes: Uint8Array | undefined) => void,
-  ): Handle;
-  unsubscribe(subscription: Handle): void;
-}
-
 // netlink_sendmsg() refuses more than the send buffer less these bytes.
 const SEND_BUFFER_OVERHEAD = 32;
 const MAX_BUFFER_BYTES = 2 ** 31 - 1;
@@ -81,24 +64,17 @@ const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
   [NETLINK_GENERIC]: 'NETLINK_GENERIC',
 };
 
-let loaded: Addon | undefined;
-
-function loadAddon(): Addon {
-  if (loaded === undefined) {
-    const require = createRequire(import.meta.url);
-    try {
-      // The same two levels up from src/daemon and from dist/daemon.
-      loaded = require('../../native/load.cjs').loadAddon() as Addon;
-    } catch (cause) {
-      throw new KproxyError(
-        'ADDON_MISSING',
-        'the native addon is not usable: run `node scripts/install-addon.mjs` in the package folder ' +
-          `(${cause instanceof Error ? cause.message : String(cause)})`,
-        { cause },
-      );
-    }
+function requireAddon(): Addon {
+  try {
+    return loadAddon();
+  } catch (cause) {
+    throw new KproxyError(
+      'ADDON_MISSING',
+      'the native addon is not usable: run `node scripts/install-addon.mjs` in the package folder ' +
+        `(${cause instanceof Error ? cause.message : String(cause)})`,
+      { cause },
+    );
   }
-  return loaded;
 }
 
 interface AddonFailure {
@@ -141,7 +117,7 @@ class NetlinkSocket implements NetlinkTransport {
   readonly #addon: Addon;
   readonly #protocol: number;
   readonly #replyLimitBytes: number;
-  readonly #socket: Handle;
+  readonly #socket: object;
   #sendBufferBytes: number;
   #previous: Promise<unknown> = Promise.resolve();
 
@@ -198,7 +174,7 @@ class NetlinkSocket implements NetlinkTransport {
 
 /** Opens a socket to the kernel in the network namespace of the calling thread. Throws KernelError. */
 export function openNetlink(protocol: number, options: NetlinkOptions = {}): NetlinkTransport {
-  return new NetlinkSocket(loadAddon(), protocol, options);
+  return new NetlinkSocket(requireAddon(), protocol, options);
 }
 
 /**
@@ -211,7 +187,7 @@ export function subscribeNetlink(
   onEvent: (event: NetlinkEvent) => void,
   options: Pick<NetlinkOptions, 'receiveBufferBytes'> = {},
 ): { close(): void } {
-  const addon = loadAddon();
+  const addon = requireAddon();
   const receive = options.receiveBufferBytes === undefined ? 0 : clampBuffer(options.receiveBufferBytes);
   const subscription = kernelCall(protocol, () =>
     addon.subscribe(protocol, group, receive, (errno, bytes) => {

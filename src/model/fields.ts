@@ -33,8 +33,9 @@ export class Field {
     this.step = step;
   }
 
-  static root(value: unknown): Field {
-    const root = new Field(value, { failure: undefined, warnings: [], warningCount: 0 }, undefined, '');
+  /** The value to start from; `path` is where it lies when that is not the top of what a human sees. */
+  static root(value: unknown, path = ''): Field {
+    const root = new Field(value, { failure: undefined, warnings: [], warningCount: 0 }, undefined, path);
     if (root.value === undefined) root.fail('must be an object');
     return root;
   }
@@ -51,7 +52,7 @@ export class Field {
 
   /** `spec.ports[0].name` */
   get path(): string {
-    if (this.parent === undefined) return '';
+    if (this.parent === undefined) return String(this.step);
     const before = this.parent.path;
     if (typeof this.step === 'number') return `${before}[${this.step}]`;
     if (!/^\w+$/.test(this.step)) return `${before}[${JSON.stringify(this.step)}]`;
@@ -159,8 +160,8 @@ export class Field {
   }
 
   private complaint(rule: string): string {
-    const complaint = `${rule}, got ${describe(this.value)}`;
-    return this.parent === undefined ? complaint : `${this.path}: ${complaint}`;
+    const { path } = this;
+    return `${path === '' ? '' : `${path}: `}${rule}, got ${describe(this.value)}`;
   }
 }
 

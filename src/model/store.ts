@@ -48,7 +48,12 @@ export class Store {
 
   /** True once Services and EndpointSlices have each been listed completely: nothing is written before. */
   get isSynced(): boolean {
-    return this.#synced.has('Service') && this.#synced.has('EndpointSlice');
+    return this.isListed('Service') && this.isListed('EndpointSlice');
+  }
+
+  /** True once the kind has been listed completely. */
+  isListed(kind: Kind): boolean {
+    return this.#synced.has(kind);
   }
 
   get node(): Node | undefined {

@@ -47,7 +47,9 @@ export type Schema = Readonly<Record<string, Attribute<unknown, boolean>>>;
 
 type Simplify<T> = { readonly [K in keyof T]: T[K] };
 type ValueOf<A> = A extends Attribute<infer T, boolean> ? T : never;
-type RequiredNames<S extends Schema> = { [K in keyof S]: S[K]['isRequired'] extends true ? K : never }[keyof S];
+type RequiredNames<S extends Schema> = {
+  [K in keyof S]: S[K]['isRequired'] extends true ? K : never;
+}[keyof S];
 
 /** The plain object that a schema describes. */
 export type Fields<S extends Schema> = Simplify<
@@ -217,7 +219,7 @@ function decodeMembers(reader: Reader, byNumber: readonly (Member | undefined)[]
 }
 
 /** Reads an attribute's header and narrows the reader to its payload. Returns its number. */
-function enterAttribute(reader: Reader): number {
+export function enterAttribute(reader: Reader): number {
   const start = reader.offset;
   const length = reader.u16();
   const type = reader.u16() & TYPE_MASK;
@@ -230,7 +232,7 @@ function enterAttribute(reader: Reader): number {
 }
 
 /** Checks that the payload was used up, and widens the reader to the container again. */
-function leaveAttribute(reader: Reader, end: number): void {
+export function leaveAttribute(reader: Reader, end: number): void {
   const left = reader.remaining;
   if (left !== 0) throw reader.error(`attribute is ${left} bytes too long`);
   reader.offset += align4(reader.end) - reader.end;

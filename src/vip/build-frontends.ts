@@ -86,7 +86,11 @@ function buildBackends(
       if (target.name !== port.name || target.protocol !== port.protocol) continue;
       for (const { ip, isReady, nodeName: endpointNode } of slice.endpoints) {
         if (!isReady) continue;
-        backends.push({ ip, port: target.port, isMaybeLocal: endpointNode === undefined || endpointNode === nodeName });
+        backends.push({
+          ip,
+          port: target.port,
+          isMaybeLocal: endpointNode === undefined || endpointNode === nodeName,
+        });
       }
     }
   }

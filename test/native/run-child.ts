@@ -1,19 +1,28 @@
-// Runs a script of test/native/child in a network namespace; it prints one JSON value for its test to judge.
+// Runs a script of test/native/child in a fresh network namespace; it prints one JSON value for its test to judge.
 
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Netns } from '../support/netns/netns.ts';
-
-const register = new URL('../../scripts/register-typescript.mjs', import.meta.url).href;
+import { Netns } from '../support/netns/netns.ts';
 
 export interface ChildOptions {
-  readonly nodeFlags?: readonly string[];
   /** A command that runs node, such as `setpriv …`. */
   readonly wrapper?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Where the package, or a copy of it, is. */
+  readonly root?: string;
 }
 
-export async function runChild<T>(netns: Netns, name: string, options: ChildOptions = {}): Promise<T> {
-  const script = fileURLToPath(new URL(`./child/${name}`, import.meta.url));
-  const node = [process.execPath, ...(options.nodeFlags ?? []), '--import', register, script];
-  const output = await netns.exec([...(options.wrapper ?? []), ...node], { timeoutMs: 28_000 });
-  return JSON.parse(output) as T;
+/** @throws CommandError when the script fails. */
+export async function runChild(name: string, options: ChildOptions = {}): Promise<Record<string, unknown>> {
+  const root = options.root ?? fileURLToPath(new URL('../..', import.meta.url));
+  const script = join(root, 'test', 'native', 'child', name);
+  const register = join(root, 'scripts', 'register-typescript.mjs');
+  const node = [process.execPath, '--expose-gc', '--import', register, script];
+  const netns = await Netns.create('native');
+  try {
+    const argv = [...(options.wrapper ?? []), ...node];
+    return JSON.parse(await netns.exec(argv, { timeoutMs: 28_000, env: options.env ?? {} }));
+  } finally {
+    await netns.delete();
+  }
 }

@@ -37,7 +37,10 @@ const slice = (addresses: string[], over: Partial<EndpointSlice> = {}): Endpoint
 });
 
 const summary = (frontends: ReturnType<typeof buildFrontends>) =>
-  frontends.map((one) => `${one.kind} ${frontendKey(one)} ${one.masquerade} ${one.backends.map((b) => `${b.ip}:${b.port}`)}`);
+  frontends.map(
+    (one) =>
+      `${one.kind} ${frontendKey(one)} ${one.masquerade} ${one.backends.map((b) => `${b.ip}:${b.port}`)}`,
+  );
 
 describe('addresses', () => {
   test('one frontend per address, port and family', () => {
@@ -93,17 +96,21 @@ describe('backends', () => {
   test('only ready endpoints', () => {
     const mixed = slice(['10.1.0.1']);
     const unready = { ip: ip('10.1.0.2'), isReady: false, nodeName: undefined };
-    expect(backends([{ ...mixed, endpoints: [...mixed.endpoints, unready] }]).map((b) => b.ip)).toEqual(['10.1.0.1']);
+    expect(backends([{ ...mixed, endpoints: [...mixed.endpoints, unready] }]).map((b) => b.ip)).toEqual([
+      '10.1.0.1',
+    ]);
   });
 
   test('ports match by name and protocol, and one name may mean several numbers', () => {
     const other = slice(['10.1.0.2'], { key: 'b', ports: [{ name: 'http', protocol: 'TCP', port: 9090 }] });
     const wrongName = slice(['10.1.0.3'], { key: 'c', ports: [{ name: 'admin', protocol: 'TCP', port: 1 }] });
-    const wrongProtocol = slice(['10.1.0.4'], { key: 'd', ports: [{ name: 'http', protocol: 'UDP', port: 1 }] });
-    expect(backends([slice(['10.1.0.1']), other, wrongName, wrongProtocol]).map((b) => `${b.ip}:${b.port}`)).toEqual([
-      '10.1.0.1:8080',
-      '10.1.0.2:9090',
-    ]);
+    const wrongProtocol = slice(['10.1.0.4'], {
+      key: 'd',
+      ports: [{ name: 'http', protocol: 'UDP', port: 1 }],
+    });
+    expect(
+      backends([slice(['10.1.0.1']), other, wrongName, wrongProtocol]).map((b) => `${b.ip}:${b.port}`),
+    ).toEqual(['10.1.0.1:8080', '10.1.0.2:9090']);
   });
 
   test('slices of the other family are not used', () => {
@@ -125,7 +132,9 @@ describe('backends', () => {
       fc.property(fc.array(fc.array(address, { maxLength: 5 }), { maxLength: 4 }), (lists) => {
         const slices = lists.map((list, i) => slice(list, { key: `s${i}` }));
         const forward = backends(slices);
-        expect(backends(slices.map((s) => ({ ...s, endpoints: [...s.endpoints].reverse() })).reverse())).toEqual(forward);
+        expect(
+          backends(slices.map((s) => ({ ...s, endpoints: [...s.endpoints].reverse() })).reverse()),
+        ).toEqual(forward);
         expect(forward.map((b) => b.ip)).toEqual([...new Set(lists.flat())].sort());
       }),
     );

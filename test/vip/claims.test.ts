@@ -17,7 +17,8 @@ describe('claims', () => {
       ['a/new', 'a/old'],
     ]) {
       const claims = new Claims();
-      for (const service of order) claims.set(claimant(service, service === 'a/old' ? 1 : 2), ['10.0.0.1:80/TCP']);
+      for (const service of order)
+        claims.set(claimant(service, service === 'a/old' ? 1 : 2), ['10.0.0.1:80/TCP']);
       expect(claims.winner('10.0.0.1:80/TCP')).toBe('a/old');
     }
   });

@@ -28,7 +28,7 @@ import {
   vmap,
 } from './expressions.ts';
 import { REFUSE_CHAIN } from './names.ts';
-import type { Shape } from './shape.ts';
+import { type Shape, shapeChain } from './shape.ts';
 
 /** What of the configuration the rules contain. */
 export interface RuleSettings {
@@ -75,11 +75,8 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
 }
 
 /** The chain of a shape: asks for masquerading where the shape says so, then picks a slot. */
-export function shapeRules(
-  family: IpFamily,
-  { keyedBy, masquerade, slotCount }: Shape,
-  settings: RuleSettings,
-): Chain['rules'] {
+export function shapeChainOf(family: IpFamily, shape: Shape, settings: RuleSettings): Chain {
+  const { keyedBy, masquerade, slotCount } = shape;
   const mark = 2 ** settings.masqueradeBit;
   const pick = randomBelow(slotCount);
   const dnat =
@@ -93,7 +90,7 @@ export function shapeRules(
       : masquerade === 'off-cluster' && clusterCidr !== undefined
         ? [[saddrOutside(clusterCidr), setMark(mark)]]
         : [];
-  return rules([...marking, [hasPort, dnat]]);
+  return plain(shapeChain(shape), [...marking, [hasPort, dnat]]);
 }
 
 function plain(name: string, statements: readonly (readonly Statement[])[]): Chain {

@@ -1,10 +1,13 @@
-// Endpoint slots and chains that nothing covers any more, waiting for the transaction after next.
+// Endpoint slots, chains and stray sets that nothing covers any more, waiting for the transaction after next.
 // A packet that read a verdict before a commit may read the slot after it; by the next round it has long passed.
 
+import type { IpFamily } from '../../model/ip.ts';
 import { type ElementChange, elementId } from './element-change.ts';
 
-export interface DeferredChain {
-  readonly family: ElementChange['family'];
+/** A chain, or a set of somebody else, that is to go. */
+export interface DeferredObject {
+  readonly kind: 'chain' | 'set';
+  readonly family: IpFamily;
   readonly name: string;
 }
 
@@ -16,11 +19,11 @@ interface Pending<T> {
 
 export class Deferred {
   readonly #elements = new Map<string, Pending<ElementChange>>();
-  readonly #chains = new Map<string, Pending<DeferredChain>>();
+  readonly #objects = new Map<string, Pending<DeferredObject>>();
   #round = 0;
 
   get size(): number {
-    return this.#elements.size + this.#chains.size;
+    return this.#elements.size + this.#objects.size;
   }
 
   /** Puts off the deletion of a slot. */
@@ -28,14 +31,14 @@ export class Deferred {
     this.#elements.set(elementId(change), { item: change, round: this.#round });
   }
 
-  /** Puts off the deletion of a chain. */
-  addChain(chain: DeferredChain): void {
-    this.#chains.set(chainKey(chain), { item: chain, round: this.#round });
+  /** Puts off the deletion of a chain or set. */
+  addObject(object: DeferredObject): void {
+    this.#objects.set(objectKey(object), { item: object, round: this.#round });
   }
 
-  /** Takes back the deletion of a chain that is wanted again; true when it was pending, so it still exists. */
-  reviveChain(chain: DeferredChain): boolean {
-    return this.#chains.delete(chainKey(chain));
+  /** Takes back the deletion of what is wanted again; true when it was pending, so it still exists. */
+  reviveObject(object: DeferredObject): boolean {
+    return this.#objects.delete(objectKey(object));
   }
 
   /**
@@ -52,20 +55,23 @@ export class Deferred {
   }
 
   /** What was put off before the previous call of `take`; younger deletions stay for the next one. */
-  take(): { elements: ElementChange[]; chains: DeferredChain[] } {
-    const ripe = { elements: takeRipe(this.#elements, this.#round), chains: takeRipe(this.#chains, this.#round) };
+  take(): { elements: ElementChange[]; objects: DeferredObject[] } {
+    const ripe = {
+      elements: takeRipe(this.#elements, this.#round),
+      objects: takeRipe(this.#objects, this.#round),
+    };
     this.#round++;
     return ripe;
   }
 
   clear(): void {
     this.#elements.clear();
-    this.#chains.clear();
+    this.#objects.clear();
   }
 }
 
-function chainKey(chain: DeferredChain): string {
-  return `${chain.family} ${chain.name}`;
+function objectKey({ kind, family, name }: DeferredObject): string {
+  return `${kind} ${family} ${name}`;
 }
 
 function takeRipe<T>(pending: Map<string, Pending<T>>, round: number): T[] {

@@ -1,9 +1,10 @@
 // What the table shall hold: planned frontends, and the objects they share, counted by reference.
 // An update of some Services returns just what changed, so its cost does not grow with the cluster.
 
-import type { IpFamily } from '../../model/ip.ts';
+import type { Cidr, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { ElementChange } from './element-change.ts';
+import { intervalElements } from './intervals.ts';
 import type { SetName } from './names.ts';
 import { endpointSet, type PlannedFrontend, slotKey, verdictSet } from './planned-frontend.ts';
 import { type Shape, shapeChain } from './shape.ts';
@@ -65,10 +66,6 @@ class References<T> {
   *values(): Generator<T> {
     for (const { shared } of this.#counted.values()) yield shared;
   }
-
-  has(id: string): boolean {
-    return this.#counted.has(id);
-  }
 }
 
 export class Desired {
@@ -76,6 +73,8 @@ export class Desired {
   readonly #idsByService = new Map<ServiceKey, readonly string[]>();
   readonly #shared = new References<SharedElement>();
   readonly #chains = new References<ShapeChain>();
+  /** Value per key of `nodeport-addresses`, per family. */
+  #nodePortAddresses = new Map<IpFamily, ReadonlyMap<string, string>>();
 
   /** The slots of a planned frontend, empty when it is not planned. */
   slots(id: string): readonly string[] {
@@ -123,9 +122,20 @@ export class Desired {
     };
   }
 
-  /** Every frontend that is wanted. */
-  frontends(): Iterable<PlannedFrontend> {
-    return this.#frontends.values();
+  /** Replaces the addresses that serve node ports. */
+  updateNodePortAddresses(cidrs: readonly Cidr[]): ElementChange[] {
+    const changes: ElementChange[] = [];
+    for (const family of [4, 6] as const) {
+      const before = this.#nodePortAddresses.get(family) ?? new Map<string, string>();
+      const after = intervalElements(cidrs.filter((cidr) => cidr.family === family));
+      this.#nodePortAddresses.set(family, after);
+      for (const key of new Set([...before.keys(), ...after.keys()])) {
+        if (before.get(key) !== after.get(key)) {
+          changes.push(nodePortAddressChange(family, key, before.get(key), after.get(key)));
+        }
+      }
+    }
+    return changes;
   }
 
   /** Every chain that is wanted because of a frontend. */
@@ -133,12 +143,11 @@ export class Desired {
     return this.#chains.values();
   }
 
-  hasChain(chain: ShapeChain): boolean {
-    return this.#chains.has(chainId(chain));
-  }
-
   /** Every wanted element, each with `before` undefined, in the same safe order. */
   *elements(): Generator<ElementChange> {
+    for (const [family, elements] of this.#nodePortAddresses) {
+      for (const [key, value] of elements) yield nodePortAddressChange(family, key, undefined, value);
+    }
     for (const shared of this.#shared.values()) yield sharedChange(shared, true);
     for (const frontend of this.#frontends.values()) yield* frontendChanges(undefined, frontend);
   }
@@ -153,6 +162,15 @@ export class Desired {
   #countElement(element: SharedElement, by: 1 | -1): void {
     this.#shared.change(`${element.family}${element.set} ${element.key}`, element, by);
   }
+}
+
+function nodePortAddressChange(
+  family: IpFamily,
+  key: string,
+  before: string | undefined,
+  after: string | undefined,
+): ElementChange {
+  return { family, set: 'nodeport-addresses', key, before, after, service: undefined };
 }
 
 function chainId({ family, shape }: ShapeChain): string {

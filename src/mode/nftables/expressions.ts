@@ -1,10 +1,10 @@
 // The statements our rules are made of, each named after its nft text, in the form nft itself sends.
 // A statement is a list of expressions; a rule is the concatenation of its statements.
 
-import { type Cidr, type Ip, type IpFamily, ipBytes } from '../../model/ip.ts';
-import type { Expression } from '../../netlink/nftables/expression.ts';
+import { type Cidr, type Ip, type IpFamily, packIp } from '../../model/ip.ts';
 import { FIB_FLAGS } from '../../netlink/nftables/expression/fib.ts';
 import { NAT_FLAGS } from '../../netlink/nftables/expression/nat-options.ts';
+import type { Expression } from '../../netlink/nftables/expression.ts';
 import { registerAt, VERDICT_REGISTER } from '../../netlink/nftables/register.ts';
 import { nftFamily, packHostU32, type SetName } from './names.ts';
 
@@ -62,19 +62,19 @@ function loadConcat(fields: readonly Field[]): Expression[] {
 
 /** `… vmap @set` */
 export function vmap(fields: readonly Field[], set: SetName): Statement {
-  return [...loadConcat(fields), { kind: 'lookup', sourceRegister: FIRST, register: VERDICT_REGISTER, set }];
+  return [...loadConcat(fields), { kind: 'lookup', register: FIRST, destRegister: VERDICT_REGISTER, set }];
 }
 
 /** `… @set`: the rule goes on when the key is in the set. */
 export function isIn(fields: readonly Field[], set: SetName): Statement {
-  return [...loadConcat(fields), { kind: 'lookup', sourceRegister: FIRST, set }];
+  return [...loadConcat(fields), { kind: 'lookup', register: FIRST, set }];
 }
 
 /** `dnat ip to … map @set`, the value of the map being `address . port`. */
 export function dnatToMap(family: IpFamily, fields: readonly Field[], set: SetName): Statement {
   return [
     ...loadConcat(fields),
-    { kind: 'lookup', sourceRegister: FIRST, register: FIRST, set },
+    { kind: 'lookup', register: FIRST, destRegister: FIRST, set },
     {
       kind: 'nat',
       type: 'dnat',
@@ -92,35 +92,42 @@ export const hasPort: Statement = [
 ];
 
 /** `meta l4proto tcp` */
-export const isTcp: Statement = [l4proto.load(FIRST), { kind: 'cmp', register: FIRST, op: 'eq', data: '\x06' }];
+export const isTcp: Statement = [
+  l4proto.load(FIRST),
+  { kind: 'cmp', register: FIRST, op: 'eq', data: '\x06' },
+];
 
-/** `ip saddr != 10.1.0.0/16` */
+/** `ip saddr != 10.1.0.0/16`: a prefix of whole bytes is compared as such, any other behind a mask. */
 export function saddrOutside({ ip, prefix, family }: Cidr): Statement {
-  const { length } = ADDRESSES[family];
-  const load = saddr(family).load(FIRST);
-  const bits = Array.from({ length: length * 8 }, (_, bit) => (bit < prefix ? 1 : 0));
-  const mask = Array.from({ length }, (_, i) =>
-    String.fromCharCode(Number.parseInt(bits.slice(i * 8, i * 8 + 8).join(''), 2)),
-  ).join('');
+  const { length: whole, saddr: offset } = ADDRESSES[family];
+  const isWholeBytes = prefix % 8 === 0 && prefix > 0;
+  const length = isWholeBytes ? prefix / 8 : whole;
+  const mask: Expression = {
+    kind: 'bitwise',
+    register: FIRST,
+    sourceRegister: FIRST,
+    length,
+    mask: prefixMask(prefix, length),
+    xor: '\0'.repeat(length),
+  };
   return [
-    load,
-    {
-      kind: 'bitwise',
-      sourceRegister: FIRST,
-      register: FIRST,
-      length,
-      mask,
-      xor: '\0'.repeat(length),
-    },
-    { kind: 'cmp', register: FIRST, op: 'neq', data: String.fromCharCode(...ipBytes(ip)) },
+    { kind: 'payload', base: 'network', offset, length, register: FIRST },
+    ...(isWholeBytes ? [] : [mask]),
+    { kind: 'cmp', register: FIRST, op: 'neq', data: packIp(ip).slice(0, length) },
   ];
+}
+
+/** `prefix` ones, then zeros, in `length` bytes. */
+function prefixMask(prefix: number, length: number): string {
+  const bytes = Array.from({ length }, (_, i) => 0xff00 >> Math.min(Math.max(prefix - i * 8, 0), 8));
+  return String.fromCharCode(...bytes.map((byte) => byte & 0xff));
 }
 
 /** `ip daddr != 127.0.0.0/8` (written as a comparison of the first byte) / `ip6 daddr != ::1` */
 export function daddrIsNotLoopback(family: IpFamily): Statement {
   const { daddr: offset, length: whole } = ADDRESSES[family];
   const length = family === 4 ? 1 : whole;
-  const loopback = family === 4 ? '\x7f' : String.fromCharCode(...ipBytes('::1' as Ip));
+  const loopback = family === 4 ? '\x7f' : packIp('::1' as Ip);
   return [
     { kind: 'payload', base: 'network', offset, length, register: FIRST },
     { kind: 'cmp', register: FIRST, op: 'neq', data: loopback },

@@ -1,15 +1,18 @@
 // CIDRs as the elements of an interval set: every range is an opening element and, unless it reaches the last
 // address, a closing one just behind it. Overlapping and adjacent CIDRs are merged first, as the kernel's rbtree
-// requires.
+// requires. Like nft, what lies before the first range is closed too, so that a table nft re-loads stays the same.
 
 import { type Cidr, ipBytes } from '../../model/ip.ts';
-import { INTERVAL_END } from './transaction.ts';
+import { INTERVAL_END } from './names.ts';
 
 /** Element key → value ('' opens a range, INTERVAL_END closes one) for CIDRs of one family. */
 export function intervalElements(cidrs: readonly Cidr[]): ReadonlyMap<string, string> {
   const ranges = cidrs.map(toRange).sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0));
   const elements = new Map<string, string>();
   let open: Range | undefined;
+  if (ranges[0] !== undefined && ranges[0].first > 0n) {
+    elements.set(packAddress(0n, ranges[0].bits), INTERVAL_END);
+  }
   const close = (): void => {
     if (open === undefined) return;
     elements.set(packAddress(open.first, open.bits), '');

@@ -74,3 +74,6 @@ export function verdictParts(value: string): { chain: string; comment: string } 
   const space = value.indexOf(' ');
   return { chain: value.slice(0, space), comment: value.slice(space + 1) };
 }
+
+/** Value of the element that closes an interval (NFT_SET_ELEM_INTERVAL_END); the one that opens it has ''. */
+export const INTERVAL_END = 'end';

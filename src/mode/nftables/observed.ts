@@ -5,18 +5,13 @@ import type { ChainBase } from '../../netlink/nftables/chain.ts';
 import type { Element } from '../../netlink/nftables/element.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
-import { SETS, type SetName, verdictValue } from './names.ts';
+import { INTERVAL_END, SETS, type SetName, verdictValue } from './names.ts';
 import { slotKey } from './planned-frontend.ts';
-import { INTERVAL_END } from './transaction.ts';
-
-export interface ObservedRule {
-  readonly handle: bigint;
-  readonly expressions: readonly Expression[];
-}
 
 export interface ObservedChain {
   readonly base: ChainBase | undefined;
-  readonly rules: readonly ObservedRule[];
+  /** The expressions of each rule. */
+  readonly rules: readonly (readonly Expression[])[];
 }
 
 /** One family's table. */
@@ -25,6 +20,8 @@ export interface ObservedTable {
   readonly chains: ReadonlyMap<string, ObservedChain>;
   /** Element value per key, per set of ours. */
   readonly elements: ReadonlyMap<SetName, Map<string, string>>;
+  /** Packets counted per key, per set that counts: in NAT chains, connections. */
+  readonly connections: ReadonlyMap<SetName, ReadonlyMap<string, bigint>>;
 }
 
 /** Families without a table of ours are missing. */

@@ -39,7 +39,10 @@ export interface PlannedFrontend {
 const NONE: readonly string[] = [];
 
 /** The slots a frontend has so far, by its id. */
-export type PreviousSlots = (id: string, frontend: Pick<PlannedFrontend, 'family' | 'keyedBy' | 'key'>) => readonly string[];
+export type PreviousSlots = (
+  id: string,
+  frontend: Pick<PlannedFrontend, 'family' | 'keyedBy' | 'key'>,
+) => readonly string[];
 
 /** Plans one Frontend; slots stay where `previousSlots` says they are. */
 export function planFrontend(frontend: Frontend, previousSlots: PreviousSlots): PlannedFrontend {

@@ -1,5 +1,6 @@
 // Desired table, sets, chains and rules of one family × what was seen → requests. Elements are not its business.
 
+import { isDeepEqual } from '../../model/deep-equal.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import { normalizeExpressions } from '../../netlink/nftables/expression.ts';
@@ -7,7 +8,6 @@ import type { SetDeclaration } from '../../netlink/nftables/set.ts';
 import type { Chain } from './chains.ts';
 import { nftFamily, TABLE } from './names.ts';
 import type { ObservedChain, ObservedTable } from './observed.ts';
-import { isDeepEqual } from '../../model/deep-equal.ts';
 import { isSameSet } from './sets.ts';
 
 export interface DesiredStructure {
@@ -35,7 +35,9 @@ export function reconcileStructure(
   const at = { family: nftFamily(family), table: TABLE };
   const fresh = (): NftRequest[] => [
     { op: 'addTable', ...at },
-    ...[...desired.sets].map(([set, declaration]): NftRequest => ({ op: 'addSet', ...at, set, ...declaration })),
+    ...[...desired.sets].map(
+      ([set, declaration]): NftRequest => ({ op: 'addSet', ...at, set, ...declaration }),
+    ),
     ...desired.chains.map((chain) => addChain(family, chain)),
     ...desired.chains.flatMap((chain) => addRules(family, chain)),
   ];
@@ -97,12 +99,17 @@ function mustRebuild(desired: DesiredStructure, seen: ObservedTable): boolean {
 
 function hasSameBase({ base }: Chain, { base: present }: ObservedChain): boolean {
   if (base === undefined || present === undefined) return base === present;
-  return base.type === present.type && base.hook === present.hook && base.priority === present.priority;
+  return (
+    base.type === present.type &&
+    base.hook === present.hook &&
+    base.priority === present.priority &&
+    base.policy === present.policy
+  );
 }
 
 function hasSameRules(chain: Chain, present: ObservedChain): boolean {
   return (
     chain.rules.length === present.rules.length &&
-    chain.rules.every((rule, i) => isDeepEqual(normalizeExpressions(rule), present.rules[i]!.expressions))
+    chain.rules.every((rule, i) => isDeepEqual(normalizeExpressions(rule), present.rules[i]))
   );
 }

@@ -14,6 +14,8 @@ export interface Shape {
 /** `pick-3`, `pick-3-masquerade`, `nodeport-pick-3-masquerade`. */
 export function shapeChain(shape: Shape): string {
   const prefix = shape.keyedBy === 'nodeport' ? 'nodeport-' : '';
-  const suffix = { never: '', 'off-cluster': '-masquerade-off-cluster', always: '-masquerade' }[shape.masquerade];
+  const suffix = { never: '', 'off-cluster': '-masquerade-off-cluster', always: '-masquerade' }[
+    shape.masquerade
+  ];
   return `${prefix}pick-${shape.slotCount}${suffix}`;
 }

@@ -1,11 +1,10 @@
 // A transaction as a plain value: requests that one sendmsg carries, and for each what it was made of, so that a
 // refusal of the kernel is told in terms of the Service it hit.
 
-import type { ServiceKey } from '../../model/types.ts';
-import type { Element } from '../../netlink/nftables/element.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
+import type { Element } from '../../netlink/nftables/element.ts';
 import type { ElementChange } from './element-change.ts';
-import { nftFamily, TABLE, verdictParts } from './names.ts';
+import { INTERVAL_END, nftFamily, TABLE, verdictParts } from './names.ts';
 
 export interface Transaction {
   readonly requests: readonly NftRequest[];
@@ -56,6 +55,16 @@ export function joinTransactions(...parts: readonly Transaction[]): Transaction 
   };
 }
 
+/** Two transactions in place of one, to be committed in order; undefined when there is nothing to split. */
+export function splitTransaction({ requests, changes }: Transaction): [Transaction, Transaction] | undefined {
+  if (requests.length < 2) return undefined;
+  const middle = requests.length >> 1;
+  return [
+    { requests: requests.slice(0, middle), changes: changes.slice(0, middle) },
+    { requests: requests.slice(middle), changes: changes.slice(middle) },
+  ];
+}
+
 /** About how many bytes a change takes in a message: never less than it does. */
 export function estimateBytes({ key, before, after }: ElementChange): number {
   const one = ELEMENT_OVERHEAD_BYTES + key.length;
@@ -63,7 +72,10 @@ export function estimateBytes({ key, before, after }: ElementChange): number {
 }
 
 /** Cuts a stream of changes into runs of at most `limitBytes` each (at least one change each). */
-export function* chunkChanges(changes: Iterable<ElementChange>, limitBytes: number): Generator<ElementChange[]> {
+export function* chunkChanges(
+  changes: Iterable<ElementChange>,
+  limitBytes: number,
+): Generator<ElementChange[]> {
   let chunk: ElementChange[] = [];
   let bytes = 0;
   for (const change of changes) {
@@ -79,13 +91,10 @@ export function* chunkChanges(changes: Iterable<ElementChange>, limitBytes: numb
   if (chunk.length > 0) yield chunk;
 }
 
-/** The Services on whose behalf the transaction writes. */
-export function servicesOf(transaction: Transaction): ReadonlySet<ServiceKey> {
-  const services = new Set<ServiceKey>();
-  for (const changes of transaction.changes) {
-    for (const { service } of changes) if (service !== undefined) services.add(service);
-  }
-  return services;
+/** Objects written or deleted: a replaced element counts once. */
+export function countWrites({ requests, changes }: Transaction): number {
+  const elements = new Set(changes.flat());
+  return elements.size + requests.filter((_, i) => changes[i]!.length === 0).length;
 }
 
 /** An element as the codec writes it; a deletion names the key alone (and, for an interval, its end flag). */
@@ -99,9 +108,6 @@ function toElement({ set, key, before, after }: ElementChange, isAddition: boole
   }
   return { key, data: value };
 }
-
-/** Value of the element that closes an interval (NFT_SET_ELEM_INTERVAL_END). */
-export const INTERVAL_END = 'end';
 
 function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
   const list = map.get(key);

@@ -1,10 +1,11 @@
 // Elements of sets and maps (NFTA_SET_ELEM_*). Keys and data are binary strings; in a concatenation each part is padded
 // with zeros to a multiple of 4 bytes. Written for speed: a dump or a cold load has hundreds of thousands.
 
-import { attr, type Schema, sequenceOf, struct } from '../attribute.ts';
+import { attr, required, type Schema, sequenceOf, struct } from '../attribute.ts';
 import { bit, bytes, type Codec, mapped, safeU64be, string, u32be } from '../codec.ts';
 import type { NetlinkMessage } from '../message.ts';
-import { type AnyFamily, decodeMessage } from './header.ts';
+import type { AnyFamily } from './family.ts';
+import { decodeMessage } from './header.ts';
 import { statefulExpression } from './stateful-expression.ts';
 import * as nft from './uapi.ts';
 import { comment } from './userdata.ts';
@@ -36,14 +37,16 @@ export interface Element {
   readonly counter?: Counter;
 }
 
-const counter: Codec<Counter | undefined> = mapped(
+const counter = mapped(
   statefulExpression,
-  (one) =>
+  (one): Counter | undefined =>
     one.kind === 'counter' ? { packets: one.packets ?? 0n, bytes: one.bytes ?? 0n } : undefined,
-  (one) => ({ kind: 'counter', ...one }),
+  (value) => ({ kind: 'counter' as const, ...value }),
 );
 
-const flags = { isIntervalEnd: attr(nft.NFTA_SET_ELEM_FLAGS, bit(u32be, nft.NFT_SET_ELEM_INTERVAL_END), false) };
+const flags = {
+  isIntervalEnd: attr(nft.NFTA_SET_ELEM_FLAGS, bit(u32be, nft.NFT_SET_ELEM_INTERVAL_END), false),
+};
 const times = {
   timeoutMs: attr(nft.NFTA_SET_ELEM_TIMEOUT, safeU64be),
   expirationMs: attr(nft.NFTA_SET_ELEM_EXPIRATION, safeU64be),
@@ -69,7 +72,10 @@ const values = {
   counter: attr(nft.NFTA_SET_ELEM_EXPR, counter),
 };
 
-export const element = elementCodec({ ...flags, ...times, ...keys, ...values }, { ...times, ...catchAllKey, ...values });
+export const element = elementCodec(
+  { ...flags, ...times, ...keys, ...values },
+  { ...times, ...catchAllKey, ...values },
+);
 
 /** What names an element, which is all that a deletion may say. */
 export const elementKey = elementCodec({ ...flags, ...keys }, catchAllKey);
@@ -89,14 +95,17 @@ function elementCodec(fields: Schema, catchAllFields: Schema): Codec<Element> {
 
 /** What every message with elements says before them. `setId` names an anonymous set of the same batch. */
 const listFields = {
-  table: attr(nft.NFTA_SET_ELEM_LIST_TABLE, string),
-  set: attr(nft.NFTA_SET_ELEM_LIST_SET, string),
+  table: required(nft.NFTA_SET_ELEM_LIST_TABLE, string),
+  set: required(nft.NFTA_SET_ELEM_LIST_SET, string),
   setId: attr(nft.NFTA_SET_ELEM_LIST_SET_ID, u32be),
 };
 
 export const elementListHeader = struct(listFields);
 
-const elementList = struct({ ...listFields, elements: attr(nft.NFTA_SET_ELEM_LIST_ELEMENTS, sequenceOf(element)) });
+const elementList = struct({
+  ...listFields,
+  elements: attr(nft.NFTA_SET_ELEM_LIST_ELEMENTS, sequenceOf(element)),
+});
 
 /** One message of a dump or a notification; the elements of a set arrive in many. */
 export interface SetElements {
@@ -107,9 +116,5 @@ export interface SetElements {
 }
 
 export function decodeSetElements(message: NetlinkMessage): SetElements {
-  return decodeMessage('set elements', message, elementList, ({ table = '', set = '', elements = [] }) => ({
-    table,
-    set,
-    elements,
-  }));
+  return { elements: [], ...decodeMessage('set elements', message, elementList) };
 }

@@ -2,7 +2,7 @@
 // An expression that has no codec here, or a value it has no name for, is kept as bytes: a rule that somebody else
 // wrote must not keep us from reading the rest, and re-encodes to what it was.
 
-import { encodeAttribute, required, attr, struct } from '../attribute.ts';
+import { attr, encodeAttribute, required, struct } from '../attribute.ts';
 import { bytes, type Codec, string, UnknownValueError } from '../codec.ts';
 import type { Reader } from '../reader.ts';
 import * as nft from './uapi.ts';
@@ -46,7 +46,9 @@ const unknown = struct({
 });
 
 /** A codec for the given kinds of expressions. */
-export function expressionCodec<const Kinds extends ExpressionKinds>(kinds: Kinds): Codec<ExpressionOf<Kinds>> {
+export function expressionCodec<const Kinds extends ExpressionKinds>(
+  kinds: Kinds,
+): Codec<ExpressionOf<Kinds>> {
   const kindsByName = new Map(Object.entries(kinds).map(([kind, [name, codec]]) => [name, { kind, codec }]));
 
   return {

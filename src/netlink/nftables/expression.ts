@@ -4,7 +4,6 @@
 import type { Codec } from '../codec.ts';
 import { Reader } from '../reader.ts';
 import { Writer } from '../writer.ts';
-import { type ExpressionOf, expressionCodec } from './expression-codec.ts';
 import { bitwise } from './expression/bitwise.ts';
 import { byteorder } from './expression/byteorder.ts';
 import { cmp } from './expression/cmp.ts';
@@ -25,6 +24,7 @@ import { payload } from './expression/payload.ts';
 import { range } from './expression/range.ts';
 import { redirect } from './expression/redirect.ts';
 import { reject } from './expression/reject.ts';
+import { type ExpressionOf, expressionCodec } from './expression-codec.ts';
 
 const KINDS = {
   bitwise: ['bitwise', bitwise],

@@ -1,8 +1,8 @@
 // Expressions with a state of their own, the only ones that may belong to set elements: `counter`, `limit rate …`.
 
-import { type ExpressionOf, expressionCodec } from './expression-codec.ts';
 import { counter } from './expression/counter.ts';
 import { limit } from './expression/limit.ts';
+import { type ExpressionOf, expressionCodec } from './expression-codec.ts';
 
 const KINDS = {
   counter: ['counter', counter],

@@ -39,8 +39,8 @@ export interface ReflectorOptions {
 const HEALTHY_WATCH_MS = 30_000;
 /** A server that ends watches sooner than this is not doing what was asked (client-go: "very short watch"). */
 const SHORT_WATCH_MS = 1000;
-/** Grace for a server to end a watch by itself. */
-const WATCH_GUARD_MS = 15_000;
+/** A watch that its server forgets to end lasts this many times the time limit. */
+const WATCH_GUARD_FACTOR = 1.1;
 /** A listing that neither the version seen last nor a page token restricts: the newest state there is. */
 const NEWEST = '';
 /** Any version, as the server's cache has it: what a first list asks for, so that a restart costs etcd nothing. */
@@ -157,7 +157,7 @@ export class Reflector {
     const timeoutSec = Math.ceil(watchTimeoutSec * (1 + random()));
     const guard = new AbortController();
     const abort = () => guard.abort();
-    const timer = setTimeout(abort, timeoutSec * 1000 + WATCH_GUARD_MS);
+    const timer = setTimeout(abort, timeoutSec * 1000 * WATCH_GUARD_FACTOR);
     signal.addEventListener('abort', abort);
     try {
       const body = await client.get({

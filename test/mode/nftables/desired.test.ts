@@ -5,9 +5,9 @@ import { describe, expect, test } from 'vitest';
 import { Deferred } from '../../../src/mode/nftables/deferred.ts';
 import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.ts';
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
+import { noElements } from '../../../src/mode/nftables/observed.ts';
 import { type PlannedFrontend, planFrontend } from '../../../src/mode/nftables/planned-frontend.ts';
 import { reconcileElements } from '../../../src/mode/nftables/reconcile-elements.ts';
-import { noElements } from '../../../src/mode/nftables/observed.ts';
 import { shapeChain } from '../../../src/mode/nftables/shape.ts';
 import { type Ip, packIp } from '../../../src/model/ip.ts';
 import type { ServiceKey } from '../../../src/model/types.ts';
@@ -42,7 +42,10 @@ class Elements {
         slots.set(frontend, [...(slots.get(frontend) ?? []), after!]);
       }
     }
-    return [...rest, ...[...slots].map(([frontend, values]) => `${frontend} ${values.sort().join('|')}`)].sort();
+    return [
+      ...rest,
+      ...[...slots].map(([frontend, values]) => `${frontend} ${values.sort().join('|')}`),
+    ].sort();
   }
 }
 
@@ -55,20 +58,25 @@ const unique = (backends: readonly Backend[]): Backend[] => [
   ...new Map(backends.map((one) => [`${one.ip}:${one.port}`, one])).values(),
 ];
 const frontends = (service: ServiceKey): fc.Arbitrary<Frontend[]> =>
-  fc.uniqueArray(
-    fc.record({
-      kind: fc.constantFrom('ClusterIP' as const, 'NodePort' as const, 'ExternalIP' as const),
-      family: fc.constant(4 as const),
-      address: fc.constantFrom('10.96.0.1', '10.96.0.2').map((text) => text as Ip),
-      protocol: fc.constantFrom('TCP' as const, 'UDP' as const),
-      port: fc.constantFrom(80, 443),
-      service: fc.constant(service),
-      displayName: fc.constantFrom(`${service}`, `${service}:x`),
-      backends: fc.array(backend, { maxLength: 6 }).map(unique),
-      masquerade: fc.constantFrom('never' as const, 'always' as const),
-    }),
-    { maxLength: 3, selector: (one) => `${one.kind === 'NodePort' ? '*' : one.address}${one.protocol}${one.port}` },
-  ).map((list) => list.map((one) => (one.kind === 'NodePort' ? { ...one, address: undefined } : one)));
+  fc
+    .uniqueArray(
+      fc.record({
+        kind: fc.constantFrom('ClusterIP' as const, 'NodePort' as const, 'ExternalIP' as const),
+        family: fc.constant(4 as const),
+        address: fc.constantFrom('10.96.0.1', '10.96.0.2').map((text) => text as Ip),
+        protocol: fc.constantFrom('TCP' as const, 'UDP' as const),
+        port: fc.constantFrom(80, 443),
+        service: fc.constant(service),
+        displayName: fc.constantFrom(`${service}`, `${service}:x`),
+        backends: fc.array(backend, { maxLength: 6 }).map(unique),
+        masquerade: fc.constantFrom('never' as const, 'always' as const),
+      }),
+      {
+        maxLength: 3,
+        selector: (one) => `${one.kind === 'NodePort' ? '*' : one.address}${one.protocol}${one.port}`,
+      },
+    )
+    .map((list) => list.map((one) => (one.kind === 'NodePort' ? { ...one, address: undefined } : one)));
 
 const SERVICES = ['n/a', 'n/b', 'n/c'] as ServiceKey[];
 
@@ -86,8 +94,12 @@ function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
   const current = new Map<ServiceKey, readonly PlannedFrontend[]>();
   const flush = (): void => elements.apply(deferred.take().elements);
   for (const [i, { service, list }] of steps.entries()) {
-    const held = new Set([...current].filter(([key]) => key !== service).flatMap(([, planned]) => planned.map((p) => p.id)));
-    const planned = list.map((one) => planFrontend(one, (id) => desired.slots(id))).filter(({ id }) => !held.has(id));
+    const held = new Set(
+      [...current].filter(([key]) => key !== service).flatMap(([, planned]) => planned.map((p) => p.id)),
+    );
+    const planned = list
+      .map((one) => planFrontend(one, (id) => desired.slots(id)))
+      .filter(({ id }) => !held.has(id));
     current.set(service, planned);
     const delta: DesiredDelta = desired.update(new Map([[service, planned]]));
     for (const chain of delta.addedChains) chains.add(shapeChain(chain.shape));
@@ -137,7 +149,9 @@ describe('Desired', () => {
         const seen = noElements();
         for (const { set, key, after } of elements.byId.values()) seen.get(set)!.set(key, after!);
         const waiting: ElementChange[] = [];
-        const changes = [...reconcileElements(desired.elements(), new Map([[4, seen]]), new Set(), (c) => waiting.push(c))];
+        const changes = [
+          ...reconcileElements(desired.elements(), new Map([[4, seen]]), new Set(), (c) => waiting.push(c)),
+        ];
         expect([...changes, ...waiting]).toEqual([]);
       }),
     );
@@ -145,7 +159,11 @@ describe('Desired', () => {
 
   test('a full comparison turns any kernel state into the desired one', () => {
     const junk = fc.array(
-      fc.tuple(fc.constantFrom('services' as const, 'endpoints' as const, 'hairpin' as const), fc.string({ maxLength: 4, unit: 'binary-ascii' }), fc.string({ maxLength: 3 })),
+      fc.tuple(
+        fc.constantFrom('services' as const, 'endpoints' as const, 'hairpin' as const),
+        fc.string({ maxLength: 4, unit: 'binary-ascii' }),
+        fc.string({ maxLength: 3 }),
+      ),
       { maxLength: 5 },
     );
     fc.assert(
@@ -159,7 +177,9 @@ describe('Desired', () => {
         const seen = noElements();
         for (const { set, key, after } of elements.byId.values()) seen.get(set)!.set(key, after!);
         const waiting: ElementChange[] = [];
-        elements.apply([...reconcileElements(desired.elements(), new Map([[4, seen]]), new Set(), (c) => waiting.push(c))]);
+        elements.apply([
+          ...reconcileElements(desired.elements(), new Map([[4, seen]]), new Set(), (c) => waiting.push(c)),
+        ]);
         elements.apply(waiting);
         expect(elements.canonical()).toEqual(expected.canonical());
       }),
@@ -172,12 +192,22 @@ describe('Desired', () => {
       const service = 'n/a' as ServiceKey;
       const plan = (backends: Backend[]): DesiredDelta => {
         const frontend: Frontend = {
-          kind: 'ClusterIP', family: 4, address: '10.96.0.1' as Ip, protocol: 'TCP', port: 80, service,
-          displayName: service, backends, masquerade: 'never',
+          kind: 'ClusterIP',
+          family: 4,
+          address: '10.96.0.1' as Ip,
+          protocol: 'TCP',
+          port: 80,
+          service,
+          displayName: service,
+          backends,
+          masquerade: 'never',
         };
         return desired.update(new Map([[service, [planFrontend(frontend, (id) => desired.slots(id))]]]));
       };
-      const all = Array.from({ length: count }, (_, i): Backend => ({ ip: `10.1.${i >> 8}.${i & 255}` as Ip, port: 80, isMaybeLocal: false }));
+      const all = Array.from(
+        { length: count },
+        (_, i): Backend => ({ ip: `10.1.${i >> 8}.${i & 255}` as Ip, port: 80, isMaybeLocal: false }),
+      );
       plan(all);
       const removal = plan(all.slice(1)).elements.length;
       const addition = plan(all).elements.length;
@@ -192,16 +222,34 @@ describe('Desired', () => {
     const at = (service: string): PlannedFrontend[] => [
       planFrontend(
         {
-          kind: 'ClusterIP', family: 4, address: '10.96.0.1' as Ip, protocol: 'TCP', port: 80, service: service as ServiceKey,
-          displayName: service, backends: [], masquerade: 'never',
+          kind: 'ClusterIP',
+          family: 4,
+          address: '10.96.0.1' as Ip,
+          protocol: 'TCP',
+          port: 80,
+          service: service as ServiceKey,
+          displayName: service,
+          backends: [],
+          masquerade: 'never',
         },
         (id) => desired.slots(id),
       ),
     ];
     const elements = new Elements();
     elements.apply(desired.update(new Map([['n/a' as ServiceKey, at('n/a')]])).elements);
-    elements.apply(desired.update(new Map([['n/a' as ServiceKey, []], ['n/b' as ServiceKey, at('n/b')]])).elements);
-    expect([...elements.byId.values()].filter(({ set }) => set === 'services').map(({ after }) => after)).toEqual(['refuse n/b']);
-    expect([...elements.byId.values()].filter(({ set }) => set === 'cluster-ips').map(({ key }) => key)).toEqual([packIp('10.96.0.1' as Ip)]);
+    elements.apply(
+      desired.update(
+        new Map([
+          ['n/a' as ServiceKey, []],
+          ['n/b' as ServiceKey, at('n/b')],
+        ]),
+      ).elements,
+    );
+    expect(
+      [...elements.byId.values()].filter(({ set }) => set === 'services').map(({ after }) => after),
+    ).toEqual(['refuse n/b']);
+    expect(
+      [...elements.byId.values()].filter(({ set }) => set === 'cluster-ips').map(({ key }) => key),
+    ).toEqual([packIp('10.96.0.1' as Ip)]);
   });
 });

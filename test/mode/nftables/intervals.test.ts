@@ -11,13 +11,22 @@ const readable = (elements: ReadonlyMap<string, string>): string[] =>
 
 describe('intervalElements', () => {
   test.each([
-    [['10.0.0.0/8'], ['10.0.0.0', '11.0.0.0 end']],
+    [['10.0.0.0/8'], ['0.0.0.0 end', '10.0.0.0', '11.0.0.0 end']],
     [['0.0.0.0/0'], ['0.0.0.0']],
-    [['255.255.255.255/32'], ['255.255.255.255']],
-    [['10.0.0.1/32', '10.0.0.0/24'], ['10.0.0.0', '10.0.1.0 end']],
-    [['10.0.1.0/24', '10.0.0.0/24'], ['10.0.0.0', '10.0.2.0 end']],
-    [['192.168.1.1/32', '10.0.0.0/24'], ['10.0.0.0', '10.0.1.0 end', '192.168.1.1', '192.168.1.2 end']],
-    [['fd00::/64'], ['fd00::', 'fd00:0:0:1:: end']],
+    [['255.255.255.255/32'], ['0.0.0.0 end', '255.255.255.255']],
+    [
+      ['10.0.0.1/32', '10.0.0.0/24'],
+      ['10.0.0.0', '10.0.1.0 end'],
+    ],
+    [
+      ['10.0.1.0/24', '10.0.0.0/24'],
+      ['10.0.0.0', '10.0.2.0 end'],
+    ],
+    [
+      ['192.168.1.1/32', '10.0.0.0/24'],
+      ['10.0.0.0', '10.0.1.0 end', '192.168.1.1', '192.168.1.2 end'],
+    ],
+    [['fd00::/64'], [':: end', 'fd00::', 'fd00:0:0:1:: end']],
     [['::/0'], ['::']],
     [[], []],
   ])('%j', (texts, expected) => {
@@ -25,8 +34,12 @@ describe('intervalElements', () => {
   });
 
   test('an address is inside exactly when a CIDR contains it', () => {
-    const address = fc.integer({ min: 0, max: 0xffffffff }).map((n) => unpackIp(String.fromCharCode(n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, n & 255)));
-    const cidr = fc.tuple(address, fc.integer({ min: 0, max: 32 })).map(([ip, prefix]) => parseCidr(`${ip}/${prefix}`)!);
+    const address = fc
+      .integer({ min: 0, max: 0xffffffff })
+      .map((n) => unpackIp(String.fromCharCode(n >>> 24, (n >>> 16) & 255, (n >>> 8) & 255, n & 255)));
+    const cidr = fc
+      .tuple(address, fc.integer({ min: 0, max: 32 }))
+      .map(([ip, prefix]) => parseCidr(`${ip}/${prefix}`)!);
     fc.assert(
       fc.property(fc.array(cidr, { maxLength: 6 }), fc.array(address, { maxLength: 6 }), (list, probes) => {
         const elements = [...intervalElements(list)].sort(([a], [b]) => (a < b ? -1 : 1));

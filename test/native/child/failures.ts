@@ -20,6 +20,9 @@ const afterOverrun = await probe();
 await route.transact(newAddresses(1000));
 const overLimit = await failureOf(() => route.transact(dumpAddresses(5)));
 const afterOverLimit = await probe();
+
+const nonsense = await route.transact(dumpAddresses(6, 1));
+const existing = headersOf(await route.transact(newAddresses(1)));
 route.close();
 
 console.log(
@@ -34,5 +37,7 @@ console.log(
     afterOverrun,
     overLimit,
     afterOverLimit,
+    nonsense: Buffer.concat(nonsense).toString('latin1'),
+    existing,
   }),
 );

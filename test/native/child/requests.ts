@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs';
 export const NLM_F_REQUEST = 1;
 export const NLM_F_ACK = 4;
 export const NLM_F_DUMP = 0x300;
+export const NLM_F_CAPPED = 0x100;
 export const NLM_F_CREATE_EXCL = 0x600;
 export const NLMSG_NOOP = 1;
 export const NLMSG_ERROR = 2;
@@ -38,9 +39,9 @@ export function newAddresses(count: number): Buffer {
   return Buffer.concat(Array.from({ length: count }, (_, index) => newAddress(index + 1)));
 }
 
-/** RTM_GETADDR of all IPv4 addresses. */
-export function dumpAddresses(seq: number): Buffer {
-  return message(22, NLM_F_REQUEST | NLM_F_DUMP, seq, Buffer.from([2, 0, 0, 0, 0, 0, 0, 0]));
+/** RTM_GETADDR of all IPv4 addresses. A prefix length is nonsense there; only strict checking refuses it. */
+export function dumpAddresses(seq: number, prefixLength = 0): Buffer {
+  return message(22, NLM_F_REQUEST | NLM_F_DUMP, seq, Buffer.from([2, prefixLength, 0, 0, 0, 0, 0, 0]));
 }
 
 /** A message of `size` bytes that the kernel skips. */
@@ -50,6 +51,7 @@ export function noop(size: number, flags = 0, seq = 0): Buffer {
 
 export interface Header {
   readonly type: number;
+  readonly flags: number;
   readonly seq: number;
   readonly port: number;
 }
@@ -64,6 +66,7 @@ export function headersOf(datagrams: readonly Uint8Array[]): Header[] {
       if (length < 16 || offset + length > bytes.length) throw new Error(`cut message at ${offset}`);
       headers.push({
         type: bytes.readUInt16LE(offset + 4),
+        flags: bytes.readUInt16LE(offset + 6),
         seq: bytes.readUInt32LE(offset + 8),
         port: bytes.readUInt32LE(offset + 12),
       });

@@ -5,17 +5,19 @@ import { Worker } from 'node:worker_threads';
 import { NETLINK_ROUTE, openNetlink } from '../../../src/daemon/netlink-socket.ts';
 import { countFds, newAddress, newAddresses } from './requests.ts';
 
-const route = openNetlink(NETLINK_ROUTE);
-await route.transact(newAddresses(500));
-
 async function terminateBusyWorker(): Promise<void> {
   const worker = new Worker(new URL('./worker.mjs', import.meta.url), { execArgv: [] });
   await once(worker, 'message');
   await worker.terminate();
 }
 
-// The first ones start what Node starts once.
-await Promise.all([terminateBusyWorker(), terminateBusyWorker()]);
+// No other thread has the addon loaded yet, so the end of this worker also unloads it.
+await terminateBusyWorker();
+
+const route = openNetlink(NETLINK_ROUTE);
+await route.transact(newAddresses(500));
+// Four at once open what Node opens once.
+await Promise.all(Array.from({ length: 4 }, terminateBusyWorker));
 const fdsAtStart = countFds();
 
 let isFlooding = true;

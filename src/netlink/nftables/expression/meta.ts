@@ -6,7 +6,7 @@ import { register } from '../register.ts';
 import * as nft from '../uapi.ts';
 
 /** enum nft_meta_keys, in its order. */
-const key = oneOf(u32be, {
+export const META_KEYS = {
   length: 0,
   protocol: 1,
   priority: 2,
@@ -42,11 +42,11 @@ const key = oneOf(u32be, {
   hour: 32,
   sdif: 33,
   sdifname: 34,
-});
+} as const;
 
 /** Loads into `register`, or sets from `sourceRegister`. */
 export const meta = struct({
-  key: required(nft.NFTA_META_KEY, key),
+  key: required(nft.NFTA_META_KEY, oneOf(u32be, META_KEYS)),
   register: attr(nft.NFTA_META_DREG, register),
   sourceRegister: attr(nft.NFTA_META_SREG, register),
 });

@@ -1,0 +1,31 @@
+// The addon's own interface: src/daemon/netlink-socket.ts gives it policy and typed errors. Calls throw, and promises
+// reject with, Errors that carry `errno` (positive) and `syscall`; those of `transact` also `replies`.
+
+export interface Addon {
+  /** The handle's collection closes the socket. */
+  open(protocol: number): object;
+  /** One at a time a socket, a second throws EBUSY. One Uint8Array per datagram, all of one ArrayBuffer. */
+  transact(socket: object, request: Uint8Array, replyLimitBytes: number): Promise<Uint8Array[]>;
+  /** Sets SO_SNDBUF unless `bytes` is 0; returns what getsockopt tells. */
+  sendBuffer(socket: object, bytes: number): number;
+  /** The same for SO_RCVBUF. */
+  receiveBuffer(socket: object, bytes: number): number;
+  /** Idempotent; a transaction in flight finishes first. */
+  close(socket: object): void;
+  /** Calls back with 0 and a datagram, with ENOBUFS after a loss, or with another errno, which ends it. */
+  subscribe(
+    protocol: number,
+    group: number,
+    receiveBufferBytes: number,
+    callback: (errno: number, bytes: Uint8Array | undefined) => void,
+  ): object;
+  /** Idempotent; nothing is called back afterwards. */
+  unsubscribe(subscription: object): void;
+}
+
+/** Path that node-gyp gives the compiled addon. */
+export const builtPath: string;
+/** Path of the prebuilt binary for this machine, or undefined. */
+export function findPrebuilt(): string | undefined;
+/** The addon's exports; throws what `require` throws. A prebuilt binary that does not load gives way to a built one. */
+export function loadAddon(): Addon;

@@ -1,0 +1,196 @@
+// One netlink socket used for nf_tables: commit a transaction, observe our table, ask for the generation.
+// Turns what the kernel refuses into words a human knows; decides nothing.
+
+import { KernelError } from '../errors.ts';
+import type { ElementChange } from '../mode/nftables/element-change.ts';
+import { formatChange, formatRequest } from '../mode/nftables/format.ts';
+import { nftFamily, SETS, type SetName, TABLE } from '../mode/nftables/names.ts';
+import {
+  noElements,
+  type Observed,
+  type ObservedChain,
+  type ObservedTable,
+  observedValue,
+} from '../mode/nftables/observed.ts';
+import { splitTransaction, type Transaction } from '../mode/nftables/transaction.ts';
+import type { IpFamily } from '../model/ip.ts';
+import { collectDump } from '../netlink/dump.ts';
+import { decodeFailures, type NetlinkFailure, type NetlinkMessage } from '../netlink/message.ts';
+import { encodeBatch, originOf } from '../netlink/nftables/batch.ts';
+import { decodeChain } from '../netlink/nftables/chain.ts';
+import { type DumpRequest, encodeDumpRequest } from '../netlink/nftables/dump-request.ts';
+import { decodeSetElements } from '../netlink/nftables/element.ts';
+import type { Expression } from '../netlink/nftables/expression.ts';
+import { decodeGeneration } from '../netlink/nftables/generation.ts';
+import { decodeRule } from '../netlink/nftables/rule.ts';
+import { decodeSet } from '../netlink/nftables/set.ts';
+import { decodeTable } from '../netlink/nftables/table.ts';
+import { NETLINK_NETFILTER, type NetlinkTransport, openNetlink } from './netlink-socket.ts';
+
+/** Something in a transaction that the kernel refused; nothing of the transaction is in force. */
+export interface Refusal {
+  readonly error: KernelError;
+  /** The element it was about, when it was about one. */
+  readonly change: ElementChange | undefined;
+}
+
+export interface Commit {
+  readonly refusals: readonly Refusal[];
+  /** Transactions that took effect; each raised the generation by one. */
+  readonly commits: number;
+}
+
+/** How often an observation that somebody interrupts is begun anew. */
+const MAX_OBSERVATIONS = 8;
+
+/** Send buffer to ask for: what a transaction of a cold load may take. */
+const WANTED_SEND_BUFFER_BYTES = 4 * 1024 * 1024;
+
+export class NftSession {
+  readonly #transport: NetlinkTransport;
+  #seq = 1;
+
+  constructor(transport: NetlinkTransport = openNetlink(NETLINK_NETFILTER)) {
+    this.#transport = transport;
+    transport.reserveSendBuffer(WANTED_SEND_BUFFER_BYTES);
+  }
+
+  /** Bytes of elements that may be put into one transaction. */
+  get transactionBytes(): number {
+    return Math.min(this.#transport.sendBufferBytes, WANTED_SEND_BUFFER_BYTES) - BATCH_OVERHEAD_BYTES;
+  }
+
+  /**
+   * Commits a transaction, in several if it cannot be sent in one. No refusals means that all of it is in force.
+   * Throws KernelError when the outcome is not known (the socket failed).
+   */
+  async commit(transaction: Transaction): Promise<Commit> {
+    if (transaction.requests.length === 0) return { refusals: [], commits: 0 };
+    const batch = encodeBatch(transaction.requests, { firstSeq: this.#seq });
+    this.#seq = batch.nextSeq;
+    if (batch.bytes.length > this.#transport.reserveSendBuffer(batch.bytes.length)) {
+      const [first, second] = splitTransaction(transaction) ?? [];
+      if (first !== undefined && second !== undefined) {
+        const head = await this.commit(first);
+        if (head.refusals.length > 0) return head;
+        const tail = await this.commit(second);
+        return { ...tail, commits: head.commits + tail.commits };
+      }
+    }
+    const failures = decodeFailures(await this.#transport.transact(batch.bytes));
+    return {
+      refusals: failures.map((failure) =>
+        toRefusal(transaction, failure, originOf(batch, failure.seq, failure.offset)),
+      ),
+      commits: failures.length === 0 ? 1 : 0,
+    };
+  }
+
+  /** The ruleset's generation id: it changes with every transaction of anybody in this network namespace. */
+  async generation(): Promise<number> {
+    const [message] = await this.#dump({ object: 'generation' });
+    if (message === undefined) throw new KernelError('EPROTO', 71, 'get generation', 'no reply');
+    return decodeGeneration(message).genId;
+  }
+
+  /** Our table in the given families, as of one generation, which is returned with it. Throws KernelError, DecodeError. */
+  async observe(families: readonly IpFamily[]): Promise<{ observed: Observed; generation: number }> {
+    for (let attempt = 1; ; attempt++) {
+      const generation = await this.generation();
+      try {
+        const observed = new Map<IpFamily, ObservedTable>();
+        for (const family of families) {
+          const table = await this.#observeFamily(family);
+          if (table !== undefined) observed.set(family, table);
+        }
+        if ((await this.generation()) === generation) return { observed, generation };
+      } catch (error) {
+        // Whatever failed may only have failed because somebody wrote meanwhile: a set listed a moment ago is gone.
+        if (!(error instanceof KernelError) || (await this.generation()) === generation) throw error;
+      }
+      if (attempt === MAX_OBSERVATIONS) {
+        throw new KernelError('EINTR', 4, `observe table ${TABLE}: others kept writing`);
+      }
+    }
+  }
+
+  /** Families in which our table exists. */
+  async familiesWithTable(): Promise<IpFamily[]> {
+    const tables = (await this.#dump({ object: 'tables' })).map(decodeTable);
+    return ([4, 6] as const).filter((family) =>
+      tables.some((one) => one.table === TABLE && one.family === nftFamily(family)),
+    );
+  }
+
+  close(): void {
+    this.#transport.close();
+  }
+
+  async #observeFamily(family: IpFamily): Promise<ObservedTable | undefined> {
+    const at = { family: nftFamily(family), table: TABLE } as const;
+    const isOurs = ({ table }: { table: string }): boolean => table === TABLE;
+    const tables = (await this.#dump({ object: 'tables', family: at.family })).map(decodeTable);
+    if (!tables.some(isOurs)) return undefined;
+    const sets = (await this.#dump({ object: 'sets', ...at })).map(decodeSet).filter(isOurs);
+    const chains = (await this.#dump({ object: 'chains', ...at })).map(decodeChain).filter(isOurs);
+    const rules = (await this.#dump({ object: 'rules', ...at })).map(decodeRule).filter(isOurs);
+    const rulesByChain = new Map<string, (readonly Expression[])[]>(chains.map(({ chain }) => [chain, []]));
+    for (const { chain, expressions } of rules) rulesByChain.get(chain)?.push(expressions);
+    const elements = noElements();
+    const connections = new Map<SetName, Map<string, bigint>>();
+    for (const name of SETS) {
+      if (!sets.some(({ set }) => set === name)) continue;
+      const counted = new Map<string, bigint>();
+      for (const message of await this.#dump({ object: 'elements', ...at, set: name })) {
+        for (const element of decodeSetElements(message).elements) {
+          elements.get(name)!.set(element.key, observedValue(name, element));
+          if (element.counter !== undefined) counted.set(element.key, element.counter.packets);
+        }
+      }
+      connections.set(name, counted);
+    }
+    return {
+      sets: new Map(
+        sets
+          .filter(({ declaration }) => declaration.flags.anonymous !== true)
+          .map((one) => [one.set, one.declaration]),
+      ),
+      chains: new Map<string, ObservedChain>(
+        chains.map(({ chain, base }) => [chain, { base, rules: rulesByChain.get(chain) ?? [] }]),
+      ),
+      elements,
+      connections,
+    };
+  }
+
+  async #dump(request: DumpRequest): Promise<readonly NetlinkMessage[]> {
+    const operation =
+      request.object === 'generation' ? 'get generation' : `list ${request.object} of table ${TABLE}`;
+    for (let attempt = 1; ; attempt++) {
+      const seq = this.#seq++;
+      const replies = await this.#transport.transact(encodeDumpRequest(request, seq));
+      const { messages, interrupted } = collectDump(replies, seq, operation);
+      if (!interrupted) return messages;
+      if (attempt === MAX_OBSERVATIONS) throw new KernelError('EINTR', 4, operation);
+    }
+  }
+}
+
+/** Begin, end and the headers of a few messages. */
+const BATCH_OVERHEAD_BYTES = 16 * 1024;
+
+function toRefusal(
+  transaction: Transaction,
+  failure: NetlinkFailure,
+  origin: ReturnType<typeof originOf>,
+): Refusal {
+  const changes = origin === undefined ? [] : transaction.changes[origin.requestIndex]!;
+  const change = origin?.elementIndex === undefined ? undefined : changes[origin.elementIndex];
+  const operation =
+    change !== undefined
+      ? `${change.service === undefined ? '' : `service ${change.service}: `}${formatChange(change)}`
+      : origin === undefined
+        ? 'commit'
+        : formatRequest(transaction.requests[origin.requestIndex]!);
+  return { error: new KernelError(failure.code, failure.errno, operation, failure.message), change };
+}

@@ -1,0 +1,275 @@
+// nftables mode's shell: observes the table, applies plans through one netlink session, and settles what the kernel
+// refuses. All plans come from src/mode/nftables.
+//
+// INVARIANTS: `#desired` is always what is wanted. While `#isTrusted`, the kernel holds exactly that, less what belongs
+// to `#frozen` Services, plus what `#deferred` lists. After any failure it is not trusted, and the next sync observes
+// and compares everything.
+
+import { KproxyError } from '../errors.ts';
+import { type RuleSettings, shapeChainOf } from '../mode/nftables/chains.ts';
+import { deleteObjects } from '../mode/nftables/cleanup.ts';
+import { Deferred } from '../mode/nftables/deferred.ts';
+import { Desired, type DesiredDelta } from '../mode/nftables/desired.ts';
+import { type ElementChange, mustWait } from '../mode/nftables/element-change.ts';
+import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
+import { observedSlots } from '../mode/nftables/observed.ts';
+import {
+  endpointSet,
+  type PlannedFrontend,
+  type PreviousSlots,
+  planFrontend,
+} from '../mode/nftables/planned-frontend.ts';
+import { addChain, addRules } from '../mode/nftables/reconcile-structure.ts';
+import { shapeChain } from '../mode/nftables/shape.ts';
+import {
+  chunkChanges,
+  countWrites,
+  elementTransaction,
+  joinTransactions,
+  structureTransaction,
+  type Transaction,
+} from '../mode/nftables/transaction.ts';
+import type { Cidr, IpFamily } from '../model/ip.ts';
+import type { Problem, ServiceKey } from '../model/types.ts';
+import type { NftRequest } from '../netlink/nftables/batch.ts';
+import type { Frontend } from '../vip/frontend.ts';
+import type { Backend, BackendUpdate, SyncFailure, SyncResult } from './backend.ts';
+import type { NftSession, Refusal } from './nft-session.ts';
+
+/** How often one sync compares everything anew because the kernel refused some Service. */
+const MAX_ROUNDS = 8;
+
+export interface NftablesBackendOptions {
+  readonly session: NftSession;
+  readonly families: readonly IpFamily[];
+  readonly rules: RuleSettings;
+}
+
+export class NftablesBackend implements Backend {
+  readonly #session: NftSession;
+  readonly #families: readonly IpFamily[];
+  readonly #rules: RuleSettings;
+  readonly #desired = new Desired();
+  readonly #deferred = new Deferred();
+  /** What was handed over and is not in `#desired` yet. */
+  readonly #pending = new Map<ServiceKey, readonly Frontend[]>();
+  #pendingNodePortCidrs: readonly Cidr[] | undefined;
+  readonly #frozen = new Map<ServiceKey, Refusal>();
+  #isTrusted = false;
+  /** The generation that the last observation saw, plus one for every commit of ours since. */
+  #generation = 0;
+
+  constructor({ session, families, rules }: NftablesBackendOptions) {
+    this.#session = session;
+    this.#families = families;
+    this.#rules = rules;
+  }
+
+  get hasDeferred(): boolean {
+    return this.#deferred.size > 0;
+  }
+
+  distrust(): void {
+    this.#isTrusted = false;
+  }
+
+  problems(): Problem[] {
+    return [...this.#frozen].map(([service, { error }]) => ({
+      subject: `Service ${service}`,
+      code: 'REFUSED_BY_KERNEL',
+      reason: error.message,
+    }));
+  }
+
+  close(): void {
+    this.#session.close();
+  }
+
+  async hasDrifted(): Promise<boolean> {
+    try {
+      return (await this.#session.generation()) !== this.#generation;
+    } catch (error) {
+      if (!(error instanceof KproxyError)) throw error;
+      return true;
+    }
+  }
+
+  async sync(update: BackendUpdate): Promise<SyncResult> {
+    for (const [service, frontends] of update.frontends) this.#pending.set(service, frontends);
+    this.#pendingNodePortCidrs = update.nodePortCidrs ?? this.#pendingNodePortCidrs;
+    this.#thaw(update);
+    return this.#attempt(async (progress) => {
+      if (this.#isTrusted) {
+        const plan = this.#planPending((id) => this.#desired.slots(id));
+        const refusals = await this.#commitAll(plan.structure, plan.elements, progress);
+        if (refusals.length === 0) return;
+        this.#isTrusted = false;
+      }
+      await this.#syncFully(progress);
+    });
+  }
+
+  async flushDeferred(): Promise<SyncResult> {
+    return this.#attempt(async (progress) => {
+      if (!this.#isTrusted) return;
+      const { elements, objects } = this.#deferred.take();
+      const deletions = structureTransaction(deleteObjects(objects));
+      const transaction = joinTransactions(elementTransaction(elements), deletions);
+      const refusals = await this.#commit(transaction, progress);
+      if (refusals.length > 0) this.#fail(refusals, progress);
+    });
+  }
+
+  /** Runs a step; whatever goes wrong in the kernel ends up in its result. */
+  async #attempt(step: (progress: Progress) => Promise<void>): Promise<SyncResult> {
+    const progress: Progress = { writes: 0, transactions: 0, isFull: false, failures: [] };
+    try {
+      await step(progress);
+    } catch (error) {
+      if (!(error instanceof KproxyError)) throw error;
+      this.#isTrusted = false;
+      progress.failures.push({ error, services: [] });
+    }
+    for (const [service, { error }] of this.#frozen) progress.failures.push({ error, services: [service] });
+    return progress;
+  }
+
+  /** Refused Services get another chance when they change, and whenever the loop retries. */
+  #thaw({ frontends, nodePortCidrs }: BackendUpdate): void {
+    const isRetry = frontends.size === 0 && nodePortCidrs === undefined;
+    if (this.#frozen.size === 0 || !(isRetry || [...frontends.keys()].some((one) => this.#frozen.has(one))))
+      return;
+    this.#frozen.clear();
+    this.#isTrusted = false;
+  }
+
+  /** Compares everything with the kernel. A Service that the kernel refuses is left out of the next round. */
+  async #syncFully(progress: Progress): Promise<void> {
+    progress.isFull = true;
+    for (let round = 1; ; round++) {
+      const { observed, generation } = await this.#session.observe(this.#families);
+      this.#planPending((id, frontend) => {
+        const slots = this.#desired.slots(id);
+        return slots.length > 0
+          ? slots
+          : observedSlots(observed.get(frontend.family), endpointSet(frontend), frontend.key);
+      });
+      this.#generation = generation;
+      this.#deferred.clear();
+      const plan = planFullSync(
+        this.#desired,
+        this.#families,
+        this.#rules,
+        observed,
+        new Set(this.#frozen.keys()),
+        (change) => this.#deferred.addElement(change),
+      );
+      const refusals = await this.#commitAll(plan.structure, plan.elements, progress);
+      if (refusals.length === 0) {
+        for (const object of plan.strays) this.#deferred.addObject(object);
+        this.#isTrusted = true;
+        return;
+      }
+      const blamed = refusals.filter(isAboutService);
+      if (blamed.length === 0 || round === MAX_ROUNDS) {
+        this.#fail(refusals, progress);
+        return;
+      }
+      for (const refusal of blamed) this.#frozen.set(refusal.change!.service!, refusal);
+    }
+  }
+
+  /** Takes the pending update into `#desired`; what it returns brings a trusted kernel there. */
+  #planPending(previousSlots: PreviousSlots): { structure: NftRequest[]; elements: ElementChange[] } {
+    const planned = new Map<ServiceKey, readonly PlannedFrontend[]>();
+    for (const [service, frontends] of this.#pending) {
+      planned.set(
+        service,
+        frontends.map((frontend) => planFrontend(frontend, previousSlots)),
+      );
+    }
+    this.#pending.clear();
+    const delta = this.#desired.update(planned);
+    const cidrs = this.#pendingNodePortCidrs;
+    this.#pendingNodePortCidrs = undefined;
+    const addresses = cidrs === undefined ? [] : this.#desired.updateNodePortAddresses(cidrs);
+    return {
+      structure: this.#planChains(delta),
+      elements: this.#planElements([...addresses, ...delta.elements]),
+    };
+  }
+
+  #planChains({ addedChains, removedChains }: DesiredDelta): NftRequest[] {
+    const requests: NftRequest[] = [];
+    for (const { family, shape } of addedChains) {
+      if (!this.#families.includes(family)) continue;
+      if (this.#deferred.reviveObject({ kind: 'chain', family, name: shapeChain(shape) })) continue;
+      const chain = shapeChainOf(family, shape, this.#rules);
+      requests.push(addChain(family, chain), ...addRules(family, chain));
+    }
+    for (const { family, shape } of removedChains) {
+      if (this.#families.includes(family)) {
+        this.#deferred.addObject({ kind: 'chain', family, name: shapeChain(shape) });
+      }
+    }
+    return requests;
+  }
+
+  /** Puts off what must wait, and takes back what waited and is wanted again. */
+  #planElements(changes: readonly ElementChange[]): ElementChange[] {
+    const now: ElementChange[] = [];
+    for (const change of ofFamilies(changes, this.#families)) {
+      if (mustWait(change)) this.#deferred.addElement(change);
+      else {
+        const revived = this.#deferred.revive(change);
+        if (revived !== undefined) now.push(revived);
+      }
+    }
+    return now;
+  }
+
+  /** Structure first, elements after it, in transactions of bounded size. Stops at the first refusal. */
+  async #commitAll(
+    structure: readonly NftRequest[],
+    elements: Iterable<ElementChange>,
+    progress: Progress,
+  ): Promise<readonly Refusal[]> {
+    let head = structureTransaction(structure);
+    for (const chunk of chunkChanges(elements, this.#session.transactionBytes)) {
+      const refusals = await this.#commit(joinTransactions(head, elementTransaction(chunk)), progress);
+      if (refusals.length > 0) return refusals;
+      head = structureTransaction([]);
+    }
+    return this.#commit(head, progress);
+  }
+
+  async #commit(transaction: Transaction, progress: Progress): Promise<readonly Refusal[]> {
+    const { refusals, commits } = await this.#session.commit(transaction);
+    this.#generation += commits;
+    progress.transactions += commits;
+    if (refusals.length === 0) progress.writes += countWrites(transaction);
+    return refusals;
+  }
+
+  #fail(refusals: readonly Refusal[], progress: Progress): void {
+    this.#isTrusted = false;
+    for (const { error, change } of refusals) {
+      progress.failures.push({ error, services: change?.service === undefined ? [] : [change.service] });
+    }
+  }
+}
+
+/** A SyncResult in the making. */
+interface Progress {
+  writes: number;
+  transactions: number;
+  isFull: boolean;
+  readonly failures: SyncFailure[];
+}
+
+/** Refusals that say nothing about what was asked for: trying again may do. */
+const TRANSIENT = new Set(['EPERM', 'ENOMEM', 'ENOBUFS', 'EAGAIN', 'EINTR', 'ERESTART', 'EMSGSIZE']);
+
+function isAboutService({ error, change }: Refusal): boolean {
+  return change?.service !== undefined && !TRANSIENT.has(error.code);
+}

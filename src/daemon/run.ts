@@ -1,0 +1,107 @@
+// The daemon: source → store → table → backend, until a signal.
+
+import type { Settings } from '../config/settings.ts';
+import { Store } from '../model/store.ts';
+import type { Source } from '../source/source.ts';
+import { nodePortCidrs } from '../vip/node-port-addresses.ts';
+import { VipTable } from '../vip/vip-table.ts';
+import type { Backend } from './backend.ts';
+import { interfaceAddresses, kernelFamilies } from './interfaces.ts';
+import type { Log } from './log.ts';
+import { NftSession } from './nft-session.ts';
+import { NftablesBackend } from './nftables-backend.ts';
+import { openSource } from './open-source.ts';
+import { ProblemLog } from './problem-log.ts';
+import { SyncLoop, type SyncReport } from './sync-loop.ts';
+
+/** Runs until SIGTERM or SIGINT, which leave the rules in force. Resolves with the exit code. Throws KproxyError. */
+export async function runDaemon(settings: Settings, log: Log): Promise<number> {
+  const session = new NftSession();
+  const backend = new NftablesBackend({ session, families: kernelFamilies(), rules: settings });
+  try {
+    // Fails at once where every sync would: without CAP_NET_ADMIN, or without nf_tables.
+    await session.generation();
+    const source = await openSource(settings, log);
+    return await serve(settings, log, source, backend);
+  } finally {
+    backend.close();
+  }
+}
+
+async function serve(settings: Settings, log: Log, source: Source, backend: Backend): Promise<number> {
+  const store = new Store();
+  const table = new VipTable(frontendSettings(settings));
+  const problems = new ProblemLog(log);
+  const stop = stopSignal();
+  let isInForce = false;
+  const loop = new SyncLoop({
+    store,
+    table,
+    backend,
+    nodePortCidrs: () => nodePortCidrs(settings.nodePortAddresses, store.node, interfaceAddresses()),
+    minIntervalMs: settings.minSyncPeriodMs,
+    checkIntervalMs: settings.syncPeriodMs,
+    onSync: (report) => {
+      logSync(log, report);
+      problems.show([...store.problems(), ...table.problems(), ...backend.problems()]);
+      if (report.failures.length === 0 && !isInForce) {
+        isInForce = true;
+        log.info(
+          {
+            services: store.serviceCount,
+            writes: report.writes,
+            sinceStartMs: Math.round(process.uptime() * 1000),
+          },
+          'rules in force',
+        );
+      }
+    },
+  });
+  try {
+    log.info({ source: source.description, node: settings.nodeName, mode: settings.proxyMode }, 'started');
+    await source.start((events) => loop.changed(store.apply(events)));
+    const signal = await stop.received;
+    log.info({ signal }, 'stopping; the rules stay in force');
+    return 0;
+  } finally {
+    stop.release();
+    await source.stop();
+    await loop.stop();
+  }
+}
+
+/** What of the settings decides Frontends. */
+export function frontendSettings(settings: Settings): ConstructorParameters<typeof VipTable>[0] {
+  return {
+    nodeName: settings.nodeName,
+    clusterCidrFamilies: settings.clusterCidrs.map(({ family }) => family),
+    masqueradeAll: settings.masqueradeAll,
+  };
+}
+
+/** SIGTERM or SIGINT as a promise, and what stops listening for them. */
+function stopSignal(): { received: Promise<NodeJS.Signals>; release: () => void } {
+  const signals = ['SIGTERM', 'SIGINT'] as const;
+  let resolve: (signal: NodeJS.Signals) => void = () => undefined;
+  const received = new Promise<NodeJS.Signals>((accept) => {
+    resolve = accept;
+  });
+  for (const signal of signals) process.on(signal, resolve);
+  return {
+    received,
+    release: () => {
+      for (const signal of signals) process.off(signal, resolve);
+    },
+  };
+}
+
+function logSync(log: Log, report: SyncReport): void {
+  const { failures, durationMs, ...counts } = report;
+  const fields = { ...counts, durationMs: Math.round(durationMs * 1000) / 1000 };
+  for (const { error, services } of failures) log.error({ err: error, services }, 'not in force');
+  if (failures.length > 0) log.warn(fields, 'sync failed, will be retried');
+  else if (report.cause === 'drift' && report.writes > 0)
+    log.warn(fields, 'repaired what somebody else had changed');
+  else if (report.writes > 0) log.debug(fields, 'synced');
+  else log.trace(fields, 'nothing to write');
+}

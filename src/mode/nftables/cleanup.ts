@@ -1,0 +1,26 @@
+// Requests that delete what waited, and what is ours as a whole.
+
+import type { IpFamily } from '../../model/ip.ts';
+import type { NftRequest } from '../../netlink/nftables/batch.ts';
+import type { DeferredObject } from './deferred.ts';
+import { nftFamily, TABLE } from './names.ts';
+
+/** Deletes chains and sets: all rules first, because chains may refer to each other and to sets. */
+export function deleteObjects(objects: readonly DeferredObject[]): NftRequest[] {
+  const chains = objects.filter(({ kind }) => kind === 'chain');
+  const sets = objects.filter(({ kind }) => kind === 'set');
+  return [
+    ...chains.map(({ family, name }) => ({ op: 'flushChain', ...at(family), chain: name }) as const),
+    ...chains.map(({ family, name }) => ({ op: 'deleteChain', ...at(family), chain: name }) as const),
+    ...sets.map(({ family, name }) => ({ op: 'deleteSet', ...at(family), set: name }) as const),
+  ];
+}
+
+/** Deletes our table in the given families. */
+export function deleteTables(families: readonly IpFamily[]): NftRequest[] {
+  return families.map((family) => ({ op: 'deleteTable', ...at(family) }));
+}
+
+function at(family: IpFamily): { family: 'ip' | 'ip6'; table: string } {
+  return { family: nftFamily(family), table: TABLE };
+}

@@ -1,0 +1,91 @@
+// Planned changes as lines for humans: what `kproxy-ts diff` prints. `+` is written, `-` deleted, `~` replaced.
+
+import { type IpFamily, unpackIp } from '../../model/ip.ts';
+import type { NftRequest } from '../../netlink/nftables/batch.ts';
+import type { ElementChange } from './element-change.ts';
+import { INTERVAL_END, nftFamily, protocolOf, type SetName, unpackPort, verdictParts } from './names.ts';
+
+/** `+ ip services 10.96.0.10 . udp . 53 : goto pick-2 "kube-system/kube-dns:dns"` */
+export function formatChange({ family, set, key, before, after }: ElementChange): string {
+  const subject = `${nftFamily(family)} ${set} ${formatKey(family, set, key)}`;
+  const values = [before, after]
+    .filter((value) => value !== undefined && value !== '')
+    .map((value) => formatValue(family, set, value!));
+  const sign = before === undefined ? '+' : after === undefined ? '-' : '~';
+  return `${sign} ${subject}${values.length === 0 ? '' : ` : ${values.join(' -> ')}`}`;
+}
+
+/** `+ ip chain pick-3 (2 rules)`; rules are told with their chain. */
+export function formatRequest(request: NftRequest): string {
+  const where = `${request.family} table ${request.table}`;
+  switch (request.op) {
+    case 'addTable':
+      return `+ ${where}`;
+    case 'deleteTable':
+      return `- ${where}`;
+    case 'addChain':
+      return `+ ${where} chain ${request.chain}`;
+    case 'deleteChain':
+      return `- ${where} chain ${request.chain}`;
+    case 'flushChain':
+      return `- ${where} chain ${request.chain} rules`;
+    case 'addRule':
+      return `+ ${where} chain ${request.chain} rule [${request.expressions.map(({ kind }) => kind).join(' ')}]`;
+    case 'deleteRule':
+      return `- ${where} chain ${request.chain} rule ${request.handle}`;
+    case 'addSet':
+      return `+ ${where} set ${request.set}`;
+    case 'deleteSet':
+      return `- ${where} set ${request.set}`;
+    case 'flushSet':
+      return `- ${where} set ${request.set} elements`;
+    case 'addElements':
+      return `+ ${where} set ${request.set} ${request.elements.length} elements`;
+    case 'deleteElements':
+      return `- ${where} set ${request.set} ${request.elements.length} elements`;
+  }
+}
+
+const SLOT_SETS: ReadonlySet<SetName> = new Set(['endpoints', 'nodeport-endpoints']);
+
+function formatKey(family: IpFamily, set: SetName, key: string): string {
+  const length = family === 4 ? 4 : 16;
+  if (set === 'cluster-ips' || set === 'nodeport-addresses') return formatIp(key);
+  if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
+  const hasAddress = set === 'services' || set === 'endpoints';
+  const rest = hasAddress ? key.slice(length) : key;
+  const protocol = protocolOf(rest.charCodeAt(0))?.toLowerCase() ?? rest.charCodeAt(0);
+  const words = [
+    ...(hasAddress ? [formatIp(key.slice(0, length))] : []),
+    protocol,
+    unpackPort(rest.slice(4)),
+  ];
+  if (SLOT_SETS.has(set)) words.push(unpackHostU32(rest.slice(8)));
+  return words.join(' . ');
+}
+
+function formatValue(family: IpFamily, set: SetName, value: string): string {
+  if (set === 'services' || set === 'nodeports') {
+    const { chain, comment } = verdictParts(value);
+    return `goto ${chain} ${JSON.stringify(comment)}`;
+  }
+  if (SLOT_SETS.has(set)) {
+    const length = family === 4 ? 4 : 16;
+    return `${formatIp(value.slice(0, length))} . ${unpackPort(value.slice(length))}`;
+  }
+  return value === INTERVAL_END ? 'end of range' : JSON.stringify(value);
+}
+
+/** Foreign elements may have keys of any length. */
+function formatIp(packed: string): string {
+  return packed.length === 4 || packed.length === 16 ? unpackIp(packed) : JSON.stringify(packed);
+}
+
+function unpackHostU32(packed: string): number {
+  return new DataView(Uint8Array.from(packed, (char) => char.charCodeAt(0)).buffer).getUint32(
+    0,
+    IS_LITTLE_ENDIAN,
+  );
+}
+
+const IS_LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;

@@ -1,0 +1,60 @@
+// The whole comparison: everything desired × everything observed → what to write now and what to delete later.
+
+import type { IpFamily } from '../../model/ip.ts';
+import type { NftRequest } from '../../netlink/nftables/batch.ts';
+import { constantChains, type RuleSettings, shapeChainOf } from './chains.ts';
+import type { DeferredObject } from './deferred.ts';
+import type { Desired } from './desired.ts';
+import type { ElementChange } from './element-change.ts';
+import type { Observed } from './observed.ts';
+import { type Frozen, reconcileElements, referencedChains, type SeenElements } from './reconcile-elements.ts';
+import { reconcileStructure } from './reconcile-structure.ts';
+import { setDeclarations } from './sets.ts';
+
+export interface FullSync {
+  /** Tables, sets, chains and rules, in order; to be written before the elements. */
+  readonly structure: readonly NftRequest[];
+  /** Produced while it is read, once; `wait` is called meanwhile for slots that must outlive the transaction. */
+  readonly elements: Iterable<ElementChange>;
+  /** What nobody wants any more, to be deleted once no element refers to it. */
+  readonly strays: readonly DeferredObject[];
+}
+
+/** Plans a full sync. Consumes the elements of `observed`. */
+export function planFullSync(
+  desired: Desired,
+  families: readonly IpFamily[],
+  settings: RuleSettings,
+  observed: Observed,
+  frozen: Frozen,
+  wait: (change: ElementChange) => void,
+): FullSync {
+  const structure: NftRequest[] = [];
+  const strays: DeferredObject[] = [];
+  const seen = new Map<IpFamily, SeenElements>();
+  for (const family of families) {
+    const shapes = [...desired.chains()].filter((chain) => chain.family === family);
+    const table = observed.get(family);
+    const chains = [
+      ...constantChains(family, settings),
+      ...shapes.map(({ shape }) => shapeChainOf(family, shape, settings)),
+    ];
+    const plan = reconcileStructure(family, { sets: setDeclarations(family), chains }, table);
+    structure.push(...plan.requests);
+    if (!plan.isRebuilt && table !== undefined) seen.set(family, table.elements);
+    const kept =
+      frozen.size > 0 && table !== undefined ? referencedChains(table.elements) : new Set<string>();
+    for (const name of plan.strayChains) if (!kept.has(name)) strays.push({ kind: 'chain', family, name });
+    for (const name of plan.straySets) strays.push({ kind: 'set', family, name });
+  }
+  const wanted = ofFamilies(desired.elements(), families);
+  return { structure, strays, elements: reconcileElements(wanted, seen, frozen, wait) };
+}
+
+/** Leaves out what this kernel cannot have. */
+export function* ofFamilies(
+  changes: Iterable<ElementChange>,
+  families: readonly IpFamily[],
+): Generator<ElementChange> {
+  for (const change of changes) if (families.includes(change.family)) yield change;
+}

@@ -1,0 +1,48 @@
+// The table as the kernel holds it → the lines a human reads. Needs nothing but the kernel.
+
+import { type IpFamily, unpackIp } from '../../model/ip.ts';
+import type { Protocol } from '../../model/types.ts';
+import type { VipTableRow } from '../../vip/table-row.ts';
+import { protocolOf, REFUSE_CHAIN, type SetName, unpackPort, verdictParts } from './names.ts';
+import { type Observed, type ObservedTable, observedSlots } from './observed.ts';
+
+/** One row per element of `services` and `nodeports`. Elements no daemon of ours writes have no row. */
+export function vipTableRows(observed: Observed): VipTableRow[] {
+  return [...observed].flatMap(([family, table]) => [
+    ...rowsOf(family, table, 'services', 'endpoints'),
+    ...rowsOf(family, table, 'nodeports', 'nodeport-endpoints'),
+  ]);
+}
+
+function rowsOf(family: IpFamily, table: ObservedTable, set: SetName, endpoints: SetName): VipTableRow[] {
+  const addressLength = set === 'nodeports' ? 0 : family === 4 ? 4 : 16;
+  const rows: VipTableRow[] = [];
+  for (const [key, value] of table.elements.get(set) ?? []) {
+    const protocol = protocolOf(key.charCodeAt(addressLength));
+    if (protocol === undefined) continue;
+    const { chain, comment } = verdictParts(value);
+    const packedAddress = key.slice(0, addressLength);
+    rows.push({
+      service: comment,
+      kind: kindOf(table, packedAddress),
+      address: packedAddress === '' ? '*' : unpackIp(packedAddress),
+      port: unpackPort(key.slice(addressLength + 4)),
+      protocol: protocol as Protocol,
+      action: chain === REFUSE_CHAIN ? 'refuse' : 'balance',
+      backends: observedSlots(table, endpoints, key).map((slot) => unpackEndpoint(family, slot)),
+      connections: table.connections.get(set)?.get(key),
+    });
+  }
+  return rows;
+}
+
+/** Only cluster IPs are told apart in the kernel. */
+function kindOf(table: ObservedTable, packedAddress: string): string {
+  if (packedAddress === '') return 'NodePort';
+  return table.elements.get('cluster-ips')?.has(packedAddress) === true ? 'ClusterIP' : 'VIP';
+}
+
+function unpackEndpoint(family: IpFamily, packed: string): { address: string; port: number } {
+  const length = family === 4 ? 4 : 16;
+  return { address: unpackIp(packed.slice(0, length)), port: unpackPort(packed.slice(length)) };
+}

@@ -1,0 +1,95 @@
+// The sets and maps of the table. All are hash tables with exact keys, except `nodeport-addresses`.
+
+import { isDeepEqual } from '../../model/deep-equal.ts';
+import type { IpFamily } from '../../model/ip.ts';
+import { concatType, DATATYPE } from '../../netlink/nftables/datatypes.ts';
+import type { SetDeclaration } from '../../netlink/nftables/set.ts';
+import { type TypeofPart, typeofUserdata, typeUserdata } from '../../netlink/nftables/set-userdata.ts';
+import type { SetName } from './names.ts';
+
+/** Every set of one family's table. */
+export function setDeclarations(family: IpFamily): ReadonlyMap<SetName, SetDeclaration> {
+  const address: Part = {
+    type: family === 4 ? DATATYPE.ipv4_addr : DATATYPE.ipv6_addr,
+    length: family === 4 ? 4 : 16,
+    typeof: { kind: 'payload', protocol: family === 4 ? 'ip' : 'ip6', field: 'daddr' },
+  };
+  return new Map<SetName, SetDeclaration>([
+    ['services', verdictMap([address, PROTOCOL, PORT])],
+    ['nodeports', verdictMap([PROTOCOL, PORT])],
+    ['endpoints', dataMap([address, PROTOCOL, PORT, SLOT], [address, PORT])],
+    ['nodeport-endpoints', dataMap([PROTOCOL, PORT, SLOT], [address, PORT])],
+    ['cluster-ips', plainSet([address])],
+    ['hairpin', plainSet([address, address])],
+    ['nodeport-addresses', { ...plainSet([address]), flags: { interval: true } }],
+  ]);
+}
+
+/** True when two declarations hold the same; what nft needs to print them does not count. */
+export function isSameSet(a: SetDeclaration, b: SetDeclaration): boolean {
+  return isDeepEqual(withoutText(a), withoutText(b));
+}
+
+function withoutText({ userdata: _, comment: __, ...rest }: SetDeclaration): Partial<SetDeclaration> {
+  return rest;
+}
+
+/** A field of a key or value: nft's type number, bytes in a register, and what `typeof` says. */
+interface Part {
+  readonly type: number;
+  readonly length: number;
+  readonly typeof: TypeofPart;
+}
+
+const PROTOCOL: Part = { type: DATATYPE.inet_proto, length: 4, typeof: { kind: 'meta', key: 'l4proto' } };
+const PORT: Part = {
+  type: DATATYPE.inet_service,
+  length: 4,
+  typeof: { kind: 'payload', protocol: 'th', field: 'dport' },
+};
+/** The modulus says nothing here: it only tells nft that the field is a number that numgen drew. */
+const SLOT: Part = {
+  type: DATATYPE.integer,
+  length: 4,
+  typeof: { kind: 'numgen', type: 'random', modulus: 2 },
+};
+
+function keyOf(parts: readonly Part[]): Pick<SetDeclaration, 'keyType' | 'keyLength'> {
+  return { keyType: concatType(...parts.map(({ type }) => type)), keyLength: lengthOf(parts) };
+}
+
+function lengthOf(parts: readonly Part[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
+}
+
+function plainSet(key: readonly Part[]): SetDeclaration {
+  return {
+    ...keyOf(key),
+    isMap: false,
+    flags: {},
+    userdata: typeUserdata({ parts: key.length, isMap: false }),
+  };
+}
+
+/** Each element counts the packets that found it: in a NAT chain, the connections. */
+function verdictMap(key: readonly Part[]): SetDeclaration {
+  return {
+    ...keyOf(key),
+    isMap: true,
+    dataType: DATATYPE.verdict,
+    flags: {},
+    expressions: [{ kind: 'counter' }],
+    userdata: typeUserdata({ parts: key.length, isMap: true }),
+  };
+}
+
+function dataMap(key: readonly Part[], data: readonly Part[]): SetDeclaration {
+  return {
+    ...keyOf(key),
+    isMap: true,
+    dataType: concatType(...data.map(({ type }) => type)),
+    dataLength: lengthOf(data),
+    flags: {},
+    userdata: typeofUserdata({ key: key.map((part) => part.typeof), data: data.map((part) => part.typeof) }),
+  };
+}

@@ -1,0 +1,34 @@
+// Rules (NFTA_RULE_*): a list of expressions. A rule has no name, only the handle that the kernel gave it.
+
+import { attr, listOf, required, struct } from '../attribute.ts';
+import { string, u64be } from '../codec.ts';
+import type { NetlinkMessage } from '../message.ts';
+import { type Expression, expression } from './expression.ts';
+import type { AnyFamily } from './family.ts';
+import { decodeMessage } from './header.ts';
+import * as nft from './uapi.ts';
+import { comment } from './userdata.ts';
+
+export const ruleAttributes = struct({
+  table: required(nft.NFTA_RULE_TABLE, string),
+  chain: required(nft.NFTA_RULE_CHAIN, string),
+  handle: attr(nft.NFTA_RULE_HANDLE, u64be),
+  position: attr(nft.NFTA_RULE_POSITION, u64be),
+  expressions: attr(nft.NFTA_RULE_EXPRESSIONS, listOf(nft.NFTA_LIST_ELEM, expression)),
+  comment: attr(nft.NFTA_RULE_USERDATA, comment),
+});
+
+export interface Rule {
+  readonly family: AnyFamily;
+  readonly table: string;
+  readonly chain: string;
+  readonly handle?: bigint;
+  /** Handle of the rule before this one. */
+  readonly position?: bigint;
+  readonly expressions: readonly Expression[];
+  readonly comment?: string;
+}
+
+export function decodeRule(message: NetlinkMessage): Rule {
+  return { expressions: [], ...decodeMessage('rule', message, ruleAttributes) };
+}

@@ -1,0 +1,260 @@
+// When the loop syncs, on a clock of the test's own, against a backend that does as it is told.
+
+import { describe, expect, test } from 'vitest';
+import type { Backend, BackendUpdate, SyncResult } from '../../src/daemon/backend.ts';
+import { type Clock, SyncLoop, type SyncReport } from '../../src/daemon/sync-loop.ts';
+import type { SourceEvent } from '../../src/model/source-event.ts';
+import { Store } from '../../src/model/store.ts';
+import { VipTable } from '../../src/vip/vip-table.ts';
+
+/** Time that passes only when told to. */
+class FakeClock implements Clock {
+  #now = 0;
+  #timers: { at: number; callback: () => void }[] = [];
+
+  nowMs(): number {
+    return this.#now;
+  }
+
+  after(delayMs: number, callback: () => void): () => void {
+    const timer = { at: this.#now + delayMs, callback };
+    this.#timers.push(timer);
+    return () => {
+      this.#timers = this.#timers.filter((one) => one !== timer);
+    };
+  }
+
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    for (;;) {
+      await settle();
+      const next = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+      if (next === undefined) break;
+      this.#timers = this.#timers.filter((one) => one !== next);
+      this.#now = Math.max(this.#now, next.at);
+      next.callback();
+    }
+    this.#now = end;
+    await settle();
+  }
+}
+
+/** Lets promises that are already resolved run their continuations. */
+const settle = async (): Promise<void> => {
+  for (let i = 0; i < 20; i++) await Promise.resolve();
+};
+
+const CLEAN: SyncResult = { writes: 1, isFull: false, transactions: 1, failures: [] };
+const FAILED: SyncResult = { ...CLEAN, failures: [{ error: new Error('no'), services: [] }] };
+
+class FakeBackend implements Backend {
+  updates: BackendUpdate[] = [];
+  flushes = 0;
+  distrusts = 0;
+  hasDeferred = false;
+  isDrifted = false;
+  running = 0;
+  results: SyncResult[] = [];
+  gate: Promise<void> = Promise.resolve();
+
+  async sync(update: BackendUpdate): Promise<SyncResult> {
+    this.updates.push(update);
+    expect(++this.running, 'one sync at a time').toBe(1);
+    await this.gate;
+    this.running--;
+    return this.results.shift() ?? CLEAN;
+  }
+  async flushDeferred(): Promise<SyncResult> {
+    expect(this.running, 'never beside a sync').toBe(0);
+    this.flushes++;
+    this.hasDeferred = false;
+    return CLEAN;
+  }
+  async hasDrifted(): Promise<boolean> {
+    return this.isDrifted;
+  }
+  distrust(): void {
+    this.distrusts++;
+  }
+  problems(): [] {
+    return [];
+  }
+  close(): void {}
+}
+
+const service = (name: string, port = 80): SourceEvent => ({
+  type: 'upsert',
+  kind: 'Service',
+  origin: 'test',
+  object: {
+    metadata: { namespace: 'n', name },
+    spec: { clusterIP: `10.96.0.${name.length}`, ports: [{ port }] },
+  },
+});
+const SYNCED: SourceEvent[] = (['Service', 'EndpointSlice'] as const).flatMap((kind) => [
+  { type: 'list-start', kind },
+  { type: 'list-end', kind },
+]);
+
+function setup(options: { minIntervalMs?: number } = {}) {
+  const clock = new FakeClock();
+  const backend = new FakeBackend();
+  const store = new Store();
+  const table = new VipTable({ nodeName: 'n1', clusterCidrFamilies: [], masqueradeAll: false });
+  const reports: SyncReport[] = [];
+  const loop = new SyncLoop({
+    store,
+    table,
+    backend,
+    nodePortCidrs: () => [],
+    minIntervalMs: options.minIntervalMs ?? 0,
+    checkIntervalMs: 30_000,
+    clock,
+    onSync: (report) => reports.push(report),
+  });
+  const apply = (...events: SourceEvent[]): void => loop.changed(store.apply(events));
+  const names = (): string[][] => backend.updates.map(({ frontends }) => [...frontends.keys()].sort());
+  return { clock, backend, loop, reports, apply, names };
+}
+
+describe('SyncLoop', () => {
+  test('writes nothing before Services and EndpointSlices are both listed, then everything at once', async () => {
+    const { apply, clock, names } = setup();
+    apply({ type: 'list-start', kind: 'Service' }, service('a'), { type: 'list-end', kind: 'Service' });
+    await clock.advance(60_000);
+    expect(names()).toEqual([]);
+    apply({ type: 'list-start', kind: 'EndpointSlice' }, { type: 'list-end', kind: 'EndpointSlice' });
+    await clock.advance(0);
+    expect(names()).toEqual([['n/a']]);
+  });
+
+  test('an empty cluster is a sync too', async () => {
+    const { apply, clock, names } = setup();
+    apply(...SYNCED);
+    await clock.advance(0);
+    expect(names()).toEqual([[]]);
+  });
+
+  test('changes during a sync are gathered into the next one', async () => {
+    const { apply, clock, backend, names } = setup();
+    apply(...SYNCED);
+    let open = (): void => undefined;
+    backend.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    await clock.advance(0);
+    apply(service('a'));
+    apply(service('bb'));
+    await clock.advance(10);
+    expect(names()).toEqual([[]]);
+    open();
+    await clock.advance(0);
+    expect(names()).toEqual([[], ['n/a', 'n/bb']]);
+  });
+
+  test('an event that changes nothing causes no sync', async () => {
+    const { apply, clock, names } = setup();
+    apply(...SYNCED, service('a'));
+    await clock.advance(0);
+    apply(service('a'));
+    await clock.advance(1000);
+    expect(names()).toEqual([['n/a']]);
+  });
+
+  test('keeps the minimum interval from the end of one sync to the next', async () => {
+    const { apply, clock, names } = setup({ minIntervalMs: 1000 });
+    apply(...SYNCED);
+    await clock.advance(0);
+    apply(service('a'));
+    await clock.advance(999);
+    expect(names()).toHaveLength(1);
+    await clock.advance(1);
+    expect(names()).toHaveLength(2);
+  });
+
+  test('a failed sync is retried with growing waits, at the latest after the check interval', async () => {
+    const { apply, clock, backend, reports } = setup();
+    backend.results = Array.from({ length: 12 }, () => FAILED);
+    apply(...SYNCED);
+    const times: number[] = [];
+    for (let seen = 0; reports.length < 13; ) {
+      await clock.advance(times.length === 0 ? 0 : 50);
+      for (; seen < reports.length; seen++) times.push(clock.nowMs());
+    }
+    const waits = times.slice(1).map((time, i) => time - times[i]!);
+    expect(waits.slice(0, 4)).toEqual([200, 400, 800, 1600]);
+    expect(Math.max(...waits)).toBe(30_000);
+    expect(reports.at(-1)).toMatchObject({ cause: 'retry', failures: [] });
+  });
+
+  test('a change soon after a failure does not wait for the whole backoff', async () => {
+    const { apply, clock, backend, names } = setup();
+    backend.results = Array.from({ length: 8 }, () => FAILED);
+    apply(...SYNCED);
+    await clock.advance(20_000);
+    const before = names().length;
+    apply(service('a'));
+    await clock.advance(200);
+    expect(names().length).toBe(before + 1);
+    expect(names().at(-1)).toEqual(['n/a']);
+  });
+
+  test('drift found by the periodic check is repaired', async () => {
+    const { apply, clock, backend, reports } = setup();
+    apply(...SYNCED);
+    await clock.advance(30_000);
+    expect(backend.distrusts).toBe(0);
+    backend.isDrifted = true;
+    await clock.advance(30_000);
+    expect(backend.distrusts).toBe(1);
+    expect(reports.at(-1)!.cause).toBe('drift');
+  });
+
+  test('a check that falls into a sync is made after it', async () => {
+    const { apply, clock, backend } = setup();
+    apply(...SYNCED);
+    await clock.advance(29_999);
+    backend.isDrifted = true;
+    let open = (): void => undefined;
+    backend.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    apply(service('a'));
+    await clock.advance(1);
+    open();
+    backend.gate = Promise.resolve();
+    await clock.advance(30_000);
+    expect(backend.distrusts).toBeGreaterThan(0);
+  });
+
+  test('deferred deletions are carried out a while after the sync that left them', async () => {
+    const { apply, clock, backend } = setup();
+    backend.hasDeferred = true;
+    apply(...SYNCED);
+    await clock.advance(99);
+    expect(backend.flushes).toBe(0);
+    await clock.advance(1);
+    expect(backend.flushes).toBe(1);
+  });
+
+  test('stop waits for the sync under way and starts no other', async () => {
+    const { apply, clock, backend, loop, names } = setup();
+    let open = (): void => undefined;
+    backend.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    apply(...SYNCED);
+    await clock.advance(0);
+    let isStopped = false;
+    const stopped = loop.stop().then(() => {
+      isStopped = true;
+    });
+    await settle();
+    expect(isStopped).toBe(false);
+    open();
+    await stopped;
+    apply(service('a'));
+    await clock.advance(60_000);
+    expect(names()).toEqual([[]]);
+  });
+});
