@@ -1,6 +1,7 @@
 // Chapters about change: endpoints that come and go under load, a daemon that stops and returns, and the end.
 
 import { type Daemon, runKproxy } from '../../test/support/netns/daemon.ts';
+import type { Agent } from '../../test/support/netns/traffic.ts';
 import { type Cluster, VIP } from './cluster.ts';
 import { claimAllAnswered, claimRefused, HOSTNAME, hasServers } from './reach.ts';
 import { chapter, claim, formatCounts, formatMs, say, show, until } from './story.ts';
@@ -15,6 +16,7 @@ export async function playEndpointLeaves(cluster: Cluster): Promise<void> {
     'The visitor keeps dialling, four requests at a time, while hostname-3 is removed from the EndpointSlice. The pod ' +
       'itself still runs, as a pod does that is being shut down gracefully.',
   );
+  const held = await holdTo('hostname-3', visitor);
   const load = await visitor.startLoad({ ...HOSTNAME, pauseMs: 2 });
   await until('requests are answered', async () => ((await load.peek()).outcomes.reply ?? 0) >= 200);
   cluster.manifests.keepEndpoints(SERVICE, (address) => address !== LEAVING);
@@ -29,6 +31,21 @@ export async function playEndpointLeaves(cluster: Cluster): Promise<void> {
   const tally = await load.stop();
   const failed = tally.total - (tally.outcomes.reply ?? 0);
   claim('no request of the load failed', failed === 0, `${failed} of ${tally.total}`);
+  const { outcome, server, asked } = await held.release();
+  claim(
+    'a connection to hostname-3 that was there before goes on',
+    outcome === 'reply' && server === 'hostname-3',
+    `${asked} questions, the last: ${outcome}`,
+  );
+}
+
+/** A connection to the virtual IP that happens to lead to `server`. */
+async function holdTo(server: string, visitor: Agent): ReturnType<Agent['hold']> {
+  for (;;) {
+    const held = await visitor.hold({ ...HOSTNAME, intervalMs: 20 });
+    if (held.first.server === server) return held;
+    await held.release();
+  }
 }
 
 export async function playLastEndpointLeaves(cluster: Cluster): Promise<void> {

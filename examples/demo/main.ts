@@ -41,10 +41,10 @@ async function play(cluster: Cluster, isKept: boolean): Promise<void> {
   await playOtherKinds(cluster);
   await playHairpin(cluster);
   await playNothingThere(cluster, cluster.manifests.namesWithoutVip());
+  await playTable(cluster);
   await playEndpointLeaves(cluster);
   await playLastEndpointLeaves(cluster);
   const restarted = await playRestart(cluster, daemon);
-  await playTable(cluster);
   if (isKept) await lookAround(cluster);
   else await playCleanup(cluster, restarted);
 }

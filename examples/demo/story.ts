@@ -44,7 +44,8 @@ export function say(text: string): void {
 /** A command as a reader would type it, and what it printed. */
 export function show(command: string, output = ''): void {
   console.log(dim(`${INDENT}$ ${command}`));
-  for (const line of output.trimEnd().split('\n')) if (line !== '') console.log(`${INDENT}  ${line}`);
+  for (const line of output.replaceAll('\t', '  ').split('\n'))
+    if (line !== '') console.log(`${INDENT}  ${line}`);
 }
 
 /** States a fact. @throws ClaimError unless it is one; `seen` says what was found, and follows the claim. */
@@ -57,7 +58,7 @@ export function claim(text: string, isTrue: boolean, seen: string): void {
 export async function until(
   text: string,
   condition: () => Promise<boolean>,
-  timeoutMs = 5000,
+  timeoutMs = 10_000,
 ): Promise<number> {
   const startMs = performance.now();
   while (!(await condition())) {

@@ -3,6 +3,7 @@
 
 import { ConfigError } from '../errors.ts';
 import type { Cidr } from '../model/ip.ts';
+import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
 import { type Flags, type FlagType, scalar } from './flag.ts';
 import {
   parseBoolean,
@@ -18,11 +19,6 @@ import { quote } from './printable.ts';
 /** How traffic is steered. */
 export type ProxyMode = 'nftables' | 'iptables' | 'ipvs' | 'userspace';
 export const PROXY_MODES: readonly ProxyMode[] = ['nftables'];
-
-/** Which local addresses accept node ports: the node's primary ones, or all within the CIDRs. */
-export type NodePortAddresses =
-  | { readonly kind: 'primary' }
-  | { readonly kind: 'cidrs'; readonly cidrs: readonly Cidr[] };
 
 export const LOG_FORMATS = ['auto', 'text', 'json'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];

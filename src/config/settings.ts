@@ -1,8 +1,9 @@
 // Settings: everything the daemon was told, validated once, frozen, and passed down. Nothing below reads flags or the environment.
 
 import type { Cidr } from '../model/ip.ts';
+import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
 import { type GivenFlag, parseFlags } from './flag.ts';
-import { type LogFormat, type NodePortAddresses, type ProxyMode, SETTINGS_FLAGS } from './flags.ts';
+import { type LogFormat, type ProxyMode, SETTINGS_FLAGS } from './flags.ts';
 
 /** Where objects come from. A Kubernetes source with neither field uses the in-cluster configuration. */
 export type SourceSettings =

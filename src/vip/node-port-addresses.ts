@@ -3,6 +3,7 @@
 import { type Cidr, familyOf, type Ip, type IpFamily } from '../model/ip.ts';
 import type { Node } from '../model/types.ts';
 
+/** Which local addresses serve node ports: the Node's primary ones, or all within the CIDRs. */
 export type NodePortAddresses =
   | { readonly kind: 'primary' }
   | { readonly kind: 'cidrs'; readonly cidrs: readonly Cidr[] };

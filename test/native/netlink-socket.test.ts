@@ -73,6 +73,7 @@ test('a subscription delivers what the kernel says, reports losses and ends with
     forged: 0,
     stuckEvents: 0,
     seesWriteAfterOverrun: true,
+    untoldLosses: 0,
     closedInside: 1,
     afterClose: 0,
   });

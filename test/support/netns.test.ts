@@ -2,11 +2,11 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from 'vitest';
 import { runCommand } from './netns/command.ts';
-import { Netns, removeStaleNetns } from './netns/netns.ts';
+import { isRunning, Netns, removeStaleNetns } from './netns/netns.ts';
 import { connect, NODE, NodeTopology } from './netns/topology.ts';
 
 let topology: NodeTopology | undefined;
@@ -106,14 +106,6 @@ test('a namespace that cannot be set up is removed, and the error names the comm
   await Promise.all([a.delete(), b.delete()]);
   expect(existing([a.name, b.name])).toEqual([]);
 });
-
-function isRunning(pid: number): boolean {
-  try {
-    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  } catch {
-    return false;
-  }
-}
 
 /** A process of its own that makes a namespace with a `sleep` in it, prints the name and waits. */
 async function startMaker(): Promise<{ name: string; end(signal: NodeJS.Signals): Promise<void> }> {

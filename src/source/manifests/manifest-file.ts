@@ -46,14 +46,11 @@ export function readDocuments(
   const documents = splitDocuments(bytes).map(({ text, start }): ManifestDocument => {
     const digest = hash('sha256', text, 'base64');
     const before = known.get(digest);
-    if (before !== undefined && !isFresh) return before;
-    const document = readDocument(text, digest, () => lineAt(bytes, start), raws);
-    return before === undefined ? document : { ...document, held: before.held };
+    // A broken one is parsed again because what is told of it names a line of the file, which may be another now.
+    if (before !== undefined && !before.isBroken && !isFresh) return before;
+    return readDocument(text, digest, () => lineAt(bytes, start), raws);
   });
-  const lost = idsLost(previous, documents);
-  return documents.map((document) =>
-    document.isBroken && !known.has(document.digest) ? { ...document, held: lost } : document,
-  );
+  return withHeld(previous, documents);
 }
 
 function readDocument(
@@ -86,19 +83,26 @@ function readDocument(
 }
 
 /**
- * Ids in the stretch of documents that changed, between the first and the last difference. When a document in that
- * stretch is broken, there is no telling which of them it carried, so it holds all.
+ * Lets broken documents hold ids. Between the first and the last document that changed there is no telling which of
+ * the documents before a broken one was, so it holds what all of them stood for; elsewhere it is the one it was.
  */
-function idsLost(
+function withHeld(
   previous: readonly ManifestDocument[],
   documents: readonly ManifestDocument[],
-): readonly string[] {
+): readonly ManifestDocument[] {
   const shorter = Math.min(previous.length, documents.length);
   let head = 0;
   while (head < shorter && previous[head]!.digest === documents[head]!.digest) head++;
   let tail = 0;
   while (tail < shorter - head && previous.at(-1 - tail)!.digest === documents.at(-1 - tail)!.digest) tail++;
-  return previous
-    .slice(head, previous.length - tail)
-    .flatMap(({ objects, held }) => [...objects.map(({ id }) => id), ...held]);
+  const changed = previous.slice(head, previous.length - tail);
+  const lost = [
+    ...new Set(changed.flatMap(({ objects, held }) => [...objects.map(({ id }) => id), ...held])),
+  ];
+  return documents.map((document, i) => {
+    if (!document.isBroken) return document;
+    if (i < head) return { ...document, held: previous[i]!.held };
+    if (i >= documents.length - tail) return { ...document, held: previous.at(i - documents.length)!.held };
+    return { ...document, held: lost };
+  });
 }

@@ -14,68 +14,105 @@ export interface ManifestPath {
   readonly fileName: string | undefined;
 }
 
-/** All files, ordered by name, and the raw values of the objects that were parsed just now. */
+/** What a reading starts from. */
+export interface ReadOptions {
+  /** The files as last read. */
+  readonly previous: readonly ManifestFile[];
+  /** Names of files to parse whether they changed or not. */
+  readonly fresh: ReadonlySet<string>;
+  /** A known file is not read again before it has been at rest for this long: writers truncate first. */
+  readonly restMs: number;
+}
+
+/** What a reading comes to. */
 export interface FolderContent {
+  /** Ordered by name. */
   readonly files: readonly ManifestFile[];
+  /** The raw values of the objects that were parsed just now. */
   readonly raws: RawObjects;
+  /** True when a file was being written, and is to be read later. */
+  readonly isDeferred: boolean;
 }
 
 /** Timestamps younger than this may stand still over two writes (the kernel's clock tick; seconds on some file systems). */
 const SETTLED_AFTER_MS = 2_000;
 const READS_AT_ONCE = 32;
 
-/**
- * Reads what changed since `previous`; files named in `fresh` are parsed whether they changed or not.
- * Throws the system's error when the folder, or the one file, is not there or cannot be listed.
- */
+/** Reads what changed. Throws the system's error when the folder, or the one file, is not there or cannot be listed. */
 export async function readFolder(
   { folder, fileName }: ManifestPath,
-  previous: readonly ManifestFile[],
-  fresh: ReadonlySet<string>,
+  { previous, fresh, restMs }: ReadOptions,
 ): Promise<FolderContent> {
   if (fileName !== undefined) await stat(join(folder, fileName));
-  const known = new Map(previous.map((file) => [file.name, file]));
   const names = fileName === undefined ? (await readdir(folder)).filter(isManifestName).sort() : [fileName];
+  const known = new Map(previous.map((file) => [file.name, file]));
   const raws: RawObjects = new Map();
-  const files: ManifestFile[] = [];
+  const readings: Reading[] = [];
   for (let i = 0; i < names.length; i += READS_AT_ONCE) {
-    const batch = names
-      .slice(i, i + READS_AT_ONCE)
-      .map((name) => readManifest(folder, name, known.get(name), raws, fresh.has(name)));
-    for (const file of await Promise.all(batch)) if (file !== undefined) files.push(file);
+    const batch = names.slice(i, i + READS_AT_ONCE).map((name) => {
+      return readManifest(join(folder, name), name, known.get(name), {
+        raws,
+        restMs,
+        isFresh: fresh.has(name),
+      });
+    });
+    readings.push(...(await Promise.all(batch)));
   }
-  return { files, raws };
+  return {
+    files: readings.flatMap(({ file }) => file ?? []),
+    raws,
+    isDeferred: readings.some(({ isDeferred }) => isDeferred),
+  };
 }
 
 function isManifestName(name: string): boolean {
   return !name.startsWith('.') && /\.(?:ya?ml|json)$/i.test(name);
 }
 
-/** undefined when there is no such file. One that cannot be read keeps the documents it had. */
+interface Reading {
+  /** undefined when there is no such file. */
+  readonly file: ManifestFile | undefined;
+  readonly isDeferred: boolean;
+}
+
+/** Reads one file; one that cannot be read keeps the documents it had. */
 async function readManifest(
-  folder: string,
+  path: string,
   name: string,
   before: ManifestFile | undefined,
-  raws: RawObjects,
-  isFresh: boolean,
-): Promise<ManifestFile | undefined> {
-  const path = join(folder, name);
+  { raws, restMs, isFresh }: { raws: RawObjects; restMs: number; isFresh: boolean },
+): Promise<Reading> {
+  const done = (file: ManifestFile | undefined): Reading => ({ file, isDeferred: false });
+  const later: Reading = { file: before, isDeferred: true };
   const documents = before?.documents ?? [];
   try {
     const stats = await stat(path, { bigint: true });
-    if (!stats.isFile()) return undefined;
-    const stamp = stampOf(stats);
-    if (!isFresh && stamp !== '' && stamp === before?.stamp) return before;
+    if (!stats.isFile()) return done(undefined);
+    const stamp = ageMs(stats) < SETTLED_AFTER_MS ? '' : identity(stats);
+    if (!isFresh && stamp !== '' && stamp === before?.stamp) return done(before);
+    if (before !== undefined && ageMs(stats) >= 0 && ageMs(stats) < restMs) return later;
     const bytes = await readFile(path);
-    return { name, stamp, documents: readDocuments(bytes, documents, raws, isFresh), finding: undefined };
+    if (before !== undefined && identity(stats) !== identity(await stat(path, { bigint: true })))
+      return later;
+    return done({
+      name,
+      stamp,
+      documents: readDocuments(bytes, documents, raws, isFresh),
+      finding: undefined,
+    });
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    if (error.code === 'ENOENT') return undefined;
-    return { name, stamp: '', documents, finding: { code: 'UNREADABLE', reason: error.message } };
+    if (error.code === 'ENOENT') return done(undefined);
+    return done({ name, stamp: '', documents, finding: { code: 'UNREADABLE', reason: error.message } });
   }
 }
 
-function stampOf({ ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
-  const ageMs = Date.now() - Number(ctimeNs / 1_000_000n);
-  return ageMs < SETTLED_AFTER_MS ? '' : `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+/** Since the last change of content or attributes; negative when another machine's clock is ahead. */
+function ageMs({ ctimeNs }: BigIntStats): number {
+  return Date.now() - Number(ctimeNs / 1_000_000n);
+}
+
+/** Different after each change that the clock can tell from the one before. */
+function identity({ ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return `${ino} ${size} ${mtimeNs} ${ctimeNs}`;
 }

@@ -39,6 +39,7 @@ class ManifestSource implements Source {
   readonly #options: ManifestSourceOptions;
   readonly #catalog = new Catalog();
   readonly #debounce: Debounce;
+  readonly #quietMs: number;
   #where: ManifestPath | undefined;
   #sink: SourceSink = () => {};
   #watch: FolderWatch | undefined;
@@ -52,8 +53,8 @@ class ManifestSource implements Source {
   constructor(options: ManifestSourceOptions) {
     this.#options = options;
     this.description = `manifests ${options.path}`;
-    const quietMs = options.debounceMs ?? 50;
-    this.#debounce = new Debounce({ quietMs, maxMs: MAX_DEBOUNCE_MS }, () => this.#read());
+    this.#quietMs = options.debounceMs ?? 50;
+    this.#debounce = new Debounce({ quietMs: this.#quietMs, maxMs: MAX_DEBOUNCE_MS }, () => this.#read());
   }
 
   async start(sink: SourceSink): Promise<void> {
@@ -104,8 +105,10 @@ class ManifestSource implements Source {
 
   /** Tells what changed; returns the files to parse afresh, as what they state comes into force only now. */
   async #tell(fresh: ReadonlySet<string>): Promise<ReadonlySet<string>> {
-    const { files, raws } = await readFolder(this.#where!, this.#files, fresh);
+    const options = { previous: this.#files, fresh, restMs: this.#quietMs };
+    const { files, raws, isDeferred } = await readFolder(this.#where!, options);
     if (this.#isStopped) return new Set();
+    if (isDeferred) this.#debounce.trigger();
     this.#files = files;
     const { events, missing } = this.#catalog.update(files, raws);
     this.#options.log?.debug({ files: files.length, events: events.length }, 'manifests read');

@@ -42,6 +42,26 @@ async function seesAddress(): Promise<true> {
   }
 }
 
+/** Gaps in the flood of 10.9.0.0 and following that no overrun stands for. */
+function countUntoldLosses(): number {
+  let expected: number | undefined = 0;
+  let losses = 0;
+  for (const event of events) {
+    if (event.kind !== 'datagram') {
+      expected = undefined;
+      continue;
+    }
+    const bytes = Buffer.from(event.bytes);
+    // IFA_LOCAL
+    const attribute = bytes.indexOf(Buffer.from([8, 0, 2, 0, 10, 9]));
+    if (attribute < 0) continue;
+    const address = bytes.readUInt16BE(attribute + 6);
+    if (expected !== undefined && address !== expected) losses++;
+    expected = address + 1;
+  }
+  return losses;
+}
+
 // Without the sanitizers of this process.
 const env = { PATH: process.env['PATH'] };
 
@@ -65,6 +85,7 @@ execFileSync('ip', ['-batch', '-'], { input: lines.join('\n'), env });
 stuck.close();
 while (!events.some((event) => event.kind === 'overrun')) await once(arrivals, 'event');
 const seesWriteAfterOverrun = await seesAddress();
+const untoldLosses = countUntoldLosses();
 
 const closedInside = await new Promise<number>((resolve) => {
   let calls = 0;
@@ -91,6 +112,7 @@ console.log(
     forged,
     stuckEvents,
     seesWriteAfterOverrun,
+    untoldLosses,
     closedInside,
     afterClose: events.length - atClose,
   }),

@@ -5,7 +5,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { type CommandOptions, type CommandResult, runCommand, tryCommand } from './command.ts';
 import { Agent } from './traffic.ts';
 
@@ -188,11 +188,11 @@ function pidsIn(name: string): number[] {
   }
 }
 
-function isRunning(pid: number): boolean {
+/** False once a process has ended, even if its parent has not taken note yet (a zombie). */
+export function isRunning(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
   }
 }
