@@ -2,7 +2,6 @@
 // Names and meanings are those of kube-proxy 1.36 (cmd/kube-proxy/app/options.go) unless `kubeProxy` says otherwise.
 
 import { ConfigError } from '../errors.ts';
-import type { Cidr } from '../model/ip.ts';
 import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
 import { type Flags, type FlagType, scalar } from './flag.ts';
 import {

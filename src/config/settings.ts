@@ -32,11 +32,7 @@ export interface Settings {
   readonly logFormat: LogFormat;
   /** 0 info, 2 debug, 5 trace. */
   readonly verbosity: number;
-  /** The nftables table that is ours, in families ip and ip6. */
-  readonly tableName: string;
 }
-
-export const TABLE_NAME = 'kproxy-ts';
 
 /** Longest delay of a timer in milliseconds; beyond it Node fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -85,7 +81,6 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
     syncPeriodMs: Math.min(syncPeriodMs, MAX_TIMER_MS),
     logFormat: values['logging-format'],
     verbosity: values.v,
-    tableName: TABLE_NAME,
   };
   const warnings = given.some((flag) => flag.name === 'config-sync-period')
     ? ['--config-sync-period has no effect: nothing here needs a periodic resync of objects']

@@ -38,7 +38,7 @@ export interface NetlinkTransport {
 
 export type NetlinkEvent =
   | { readonly kind: 'datagram'; readonly bytes: Uint8Array }
-  /** Events were lost before this one, none after it: state read from the kernel now is followed up completely. */
+  /** Events were lost before this one: what was read from the kernel earlier may be stale. */
   | { readonly kind: 'overrun' }
   /** The subscription has ended. */
   | { readonly kind: 'error'; readonly error: KernelError };

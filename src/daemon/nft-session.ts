@@ -19,7 +19,8 @@ import { decodeFailures, type NetlinkFailure, type NetlinkMessage } from '../net
 import { encodeBatch, originOf } from '../netlink/nftables/batch.ts';
 import { decodeChain } from '../netlink/nftables/chain.ts';
 import { type DumpRequest, encodeDumpRequest } from '../netlink/nftables/dump-request.ts';
-import { decodeSetElements } from '../netlink/nftables/element.ts';
+import { type Counter, decodeSetElements } from '../netlink/nftables/element.ts';
+import { encodeElementQuery } from '../netlink/nftables/element-query.ts';
 import type { Expression } from '../netlink/nftables/expression.ts';
 import { decodeGeneration } from '../netlink/nftables/generation.ts';
 import { decodeRule } from '../netlink/nftables/rule.ts';
@@ -126,6 +127,33 @@ export class NftSession {
     this.#transport.close();
   }
 
+  /**
+   * What the given elements have counted so far, in their order. Throws KernelError; ENOENT when one does not exist.
+   */
+  async counters(
+    family: IpFamily,
+    set: SetName,
+    keys: readonly string[],
+  ): Promise<ReadonlyMap<string, Counter>> {
+    const counters = new Map<string, Counter>();
+    for (let start = 0; start < keys.length; start += KEYS_PER_QUERY) {
+      const elements = keys.slice(start, start + KEYS_PER_QUERY).map((key) => ({ key }));
+      const seq = this.#seq++;
+      const request = encodeElementQuery({ family: nftFamily(family), table: TABLE, set, elements }, seq);
+      const { messages } = collectDump(
+        await this.#transport.transact(request),
+        seq,
+        `get elements of ${set}`,
+      );
+      for (const message of messages) {
+        for (const { key, counter } of decodeSetElements(message).elements) {
+          if (counter !== undefined) counters.set(key, counter);
+        }
+      }
+    }
+    return counters;
+  }
+
   async #observeFamily(family: IpFamily): Promise<ObservedTable | undefined> {
     const at = { family: nftFamily(family), table: TABLE } as const;
     const isOurs = ({ table }: { table: string }): boolean => table === TABLE;
@@ -137,17 +165,17 @@ export class NftSession {
     const rulesByChain = new Map<string, (readonly Expression[])[]>(chains.map(({ chain }) => [chain, []]));
     for (const { chain, expressions } of rules) rulesByChain.get(chain)?.push(expressions);
     const elements = noElements();
-    const connections = new Map<SetName, Map<string, bigint>>();
+    const counters = new Map<SetName, Map<string, Counter>>();
     for (const name of SETS) {
       if (!sets.some(({ set }) => set === name)) continue;
-      const counted = new Map<string, bigint>();
+      const counted = new Map<string, Counter>();
       for (const message of await this.#dump({ object: 'elements', ...at, set: name })) {
         for (const element of decodeSetElements(message).elements) {
           elements.get(name)!.set(element.key, observedValue(name, element));
-          if (element.counter !== undefined) counted.set(element.key, element.counter.packets);
+          if (element.counter !== undefined) counted.set(element.key, element.counter);
         }
       }
-      connections.set(name, counted);
+      if (counted.size > 0) counters.set(name, counted);
     }
     return {
       sets: new Map(
@@ -159,7 +187,7 @@ export class NftSession {
         chains.map(({ chain, base }) => [chain, { base, rules: rulesByChain.get(chain) ?? [] }]),
       ),
       elements,
-      connections,
+      counters,
     };
   }
 
@@ -175,6 +203,9 @@ export class NftSession {
     }
   }
 }
+
+/** Elements of the longest key (24 bytes and as many of headers) that fit one attribute. */
+const KEYS_PER_QUERY = 1000;
 
 /** Begin, end and the headers of a few messages. */
 const BATCH_OVERHEAD_BYTES = 16 * 1024;

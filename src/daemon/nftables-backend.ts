@@ -5,12 +5,12 @@
 // to `#frozen` Services, plus what `#deferred` lists. After any failure it is not trusted, and the next sync observes
 // and compares everything.
 
-import { KproxyError } from '../errors.ts';
+import { KernelError, KproxyError } from '../errors.ts';
 import { type RuleSettings, shapeChainOf } from '../mode/nftables/chains.ts';
 import { deleteObjects } from '../mode/nftables/cleanup.ts';
 import { Deferred } from '../mode/nftables/deferred.ts';
 import { Desired, type DesiredDelta } from '../mode/nftables/desired.ts';
-import { type ElementChange, mustWait } from '../mode/nftables/element-change.ts';
+import { type ElementChange, groupBySet, isCounted, mustWait } from '../mode/nftables/element-change.ts';
 import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
 import { observedSlots } from '../mode/nftables/observed.ts';
 import {
@@ -32,6 +32,7 @@ import {
 import type { Cidr, IpFamily } from '../model/ip.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { NftRequest } from '../netlink/nftables/batch.ts';
+import type { Counter } from '../netlink/nftables/element.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from './backend.ts';
 import type { NftSession, Refusal } from './nft-session.ts';
@@ -101,7 +102,8 @@ export class NftablesBackend implements Backend {
     return this.#attempt(async (progress) => {
       if (this.#isTrusted) {
         const plan = this.#planPending((id) => this.#desired.slots(id));
-        const refusals = await this.#commitAll(plan.structure, plan.elements, progress);
+        const elements = await this.#withCounters(plan.elements);
+        const refusals = await this.#commitAll(plan.structure, elements, progress);
         if (refusals.length === 0) return;
         this.#isTrusted = false;
       }
@@ -226,6 +228,30 @@ export class NftablesBackend implements Backend {
       }
     }
     return now;
+  }
+
+  /** A replaced verdict starts with the count of the one it replaces, as of now. */
+  async #withCounters(changes: readonly ElementChange[]): Promise<readonly ElementChange[]> {
+    const counters = new Map<ElementChange, Counter>();
+    for (const group of groupBySet(changes.filter(isCounted))) {
+      const { family, set } = group[0]!;
+      const keys = group.map(({ key }) => key);
+      try {
+        const counted = await this.#session.counters(family, set, keys);
+        for (const change of group) {
+          const counter = counted.get(change.key);
+          if (counter !== undefined) counters.set(change, counter);
+        }
+      } catch (error) {
+        // Somebody took an element away: the commit will say so and lead to a full comparison.
+        if (!(error instanceof KernelError)) throw error;
+      }
+    }
+    if (counters.size === 0) return changes;
+    return changes.map((change) => {
+      const counter = counters.get(change);
+      return counter === undefined ? change : { ...change, counter };
+    });
   }
 
   /** Structure first, elements after it, in transactions of bounded size. Stops at the first refusal. */

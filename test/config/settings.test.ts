@@ -28,7 +28,6 @@ it('has these defaults', () => {
     syncPeriodMs: 30_000,
     logFormat: 'auto',
     verbosity: 0,
-    tableName: 'kproxy-ts',
   });
 });
 

@@ -73,7 +73,7 @@ test('a subscription delivers what the kernel says, reports losses and ends with
     forged: 0,
     stuckEvents: 0,
     seesWriteAfterOverrun: true,
-    untoldLosses: 0,
+    isLossUntold: false,
     closedInside: 1,
     afterClose: 0,
   });

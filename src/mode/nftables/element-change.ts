@@ -2,6 +2,7 @@
 
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
+import type { Counter } from '../../netlink/nftables/element.ts';
 import type { SetName } from './names.ts';
 
 export interface ElementChange {
@@ -13,6 +14,8 @@ export interface ElementChange {
   readonly before: string | undefined;
   /** The value it shall have, undefined to delete it. Values are '' in plain sets. */
   readonly after: string | undefined;
+  /** What a replaced verdict element had counted: it goes on from there. */
+  readonly counter?: Counter;
   /** On whose behalf; undefined for static, shared and foreign elements. */
   readonly service: ServiceKey | undefined;
 }
@@ -28,4 +31,21 @@ export function elementId(change: Pick<ElementChange, 'family' | 'set' | 'key'>)
  */
 export function mustWait(change: ElementChange): boolean {
   return change.after === undefined && (change.set === 'endpoints' || change.set === 'nodeport-endpoints');
+}
+
+/** True for the replacement of an element that counts. */
+export function isCounted({ set, before, after }: ElementChange): boolean {
+  return before !== undefined && after !== undefined && (set === 'services' || set === 'nodeports');
+}
+
+/** Changes of one set each, in order of first appearance. */
+export function groupBySet(changes: Iterable<ElementChange>): ElementChange[][] {
+  const groups = new Map<string, ElementChange[]>();
+  for (const change of changes) {
+    const id = `${change.family}${change.set}`;
+    const group = groups.get(id);
+    if (group === undefined) groups.set(id, [change]);
+    else group.push(change);
+  }
+  return [...groups.values()];
 }

@@ -41,9 +41,8 @@ export function planFullSync(
     ];
     const plan = reconcileStructure(family, { sets: setDeclarations(family), chains }, table);
     structure.push(...plan.requests);
-    if (!plan.isRebuilt && table !== undefined) seen.set(family, table.elements);
-    const kept =
-      frozen.size > 0 && table !== undefined ? referencedChains(table.elements) : new Set<string>();
+    if (!plan.isRebuilt && table !== undefined) seen.set(family, table);
+    const kept = frozen.size > 0 && table !== undefined ? referencedChains(table) : new Set<string>();
     for (const name of plan.strayChains) if (!kept.has(name)) strays.push({ kind: 'chain', family, name });
     for (const name of plan.straySets) strays.push({ kind: 'set', family, name });
   }

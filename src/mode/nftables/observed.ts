@@ -2,7 +2,7 @@
 
 import type { IpFamily } from '../../model/ip.ts';
 import type { ChainBase } from '../../netlink/nftables/chain.ts';
-import type { Element } from '../../netlink/nftables/element.ts';
+import type { Counter, Element } from '../../netlink/nftables/element.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
 import { INTERVAL_END, SETS, type SetName, verdictValue } from './names.ts';
@@ -20,8 +20,8 @@ export interface ObservedTable {
   readonly chains: ReadonlyMap<string, ObservedChain>;
   /** Element value per key, per set of ours. */
   readonly elements: ReadonlyMap<SetName, Map<string, string>>;
-  /** Packets counted per key, per set that counts: in NAT chains, connections. */
-  readonly connections: ReadonlyMap<SetName, ReadonlyMap<string, bigint>>;
+  /** Counters per key, per set that counts: in NAT chains, packets are connections. */
+  readonly counters: ReadonlyMap<SetName, ReadonlyMap<string, Counter>>;
 }
 
 /** Families without a table of ours are missing. */

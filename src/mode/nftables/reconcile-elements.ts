@@ -5,9 +5,10 @@ import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import { type ElementChange, mustWait } from './element-change.ts';
 import { SETS, type SetName, verdictParts } from './names.ts';
+import type { ObservedTable } from './observed.ts';
 
-/** The elements of one family's table as seen: key → value per set. Emptied by the reconciliation. */
-export type SeenElements = ReadonlyMap<SetName, Map<string, string>>;
+/** The elements of one family's table as seen, and what they counted. The elements are emptied by reconciliation. */
+export type SeenElements = Pick<ObservedTable, 'elements' | 'counters'>;
 
 /** What nobody may touch for now: Services whose elements the kernel refused. */
 export type Frozen = ReadonlySet<ServiceKey>;
@@ -25,18 +26,21 @@ export function* reconcileElements(
 ): Generator<ElementChange> {
   const frozenKeys = new Set<string>();
   for (const change of wanted) {
-    const elements = seen.get(change.family)?.get(change.set);
+    const table = seen.get(change.family);
+    const elements = table?.elements.get(change.set);
     const before = elements?.get(change.key);
     elements?.delete(change.key);
     if (change.service !== undefined && frozen.has(change.service)) {
       frozenKeys.add(frozenKey(change.family, change.set, change.key));
       continue;
     }
-    if (before !== change.after) yield { ...change, before };
+    if (before === change.after) continue;
+    const counter = before === undefined ? undefined : table?.counters.get(change.set)?.get(change.key);
+    yield counter === undefined ? { ...change, before } : { ...change, before, counter };
   }
-  for (const [family, sets] of seen) {
+  for (const [family, { elements }] of seen) {
     for (const set of SETS) {
-      for (const [key, before] of sets.get(set) ?? []) {
+      for (const [key, before] of elements.get(set) ?? []) {
         if (frozenKeys.size > 0 && frozenKeys.has(frozenKey(family, set, key))) continue;
         const change: ElementChange = { family, set, key, before, after: undefined, service: undefined };
         if (mustWait(change)) wait(change);
@@ -54,7 +58,7 @@ function frozenKey(family: IpFamily, set: SetName, key: string): string {
 }
 
 /** Names of the chains that verdict elements refer to. */
-export function referencedChains(elements: SeenElements): Set<string> {
+export function referencedChains({ elements }: SeenElements): Set<string> {
   const chains = new Set<string>();
   for (const set of ['services', 'nodeports'] as const) {
     for (const value of elements.get(set)?.values() ?? []) chains.add(verdictParts(value).chain);

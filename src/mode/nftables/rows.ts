@@ -30,7 +30,7 @@ function rowsOf(family: IpFamily, table: ObservedTable, set: SetName, endpoints:
       protocol: protocol as Protocol,
       action: chain === REFUSE_CHAIN ? 'refuse' : 'balance',
       backends: observedSlots(table, endpoints, key).map((slot) => unpackEndpoint(family, slot)),
-      connections: table.connections.get(set)?.get(key),
+      connections: table.counters.get(set)?.get(key)?.packets,
     });
   }
   return rows;

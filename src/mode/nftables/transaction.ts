@@ -3,7 +3,7 @@
 
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { Element } from '../../netlink/nftables/element.ts';
-import type { ElementChange } from './element-change.ts';
+import { type ElementChange, groupBySet, isCounted } from './element-change.ts';
 import { INTERVAL_END, nftFamily, TABLE, verdictParts } from './names.ts';
 
 export interface Transaction {
@@ -17,6 +17,9 @@ const NO_CHANGES: readonly ElementChange[] = [];
 /** Wire bytes of an element beyond its key, value and comment: headers, padding, flags (measured, rounded up). */
 const ELEMENT_OVERHEAD_BYTES = 40;
 
+/** A counter expression with both its numbers, and its attribute headers. */
+const COUNTER_BYTES = 48;
+
 /** Requests that are not elements: tables, sets, chains, rules. */
 export function structureTransaction(requests: readonly NftRequest[]): Transaction {
   return { requests, changes: requests.map(() => NO_CHANGES) };
@@ -24,26 +27,18 @@ export function structureTransaction(requests: readonly NftRequest[]): Transacti
 
 /** Deletions before additions, so that a replaced element is gone before it is added anew. */
 export function elementTransaction(changes: readonly ElementChange[]): Transaction {
-  const deletes = new Map<string, ElementChange[]>();
-  const adds = new Map<string, ElementChange[]>();
-  for (const change of changes) {
-    const group = `${change.family}${change.set}`;
-    if (change.before !== undefined) append(deletes, group, change);
-    if (change.after !== undefined) append(adds, group, change);
-  }
   const requests: NftRequest[] = [];
   const origins: (readonly ElementChange[])[] = [];
-  for (const [groups, op] of [
-    [deletes, 'deleteElements'],
-    [adds, 'addElements'],
-  ] as const) {
-    for (const group of groups.values()) {
-      const { family, set } = group[0]!;
-      const elements = group.map((change) => toElement(change, op === 'addElements'));
-      requests.push({ op, family: nftFamily(family), table: TABLE, set, elements });
-      origins.push(group);
-    }
-  }
+  const add = (op: 'addElements' | 'deleteElements', group: readonly ElementChange[]): void => {
+    const { family, set } = group[0]!;
+    const elements = group.map((change) => toElement(change, op === 'addElements'));
+    requests.push({ op, family: nftFamily(family), table: TABLE, set, elements });
+    origins.push(group);
+  };
+  for (const group of groupBySet(changes.filter(({ before }) => before !== undefined)))
+    add('deleteElements', group);
+  for (const group of groupBySet(changes.filter(({ after }) => after !== undefined)))
+    add('addElements', group);
   return { requests, changes: origins };
 }
 
@@ -66,9 +61,11 @@ export function splitTransaction({ requests, changes }: Transaction): [Transacti
 }
 
 /** About how many bytes a change takes in a message: never less than it does. */
-export function estimateBytes({ key, before, after }: ElementChange): number {
+export function estimateBytes(change: ElementChange): number {
+  const { key, before, after } = change;
   const one = ELEMENT_OVERHEAD_BYTES + key.length;
-  return (before === undefined ? 0 : one) + (after === undefined ? 0 : one + 24 + after.length);
+  const counter = isCounted(change) ? COUNTER_BYTES : 0;
+  return (before === undefined ? 0 : one) + (after === undefined ? 0 : one + 24 + after.length + counter);
 }
 
 /** Cuts a stream of changes into runs of at most `limitBytes` each (at least one change each). */
@@ -98,19 +95,14 @@ export function countWrites({ requests, changes }: Transaction): number {
 }
 
 /** An element as the codec writes it; a deletion names the key alone (and, for an interval, its end flag). */
-function toElement({ set, key, before, after }: ElementChange, isAddition: boolean): Element {
+function toElement({ set, key, before, after, counter }: ElementChange, isAddition: boolean): Element {
   const value = (isAddition ? after : before)!;
   if (set === 'nodeport-addresses') return value === INTERVAL_END ? { key, isIntervalEnd: true } : { key };
   if (!isAddition || value === '') return { key };
   if (set === 'services' || set === 'nodeports') {
     const { chain, comment } = verdictParts(value);
-    return { key, verdict: { kind: 'goto', chain }, comment };
+    const element: Element = { key, verdict: { kind: 'goto', chain }, comment };
+    return counter === undefined ? element : { ...element, counter };
   }
   return { key, data: value };
-}
-
-function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [value]);
-  else list.push(value);
 }

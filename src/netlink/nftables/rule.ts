@@ -13,8 +13,8 @@ export const ruleAttributes = struct({
   table: required(nft.NFTA_RULE_TABLE, string),
   chain: required(nft.NFTA_RULE_CHAIN, string),
   handle: attr(nft.NFTA_RULE_HANDLE, u64be),
-  position: attr(nft.NFTA_RULE_POSITION, u64be),
   expressions: attr(nft.NFTA_RULE_EXPRESSIONS, listOf(nft.NFTA_LIST_ELEM, expression)),
+  position: attr(nft.NFTA_RULE_POSITION, u64be),
   comment: attr(nft.NFTA_RULE_USERDATA, comment),
 });
 

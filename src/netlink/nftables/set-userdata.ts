@@ -24,8 +24,15 @@ const TYPEOF = { expression: 0, details: 1 } as const;
 /** enum byteorder; a concatenation has none. */
 const BYTE_ORDER = { none: 0, host: 1, big: 2 } as const;
 
+const BYTE_ORDER_OF = {
+  verdict: BYTE_ORDER.none,
+  payload: BYTE_ORDER.big,
+  meta: BYTE_ORDER.host,
+  numgen: BYTE_ORDER.host,
+} as const;
+
 /** enum expr_types */
-const EXPRESSION = { payload: 7, meta: 9, concat: 13, numgen: 23 } as const;
+const EXPRESSION = { verdict: 1, payload: 7, meta: 9, concat: 13, numgen: 23 } as const;
 
 /** enum proto_desc_id and the index of the field in the protocol's template (nftables src/proto.c). */
 const PROTOCOLS = {
@@ -34,8 +41,9 @@ const PROTOCOLS = {
   ip6: { id: 13, fields: { saddr: 8, daddr: 9 } },
 } as const;
 
-/** One part of a `typeof` declaration: `ip daddr`, `th dport`, `meta l4proto`, `numgen random mod 2`. */
+/** One part of a `typeof` declaration: `ip daddr`, `th dport`, `meta l4proto`, `numgen random mod 2`, `verdict`. */
 export type TypeofPart =
+  | { readonly kind: 'verdict' }
   | { readonly kind: 'payload'; readonly protocol: 'ip' | 'ip6'; readonly field: 'saddr' | 'daddr' }
   | { readonly kind: 'payload'; readonly protocol: 'th'; readonly field: 'sport' | 'dport' }
   | { readonly kind: 'meta'; readonly key: keyof typeof META_KEYS }
@@ -86,7 +94,7 @@ export function typeofUserdata({
 
 function byteOrder(parts: readonly TypeofPart[]): number {
   if (parts.length > 1) return BYTE_ORDER.none;
-  return parts[0]!.kind === 'payload' ? BYTE_ORDER.big : BYTE_ORDER.host;
+  return BYTE_ORDER_OF[parts[0]!.kind];
 }
 
 function typeofExpression(writer: Writer, parts: readonly TypeofPart[]): void {
@@ -112,6 +120,8 @@ function typeofPart(writer: Writer, part: TypeofPart): void {
 /** In the order of their entry numbers, from 0. */
 function partDetails(part: TypeofPart): readonly number[] {
   switch (part.kind) {
+    case 'verdict':
+      return [];
     case 'payload': {
       const { id, fields } = PROTOCOLS[part.protocol];
       return [id, (fields as Readonly<Record<string, number>>)[part.field]!];

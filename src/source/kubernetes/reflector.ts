@@ -233,7 +233,7 @@ export class Reflector {
       this.#hasProblem = true;
     } else if (status?.isExpired || status?.isVersionTooLarge) {
       log('debug', fields, 'the version to go on from is not available; listing again');
-      this.#relaxList(status);
+      this.#relaxList();
     } else if (this.#phase === 'stream') {
       log(status === undefined ? 'debug' : 'warn', fields, 'watch broken off');
     } else {
@@ -243,12 +243,10 @@ export class Reflector {
   }
 
   /** Chooses the next list after the server could not go on from the version or the page we asked for. */
-  #relaxList(status: StatusError): void {
+  #relaxList(): void {
     this.#mustList = true;
-    if (status.isVersionTooLarge) this.#version = NEWEST;
-    else if (this.#phase !== 'list')
-      return; // The version can still be the lower bound of a list.
-    else if (this.#hasVersion()) this.#version = NEWEST;
+    if (this.#phase !== 'list') return; // What a watch cannot start from can still be the lower bound of a list.
+    if (this.#hasVersion()) this.#version = NEWEST;
     else this.#isPaged = false;
   }
 

@@ -150,7 +150,12 @@ describe('Desired', () => {
         for (const { set, key, after } of elements.byId.values()) seen.get(set)!.set(key, after!);
         const waiting: ElementChange[] = [];
         const changes = [
-          ...reconcileElements(desired.elements(), new Map([[4, seen]]), new Set(), (c) => waiting.push(c)),
+          ...reconcileElements(
+            desired.elements(),
+            new Map([[4, { elements: seen, counters: new Map() }]]),
+            new Set(),
+            (c) => waiting.push(c),
+          ),
         ];
         expect([...changes, ...waiting]).toEqual([]);
       }),
@@ -178,7 +183,12 @@ describe('Desired', () => {
         for (const { set, key, after } of elements.byId.values()) seen.get(set)!.set(key, after!);
         const waiting: ElementChange[] = [];
         elements.apply([
-          ...reconcileElements(desired.elements(), new Map([[4, seen]]), new Set(), (c) => waiting.push(c)),
+          ...reconcileElements(
+            desired.elements(),
+            new Map([[4, { elements: seen, counters: new Map() }]]),
+            new Set(),
+            (c) => waiting.push(c),
+          ),
         ]);
         elements.apply(waiting);
         expect(elements.canonical()).toEqual(expected.canonical());

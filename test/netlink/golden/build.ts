@@ -26,7 +26,10 @@ export const dport = (register = 1): Expression => ({
   length: 2,
   register,
 });
-export const isTcp: readonly Expression[] = [l4proto(), { kind: 'cmp', register: 1, op: 'eq', data: hex('06') }];
+export const isTcp: readonly Expression[] = [
+  l4proto(),
+  { kind: 'cmp', register: 1, op: 'eq', data: hex('06') },
+];
 
 const network = (offset: number, register: number): Expression => ({
   kind: 'payload',

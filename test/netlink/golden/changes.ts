@@ -6,9 +6,16 @@ import { hex } from './build.ts';
 const at = { family: 'ip', table: 'kproxy-ts' } as const;
 
 export const changes: readonly NftRequest[] = [
-  { op: 'addElements', ...at, set: 'cluster-ips', elements: [{ key: hex('0a600001') }] },
+  { op: 'addElements', ...at, set: 'cluster-ips', setId: 1, elements: [{ key: hex('0a600001') }] },
   // create element
-  { op: 'addElements', ...at, set: 'cluster-ips', elements: [{ key: hex('0a600002') }], isExclusive: true },
+  {
+    op: 'addElements',
+    ...at,
+    set: 'cluster-ips',
+    setId: 1,
+    elements: [{ key: hex('0a600002') }],
+    isExclusive: true,
+  },
   { op: 'deleteElements', ...at, set: 'services', elements: [{ key: hex('0a6b3037 06000000 1f900000') }] },
   // delete element … { 192.168.1.0/24 }
   {
@@ -27,7 +34,7 @@ export const changes: readonly NftRequest[] = [
     ...at,
     chain: 'services',
     handle: 27n,
-    expressions: [{ kind: 'counter', bytes: 0n, packets: 0n }],
+    expressions: [{ kind: 'counter' }],
   },
   // add rule … handle 28 drop comment "after it"
   {

@@ -36,8 +36,16 @@ const verdictMap = {
   expressions: [{ kind: 'counter' }],
 } as const;
 
-const goto = (chain: string): Expression => ({ kind: 'immediate', register: 0, verdict: { kind: 'goto', chain } });
-const jump = (chain: string): Expression => ({ kind: 'immediate', register: 0, verdict: { kind: 'jump', chain } });
+const goto = (chain: string): Expression => ({
+  kind: 'immediate',
+  register: 0,
+  verdict: { kind: 'goto', chain },
+});
+const jump = (chain: string): Expression => ({
+  kind: 'immediate',
+  register: 0,
+  verdict: { kind: 'jump', chain },
+});
 const masquerade: Expression = { kind: 'masquerade', flags: 16 };
 
 /** `meta mark set meta mark | 0x4000` */

@@ -178,7 +178,7 @@ export const services6: readonly NftRequest[] = [
     flags: { anonymous: true, constant: true },
     size: 1,
     // As `typeof meta l4proto . th dport : verdict`, which cannot be typed.
-    userdata: typeofUserdata({ key: [metaL4proto, thDport], data: ['verdict'] }),
+    userdata: typeofUserdata({ key: [metaL4proto, thDport], data: [{ kind: 'verdict' }] }),
   },
   {
     op: 'addElements',

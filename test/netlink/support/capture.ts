@@ -22,7 +22,9 @@ try {
     .map((line) => /^ \| [0-9a-f]{5,} {2}((?:[0-9a-f]{2} {1,2}){1,16})/.exec(line)?.[1] ?? '')
     .join('');
   const version = execFileSync('nft', ['--version'], { encoding: 'utf8' }).trim();
-  process.stdout.write(`# ${version}: nft -f ${name}.nft${before.map((file) => `, after ${file}.nft`).join('')}\n`);
+  process.stdout.write(
+    `# ${version}: nft -f ${name}.nft${before.map((file) => `, after ${file}.nft`).join('')}\n`,
+  );
   process.stdout.write(formatMessages(Buffer.from(bytes.replaceAll(' ', ''), 'hex')));
 } finally {
   rmSync(folder, { recursive: true });

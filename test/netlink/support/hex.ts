@@ -30,9 +30,14 @@ export function formatMessages(bytes: Buffer): string {
   for (const message of cutMessages(bytes)) {
     const type = message.readUInt16LE(4);
     lines.push('', `${hex(message.subarray(0, 4))} # length ${message.readUInt32LE(0)}`);
-    lines.push(`${hex(message.subarray(4, 8))} # type 0x${type.toString(16)}, flags 0x${message.readUInt16LE(6).toString(16)}`);
+    lines.push(
+      `${hex(message.subarray(4, 8))} # type 0x${type.toString(16)}, flags 0x${message.readUInt16LE(6).toString(16)}`,
+    );
     lines.push(`${hex(message.subarray(8, 12))} # sequence ${message.readUInt32LE(8)}`);
-    lines.push(`${hex(message.subarray(12, 16))} # port`, `${hex(message.subarray(16, 20))} # family, version, resource`);
+    lines.push(
+      `${hex(message.subarray(12, 16))} # port`,
+      `${hex(message.subarray(16, 20))} # family, version, resource`,
+    );
     formatAttributes(message.subarray(20), '', lines);
   }
   return `${lines.join('\n')}\n`;

@@ -1,7 +1,7 @@
 // Refuses the packet with an answer: `reject`, `reject with tcp reset`.
 
 import { attr, required, struct } from '../../attribute.ts';
-import { mapped, oneOf, u8, u32be } from '../../codec.ts';
+import { type Codec, mapped, oneOf, u8, u32be } from '../../codec.ts';
 import * as nft from '../uapi.ts';
 
 const wire = struct({
@@ -10,8 +10,11 @@ const wire = struct({
 });
 
 /** `code` is the ICMP or ICMPv6 code, or for icmpx the kernel's own numbering; a reset has none. */
-export const reject = mapped(
+export type Reject = ReturnType<typeof wire.decode>;
+
+/** nft sends a code with a reset, the kernel dumps none. */
+export const reject: Codec<Reject> = mapped(
   wire,
   ({ type, code }) => (type === 'tcp-rst' || code === undefined ? { type } : { type, code }),
-  (fields: { type: 'icmp-unreach' | 'tcp-rst' | 'icmpx-unreach'; code?: number }) => fields,
+  (fields) => fields,
 );

@@ -1,0 +1,19 @@
+// Runs inside a network namespace: sends each line of hex on standard input as one datagram to nf_tables, and answers
+// with a line of JSON, the replies in hex or the error's code.
+
+import { createInterface } from 'node:readline';
+import { KproxyError } from '../../../src/errors.ts';
+import { NETLINK_NETFILTER, openNetlink } from '../../../src/daemon/netlink-socket.ts';
+
+const socket = openNetlink(NETLINK_NETFILTER);
+socket.reserveSendBuffer(64 * 1024 * 1024);
+for await (const line of createInterface({ input: process.stdin })) {
+  try {
+    const replies = await socket.transact(Buffer.from(line, 'hex'));
+    console.log(JSON.stringify({ replies: replies.map((reply) => Buffer.from(reply).toString('hex')) }));
+  } catch (error) {
+    if (!(error instanceof KproxyError)) throw error;
+    console.log(JSON.stringify({ code: error.code }));
+  }
+}
+socket.close();
