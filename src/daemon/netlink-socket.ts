@@ -43,13 +43,21 @@ export type NetlinkEvent =
   /** The subscription has ended. */
   | { readonly kind: 'error'; readonly error: KernelError };
 
-/** A failed transaction. ENOBUFS: replies were lost and `replies` has those before; the outcome is unknown. */
+/** A failed transaction. */
 export class TransactError extends KernelError {
-  readonly replies: readonly Uint8Array[];
+  readonly #replies: readonly Uint8Array[];
 
   constructor(code: string, errno: number, operation: string, replies: readonly Uint8Array[]) {
     super(code, errno, operation);
-    this.replies = replies;
+    this.#replies = replies;
+  }
+
+  /**
+   * What came before the failure. With ENOBUFS, replies were lost and the outcome is unknown, but these are the first.
+   * Not a field of its own, so that no log prints thousands of them.
+   */
+  get replies(): readonly Uint8Array[] {
+    return this.#replies;
   }
 }
 

@@ -18,7 +18,7 @@ export function buildEndpointSlice(object: unknown): Built<EndpointSlice> {
   const labels = metadata.at('labels');
   const namespace = intern(metadata.at('namespace').label());
   const name = metadata.at('name').subdomain();
-  if (labels.at(HEADLESS_LABEL).value !== undefined) {
+  if (labels.has(HEADLESS_LABEL)) {
     return { kind: 'ignored', reason: `it has label ${HEADLESS_LABEL}` };
   }
   const service = labels.at(SERVICE_NAME_LABEL);

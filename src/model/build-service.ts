@@ -19,7 +19,7 @@ export function buildService(object: unknown): Built<Service> {
   const namespace = intern(metadata.at('namespace').label());
   const name = metadata.at('name').label();
   const type = spec.at('type').oneOf(TYPES, 'ClusterIP');
-  const isForeign = metadata.at('labels').at(PROXY_NAME_LABEL).value !== undefined;
+  const isForeign = metadata.at('labels').has(PROXY_NAME_LABEL);
   const isSkipped = isForeign || type === 'ExternalName' || isHeadless(spec);
   const clusterIps = isSkipped ? [] : readClusterIps(spec);
   const isProxied = clusterIps.length > 0;

@@ -61,14 +61,12 @@ export class Field {
 
   /** A field of an object; absent when the object is. */
   at(key: string): Field {
-    const { value } = this;
-    if (value === undefined) return new Field(undefined, this.findings, this, key);
-    if (typeof value !== 'object' || Array.isArray(value)) {
-      this.fail('must be an object');
-      return new Field(undefined, this.findings, this, key);
-    }
-    const own = Object.hasOwn(value as object, key) ? (value as Record<string, unknown>)[key] : undefined;
-    return new Field(own, this.findings, this, key);
+    return new Field(this.own(key), this.findings, this, key);
+  }
+
+  /** True when an object has the field, even if it is null: what counts for labels is that they are there. */
+  has(key: string): boolean {
+    return this.own(key) !== undefined;
   }
 
   /** The entries of a list; none when it is absent. */
@@ -150,6 +148,16 @@ export class Field {
     this.findings.warningCount++;
     if (this.findings.warnings.length >= MAX_WARNINGS) return;
     this.findings.warnings.push({ code: 'SKIPPED_FIELD', reason: `${this.complaint(rule)}; skipped` });
+  }
+
+  private own(key: string): unknown {
+    const { value } = this;
+    if (value === undefined) return undefined;
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+      return Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
+    }
+    this.fail('must be an object');
+    return undefined;
   }
 
   private name(pattern: RegExp, rule: string, absent?: string): string {

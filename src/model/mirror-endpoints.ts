@@ -41,7 +41,7 @@ export function mirrorEndpoints(object: unknown): Built<readonly RawEndpointSlic
   if (metadata.at('labels').at(SKIP_LABEL).value === 'true') {
     return { kind: 'ignored', reason: `it has label ${SKIP_LABEL}` };
   }
-  if (metadata.at('annotations').at(LEADER_ANNOTATION).value !== undefined) {
+  if (metadata.at('annotations').has(LEADER_ANNOTATION)) {
     return { kind: 'ignored', reason: `it has annotation ${LEADER_ANNOTATION}` };
   }
   const slices: RawEndpointSlice[] = [];

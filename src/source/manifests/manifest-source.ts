@@ -119,16 +119,20 @@ class ManifestSource implements Source {
 
 async function locate(path: string): Promise<ManifestPath> {
   const full = resolve(path);
+  const stats = await orConfigError(path, stat(full));
+  const isFolder = stats.isDirectory();
+  if (!isFolder && !stats.isFile()) throw new ConfigError(`manifests ${path}: neither a folder nor a file`);
+  await orConfigError(path, access(full, isFolder ? constants.R_OK | constants.X_OK : constants.R_OK));
+  return isFolder
+    ? { folder: full, fileName: undefined }
+    : { folder: dirname(full), fileName: basename(full) };
+}
+
+async function orConfigError<T>(path: string, attempt: Promise<T>): Promise<T> {
   try {
-    const stats = await stat(full);
-    const isFolder = stats.isDirectory();
-    if (!isFolder && !stats.isFile()) throw new ConfigError(`manifests ${path}: neither a folder nor a file`);
-    await access(full, isFolder ? constants.R_OK | constants.X_OK : constants.R_OK);
-    return isFolder
-      ? { folder: full, fileName: undefined }
-      : { folder: dirname(full), fileName: basename(full) };
+    return await attempt;
   } catch (cause) {
-    if (!isSystemError(cause) || cause instanceof ConfigError) throw cause;
+    if (!isSystemError(cause)) throw cause;
     throw new ConfigError(`manifests ${path}: ${cause.code}`, { cause });
   }
 }

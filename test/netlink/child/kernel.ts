@@ -2,8 +2,8 @@
 // with a line of JSON, the replies in hex or the error's code.
 
 import { createInterface } from 'node:readline';
-import { KproxyError } from '../../../src/errors.ts';
 import { NETLINK_NETFILTER, openNetlink } from '../../../src/daemon/netlink-socket.ts';
+import { KproxyError } from '../../../src/errors.ts';
 
 const socket = openNetlink(NETLINK_NETFILTER);
 socket.reserveSendBuffer(64 * 1024 * 1024);

@@ -63,7 +63,7 @@ function wantedValue(request: NftRequest): Plain {
 }
 
 /** An expression as it decodes. */
-function canonical(expression: Expression): Plain {
+export function canonical(expression: Expression): Plain {
   const plain: Plain = { ...expression };
   switch (expression.kind) {
     case 'bitwise':

@@ -117,7 +117,7 @@ export const expressions: readonly NftRequest[] = [
     setId: 4,
     elements: [{ key: hex('01020304'), timeoutMs: 30_000, expirationMs: 20_000 }],
   },
-  // set plenty { type ipv4_addr; flags dynamic; counter limit rate 5/second burst 5 packets; }
+  // set plenty { type ipv4_addr; flags dynamic; size 100; counter limit rate 5/second burst 5 packets; }
   {
     op: 'addSet',
     ...at,
@@ -125,6 +125,7 @@ export const expressions: readonly NftRequest[] = [
     setId: 5,
     ...addresses,
     flags: { dynamic: true, expressions: true },
+    size: 100,
     expressions: [
       { kind: 'counter' },
       { kind: 'limit', rate: 5n, unit: 1n, burst: 5, type: 'packets', isInverted: false },
@@ -233,7 +234,7 @@ export const expressions: readonly NftRequest[] = [
     { kind: 'cmp', register: 1, op: 'gte', data: hex('00000001') },
     { kind: 'cmp', register: 1, op: 'lte', data: hex('00000005') },
   ),
-  // ip saddr & 255.0.0.0 < 9.0.0.0
+  // ip saddr & 255.0.0.255 < 9.0.0.0
   test(
     saddr(),
     {
@@ -242,7 +243,7 @@ export const expressions: readonly NftRequest[] = [
       register: 1,
       op: 'boolean',
       length: 4,
-      mask: hex('ff000000'),
+      mask: hex('ff0000ff'),
       xor: hex('00000000'),
     },
     { kind: 'cmp', register: 1, op: 'lt', data: hex('09000000') },

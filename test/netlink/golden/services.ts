@@ -218,7 +218,7 @@ export const services: readonly NftRequest[] = [
       { key: hex('06000000 7ca20000') + host32(1), data: hex('0a010003 00500000') },
     ],
   },
-  // map affinity { typeof ip saddr . ip daddr . meta l4proto . th dport : ip daddr . th dport; timeout 3h; … }
+  // map affinity { typeof ip saddr . ip daddr . meta l4proto . th dport : ip daddr . th dport; timeout 3h; size 65535; … }
   {
     op: 'addSet',
     ...at,
@@ -228,6 +228,7 @@ export const services: readonly NftRequest[] = [
     keyLength: 16,
     ...endpointValue,
     flags: { dynamic: true, timeout: true },
+    size: 65535,
     timeoutMs: 3 * 60 * 60 * 1000,
     userdata: typeofUserdata({ key: [ipSaddr, ipDaddr, metaL4proto, thDport], data: [ipDaddr, thDport] }),
   },

@@ -118,6 +118,7 @@ export const services6: readonly NftRequest[] = [
     keyLength: 40,
     ...endpointValue,
     flags: { dynamic: true, timeout: true },
+    size: 65535,
     timeoutMs: 3 * 60 * 60 * 1000,
     userdata: typeofUserdata({ key: [ip6Saddr, ip6Daddr, metaL4proto, thDport], data: [ip6Daddr, thDport] }),
   },

@@ -5,7 +5,12 @@ import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { collectDump } from '../../../src/netlink/dump.ts';
 import { decodeFailures, type NetlinkFailure, type NetlinkMessage } from '../../../src/netlink/message.ts';
-import { type Batch, type BatchOptions, encodeBatch, type NftRequest } from '../../../src/netlink/nftables/batch.ts';
+import {
+  type Batch,
+  type BatchOptions,
+  encodeBatch,
+  type NftRequest,
+} from '../../../src/netlink/nftables/batch.ts';
 import { type DumpRequest, encodeDumpRequest } from '../../../src/netlink/nftables/dump-request.ts';
 import { Netns } from '../../support/netns/netns.ts';
 

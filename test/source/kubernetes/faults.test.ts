@@ -109,7 +109,7 @@ describe('connections', () => {
     expect(source.events).toHaveLength(length);
     expect(source.names('Service')).toEqual(['default/web']);
     await server.resume();
-    await until('watching', () => server.watchCount === 3);
+    await until('back', () => source.lines('info').at(-1)!.message === 'API server is back');
     await expectInStep();
     const lines = source.lines('warn', 'error', 'info').filter(({ message }) => message !== 'listed');
     expect(lines.map(({ level, message }) => [level, message])).toEqual([

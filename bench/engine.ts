@@ -1,0 +1,88 @@
+// The daemon without its source: store, virtual-IP table, sync loop and nftables backend as run.ts puts them together,
+// filled with the cluster of objects.ts and driven by events.
+
+import type { SyncReport } from '../src/daemon/sync-loop.ts';
+import type { SourceEvent } from '../src/model/source-event.ts';
+import { buildEndpointSlice, buildService, NODE_NAME, POD_CIDR, podIps } from './objects.ts';
+import { NftablesBackend, NftSession, parseCidr, Store, SyncLoop, VipTable } from './shipped.ts';
+
+/** How many objects. */
+export interface ClusterSize {
+  readonly services: number;
+  /** Per Service. */
+  readonly endpoints: number;
+}
+
+/** A sync, and how long it took from the event to the last acknowledgement of the kernel. */
+export interface TimedSync {
+  readonly tookMs: number;
+  readonly report: SyncReport;
+}
+
+export class Engine {
+  readonly #session = new NftSession();
+  readonly #store = new Store();
+  readonly #loop: InstanceType<typeof SyncLoop>;
+  #onSynced: (report: SyncReport) => void = () => undefined;
+
+  constructor() {
+    const clusterCidr = parseCidr(POD_CIDR)!;
+    const rules = { masqueradeBit: 14, clusterCidrs: [clusterCidr] };
+    this.#loop = new SyncLoop({
+      store: this.#store,
+      table: new VipTable({ nodeName: NODE_NAME, clusterCidrFamilies: [4], masqueradeAll: false }),
+      backend: new NftablesBackend({ session: this.#session, families: [4, 6], rules }),
+      nodePortCidrs: () => [],
+      minIntervalMs: 0,
+      checkIntervalMs: 30_000,
+      onSync: (report) => {
+        if (report.cause !== 'cleanup') this.#onSynced(report);
+      },
+    });
+  }
+
+  /** Puts a cluster into the store, and syncs it. The time is that of the sync alone. Once per engine. */
+  load({ services, endpoints }: ClusterSize): Promise<TimedSync> {
+    const kinds = ['Service', 'EndpointSlice'] as const;
+    const events: SourceEvent[] = kinds.map((kind) => ({ type: 'list-start', kind }));
+    for (let i = 0; i < services; i++) {
+      events.push(upsert('Service', buildService(i)));
+      events.push(upsert('EndpointSlice', buildEndpointSlice(i, podIps(i, endpoints))));
+    }
+    events.push(...kinds.map((kind) => ({ type: 'list-end', kind }) as const));
+    const change = this.#store.apply(events);
+    return this.#timed(() => this.#loop.changed(change));
+  }
+
+  /** Applies a batch of events as a source does. */
+  apply(events: readonly SourceEvent[]): Promise<TimedSync> {
+    return this.#timed(() => this.#loop.changed(this.#store.apply(events)));
+  }
+
+  /** The generation id of the namespace's ruleset. */
+  generation(): Promise<number> {
+    return this.#session.generation();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    this.#session.close();
+  }
+
+  #timed(start: () => void): Promise<TimedSync> {
+    return new Promise((resolve, reject) => {
+      const startMs = performance.now();
+      this.#onSynced = (report) => {
+        const tookMs = performance.now() - startMs;
+        const [failure] = report.failures;
+        if (failure === undefined) resolve({ tookMs, report });
+        else reject(failure.error);
+      };
+      start();
+    });
+  }
+}
+
+export function upsert(kind: 'Service' | 'EndpointSlice', object: object): SourceEvent {
+  return { type: 'upsert', kind, object, origin: '' };
+}

@@ -1,0 +1,20 @@
+// Run by remote-netlink.ts inside a network namespace: passes requests on to a netlink socket there, and its replies
+// back. Ends with the process that started it.
+
+import { createRequire } from 'node:module';
+
+const { loadAddon } = createRequire(import.meta.url)('../../native/load.cjs');
+const NETLINK_NETFILTER = 12;
+
+const addon = loadAddon();
+const socket = addon.open(NETLINK_NETFILTER);
+let previous = Promise.resolve();
+
+process.on('disconnect', () => process.exit());
+process.on('message', ({ id, request }) => {
+  previous = previous
+    .then(() => addon.transact(socket, request, 2 ** 29))
+    .then((replies) => process.send({ id, replies }))
+    .catch(({ errno, syscall, replies = [] }) => process.send({ id, failure: { errno, syscall, replies } }));
+});
+process.send({ sendBufferBytes: addon.sendBuffer(socket, 2 ** 24) });
