@@ -2,11 +2,17 @@
   "targets": [
     {
       "target_name": "netlink",
-      "sources": ["native/netlink.cc"],
+      "sources": [
+        "native/kernel.cc",
+        "native/netlink.cc",
+        "native/node-values.cc",
+        "native/subscription.cc",
+        "native/transport.cc"
+      ],
       "defines": ["NAPI_VERSION=8"],
       "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden"],
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20", "-fexceptions"],
-      "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"],
+      "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"]
     }
   ]
 }

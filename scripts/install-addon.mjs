@@ -2,7 +2,7 @@
 // changed, and loading in this Node. Needs nothing that npm does not bring; prints nothing when there is nothing to do.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +22,8 @@ function isUsable() {
   if (prebuilt !== undefined && tryLoad(`require(${JSON.stringify(prebuilt)})`).status === 0) return true;
   if (!existsSync(builtPath)) return false;
   const builtMs = statSync(builtPath).mtimeMs;
-  const isFresh = ['native/netlink.cc', 'binding.gyp'].every(
+  const sources = readdirSync(join(root, 'native')).filter((name) => /\.(cc|h)$/.test(name));
+  const isFresh = ['binding.gyp', ...sources.map((name) => join('native', name))].every(
     (source) => statSync(join(root, source)).mtimeMs <= builtMs,
   );
   return isFresh && tryLoad(`require(${JSON.stringify(builtPath)})`).status === 0;

@@ -32,9 +32,9 @@ export interface SyncFailure {
 export interface Backend {
   /** Applies an update on top of all earlier ones. Never throws for what the kernel refuses. */
   sync(update: BackendUpdate): Promise<SyncResult>;
-  /** Forgets what the kernel is believed to hold: the next sync reads it. */
+  /** Forgets what the kernel is believed to hold, refusals included: the next sync reads it and tries everything. */
   distrust(): void;
-  /** True when the kernel no longer is as the last sync left it (cheap; compares a generation id). */
+  /** True when the kernel is not as it should be: changed by others (cheap: a generation id), or after refusals. */
   hasDrifted(): Promise<boolean>;
   /** True while deletions wait that had to outlive their transaction. */
   readonly hasDeferred: boolean;

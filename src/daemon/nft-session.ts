@@ -25,7 +25,7 @@ import type { Expression } from '../netlink/nftables/expression.ts';
 import { decodeGeneration } from '../netlink/nftables/generation.ts';
 import { decodeRule } from '../netlink/nftables/rule.ts';
 import { decodeSet } from '../netlink/nftables/set.ts';
-import { decodeTable } from '../netlink/nftables/table.ts';
+import { decodeTable, TABLE_FLAGS } from '../netlink/nftables/table.ts';
 import { NETLINK_NETFILTER, type NetlinkTransport, openNetlink } from './netlink-socket.ts';
 
 /** Something in a transaction that the kernel refused; nothing of the transaction is in force. */
@@ -51,7 +51,7 @@ export class NftSession {
   readonly #transport: NetlinkTransport;
   #seq = 1;
 
-  constructor(transport: NetlinkTransport = openNetlink(NETLINK_NETFILTER)) {
+  constructor(transport: NetlinkTransport = openNfTables()) {
     this.#transport = transport;
     transport.reserveSendBuffer(WANTED_SEND_BUFFER_BYTES);
   }
@@ -157,8 +157,8 @@ export class NftSession {
   async #observeFamily(family: IpFamily): Promise<ObservedTable | undefined> {
     const at = { family: nftFamily(family), table: TABLE } as const;
     const isOurs = ({ table }: { table: string }): boolean => table === TABLE;
-    const tables = (await this.#dump({ object: 'tables', family: at.family })).map(decodeTable);
-    if (!tables.some(isOurs)) return undefined;
+    const ours = (await this.#dump({ object: 'tables', family: at.family })).map(decodeTable).find(isOurs);
+    if (ours === undefined) return undefined;
     const sets = (await this.#dump({ object: 'sets', ...at })).map(decodeSet).filter(isOurs);
     const chains = (await this.#dump({ object: 'chains', ...at })).map(decodeChain).filter(isOurs);
     const rules = (await this.#dump({ object: 'rules', ...at })).map(decodeRule).filter(isOurs);
@@ -178,6 +178,7 @@ export class NftSession {
       if (counted.size > 0) counters.set(name, counted);
     }
     return {
+      isDormant: ((ours.flags ?? 0) & TABLE_FLAGS.dormant) !== 0,
       sets: new Map(
         sets
           .filter(({ declaration }) => declaration.flags.anonymous !== true)
@@ -206,6 +207,13 @@ export class NftSession {
 
 /** Elements of the longest key (24 bytes and as many of headers) that fit one attribute. */
 const KEYS_PER_QUERY = 1000;
+
+/** Room for an error reply per message of a refused transaction: a few hundred fill the kernel's default. */
+const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
+
+function openNfTables(): NetlinkTransport {
+  return openNetlink(NETLINK_NETFILTER, { receiveBufferBytes: RECEIVE_BUFFER_BYTES });
+}
 
 /** Begin, end and the headers of a few messages. */
 const BATCH_OVERHEAD_BYTES = 16 * 1024;

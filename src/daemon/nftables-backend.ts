@@ -19,7 +19,7 @@ import {
   type PreviousSlots,
   planFrontend,
 } from '../mode/nftables/planned-frontend.ts';
-import { addChain, addRules } from '../mode/nftables/reconcile-structure.ts';
+import { addChain, addRules, flushChain } from '../mode/nftables/reconcile-structure.ts';
 import { shapeChain } from '../mode/nftables/shape.ts';
 import {
   chunkChanges,
@@ -71,6 +71,7 @@ export class NftablesBackend implements Backend {
   }
 
   distrust(): void {
+    if (this.#isTrusted) this.#frozen.clear();
     this.#isTrusted = false;
   }
 
@@ -88,7 +89,7 @@ export class NftablesBackend implements Backend {
 
   async hasDrifted(): Promise<boolean> {
     try {
-      return (await this.#session.generation()) !== this.#generation;
+      return this.#frozen.size > 0 || (await this.#session.generation()) !== this.#generation;
     } catch (error) {
       if (!(error instanceof KproxyError)) throw error;
       return true;
@@ -99,7 +100,7 @@ export class NftablesBackend implements Backend {
     for (const [service, frontends] of update.frontends) this.#pending.set(service, frontends);
     this.#pendingNodePortCidrs = update.nodePortCidrs ?? this.#pendingNodePortCidrs;
     this.#thaw(update);
-    return this.#attempt(async (progress) => {
+    const result = await this.#attempt(async (progress) => {
       if (this.#isTrusted) {
         const plan = this.#planPending((id) => this.#desired.slots(id));
         const elements = await this.#withCounters(plan.elements);
@@ -109,21 +110,21 @@ export class NftablesBackend implements Backend {
       }
       await this.#syncFully(progress);
     });
+    for (const [service, { error }] of this.#frozen) result.failures.push({ error, services: [service] });
+    return result;
   }
 
   async flushDeferred(): Promise<SyncResult> {
     return this.#attempt(async (progress) => {
       if (!this.#isTrusted) return;
       const { elements, objects } = this.#deferred.take();
-      const deletions = structureTransaction(deleteObjects(objects));
-      const transaction = joinTransactions(elementTransaction(elements), deletions);
-      const refusals = await this.#commit(transaction, progress);
+      const refusals = await this.#commitAll(deleteObjects(objects), elements, progress);
       if (refusals.length > 0) this.#fail(refusals, progress);
     });
   }
 
   /** Runs a step; whatever goes wrong in the kernel ends up in its result. */
-  async #attempt(step: (progress: Progress) => Promise<void>): Promise<SyncResult> {
+  async #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
     const progress: Progress = { writes: 0, transactions: 0, isFull: false, failures: [] };
     try {
       await step(progress);
@@ -132,20 +133,24 @@ export class NftablesBackend implements Backend {
       this.#isTrusted = false;
       progress.failures.push({ error, services: [] });
     }
-    for (const [service, { error }] of this.#frozen) progress.failures.push({ error, services: [service] });
     return progress;
   }
 
-  /** Refused Services get another chance when they change, and whenever the loop retries. */
+  /**
+   * Refused Services get another chance when they change, and whenever the loop retries; but not before all of them
+   * are known, or the first ones found would keep the others from being found.
+   */
   #thaw({ frontends, nodePortCidrs }: BackendUpdate): void {
-    const isRetry = frontends.size === 0 && nodePortCidrs === undefined;
-    if (this.#frozen.size === 0 || !(isRetry || [...frontends.keys()].some((one) => this.#frozen.has(one))))
-      return;
-    this.#frozen.clear();
-    this.#isTrusted = false;
+    const isRetry = this.#isTrusted && frontends.size === 0 && nodePortCidrs === undefined;
+    for (const service of [...(isRetry ? this.#frozen : frontends).keys()]) {
+      if (this.#frozen.delete(service)) this.#isTrusted = false;
+    }
   }
 
-  /** Compares everything with the kernel. A Service that the kernel refuses is left out of the next round. */
+  /**
+   * Compares everything with the kernel. A Service that the kernel refuses is left out of the next round; when there
+   * are more of them than rounds, the next sync goes on finding them.
+   */
   async #syncFully(progress: Progress): Promise<void> {
     progress.isFull = true;
     for (let round = 1; ; round++) {
@@ -173,11 +178,11 @@ export class NftablesBackend implements Backend {
         return;
       }
       const blamed = refusals.filter(isAboutService);
+      for (const refusal of blamed) this.#frozen.set(refusal.change!.service!, refusal);
       if (blamed.length === 0 || round === MAX_ROUNDS) {
-        this.#fail(refusals, progress);
+        this.#fail(blamed.length === 0 ? refusals : [], progress);
         return;
       }
-      for (const refusal of blamed) this.#frozen.set(refusal.change!.service!, refusal);
     }
   }
 
@@ -205,9 +210,13 @@ export class NftablesBackend implements Backend {
     const requests: NftRequest[] = [];
     for (const { family, shape } of addedChains) {
       if (!this.#families.includes(family)) continue;
-      if (this.#deferred.reviveObject({ kind: 'chain', family, name: shapeChain(shape) })) continue;
       const chain = shapeChainOf(family, shape, this.#rules);
-      requests.push(addChain(family, chain), ...addRules(family, chain));
+      // One that waits for its deletion may be left from other settings, or somebody else's.
+      const isPresent = this.#deferred.reviveObject({ kind: 'chain', family, name: chain.name });
+      requests.push(
+        isPresent ? flushChain(family, chain) : addChain(family, chain),
+        ...addRules(family, chain),
+      );
     }
     for (const { family, shape } of removedChains) {
       if (this.#families.includes(family)) {

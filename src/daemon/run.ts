@@ -12,7 +12,14 @@ import { NftSession } from './nft-session.ts';
 import { NftablesBackend } from './nftables-backend.ts';
 import { openSource } from './open-source.ts';
 import { ProblemLog } from './problem-log.ts';
+import { releaseGarbage } from './release-garbage.ts';
 import { SyncLoop, type SyncReport } from './sync-loop.ts';
+
+/** A sync of as many Services leaves garbage that is worth collecting. */
+const COLD_LOAD_SERVICES = 1000;
+
+/** Rest after such a sync before it is collected. */
+const GARBAGE_DELAY_MS = 1000;
 
 /** Runs until SIGTERM or SIGINT, which leave the rules in force. Resolves with the exit code. Throws KproxyError. */
 export async function runDaemon(settings: Settings, log: Log): Promise<number> {
@@ -34,6 +41,7 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
   const problems = new ProblemLog(log);
   const stop = stopSignal();
   let isInForce = false;
+  let garbageTimer: NodeJS.Timeout | undefined;
   const loop = new SyncLoop({
     store,
     table,
@@ -43,6 +51,10 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
     checkIntervalMs: settings.syncPeriodMs,
     onSync: (report) => {
       logSync(log, report);
+      if (report.changedServices >= COLD_LOAD_SERVICES) {
+        clearTimeout(garbageTimer);
+        garbageTimer = setTimeout(() => void releaseGarbage(), GARBAGE_DELAY_MS);
+      }
       problems.show([...store.problems(), ...table.problems(), ...backend.problems()]);
       if (report.failures.length === 0 && !isInForce) {
         isInForce = true;
@@ -64,6 +76,7 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
     log.info({ signal }, 'stopping; the rules stay in force');
     return 0;
   } finally {
+    clearTimeout(garbageTimer);
     stop.release();
     await source.stop();
     await loop.stop();

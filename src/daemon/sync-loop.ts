@@ -61,6 +61,8 @@ export class SyncLoop {
   #isStopped = false;
   #hasStarted = false;
   #failuresInARow = 0;
+  /** The cause of a sync that fell due while another step ran. */
+  #overdue: SyncReport['cause'] | undefined;
   #lastEndMs = Number.NEGATIVE_INFINITY;
   #cancelNext: (() => void) | undefined;
   #cancelCheck: (() => void) | undefined;
@@ -103,7 +105,8 @@ export class SyncLoop {
     const wait = Math.max(delayMs, this.#lastEndMs + this.#options.minIntervalMs - this.#clock.nowMs());
     this.#cancelNext = this.#clock.after(Math.max(wait, 0), () => {
       this.#cancelNext = undefined;
-      void this.#run(cause, () => this.#sync());
+      if (this.#isRunning) this.#overdue = cause;
+      else void this.#run(cause, () => this.#sync());
     });
   }
 
@@ -115,7 +118,9 @@ export class SyncLoop {
     this.#isRunning = false;
     this.#lastEndMs = this.#clock.nowMs();
     if (done !== undefined) {
-      this.#failuresInARow = done.result.failures.length > 0 ? this.#failuresInARow + 1 : 0;
+      if (done.result.failures.length > 0) this.#failuresInARow++;
+      // That a cleanup went well says nothing about the sync that failed before it.
+      else if (cause !== 'cleanup') this.#failuresInARow = 0;
       this.#options.onSync({
         ...done.result,
         changedServices: done.changedServices,
@@ -129,7 +134,11 @@ export class SyncLoop {
 
   #planNext(): void {
     if (this.#isStopped) return;
-    if (this.#failuresInARow > 0) {
+    if (this.#overdue !== undefined) {
+      const cause = this.#overdue;
+      this.#overdue = undefined;
+      this.#schedule(0, cause);
+    } else if (this.#failuresInARow > 0) {
       const backoffMs = FIRST_RETRY_MS * 2 ** Math.min(this.#failuresInARow - 1, 16);
       this.#schedule(Math.min(backoffMs, this.#options.checkIntervalMs), 'retry');
     } else if (this.#dirty.size > 0 || this.#isNodeDirty) this.#schedule(0, 'change');

@@ -22,15 +22,15 @@ interface Findings {
 export class Field {
   /** undefined when absent. */
   readonly value: unknown;
-  private readonly findings: Findings;
-  private readonly parent: Field | undefined;
-  private readonly step: string | number;
+  readonly #findings: Findings;
+  readonly #parent: Field | undefined;
+  readonly #step: string | number;
 
   private constructor(value: unknown, findings: Findings, parent: Field | undefined, step: string | number) {
     this.value = value ?? undefined;
-    this.findings = findings;
-    this.parent = parent;
-    this.step = step;
+    this.#findings = findings;
+    this.#parent = parent;
+    this.#step = step;
   }
 
   /** The value to start from; `path` is where it lies when that is not the top of what a human sees. */
@@ -42,7 +42,7 @@ export class Field {
 
   /** The first failure among all the fields read from this root, or else `value` with the warnings. */
   built<T>(value: T): Built<T> {
-    const { failure, warnings, warningCount } = this.findings;
+    const { failure, warnings, warningCount } = this.#findings;
     if (failure !== undefined) return { kind: 'invalid', code: 'INVALID_FIELD', reason: failure };
     const untold = warningCount - warnings.length;
     if (untold === 0) return { kind: 'built', value, warnings };
@@ -52,28 +52,28 @@ export class Field {
 
   /** `spec.ports[0].name` */
   get path(): string {
-    if (this.parent === undefined) return String(this.step);
-    const before = this.parent.path;
-    if (typeof this.step === 'number') return `${before}[${this.step}]`;
-    if (!/^\w+$/.test(this.step)) return `${before}[${JSON.stringify(this.step)}]`;
-    return before === '' ? this.step : `${before}.${this.step}`;
+    if (this.#parent === undefined) return String(this.#step);
+    const before = this.#parent.path;
+    if (typeof this.#step === 'number') return `${before}[${this.#step}]`;
+    if (!/^\w+$/.test(this.#step)) return `${before}[${JSON.stringify(this.#step)}]`;
+    return before === '' ? this.#step : `${before}.${this.#step}`;
   }
 
   /** A field of an object; absent when the object is. */
   at(key: string): Field {
-    return new Field(this.own(key), this.findings, this, key);
+    return new Field(this.#own(key), this.#findings, this, key);
   }
 
   /** True when an object has the field, even if it is null: what counts for labels is that they are there. */
   has(key: string): boolean {
-    return this.own(key) !== undefined;
+    return this.#own(key) !== undefined;
   }
 
   /** The entries of a list; none when it is absent. */
   items(): Field[] {
     const { value } = this;
     if (value === undefined) return [];
-    if (Array.isArray(value)) return Array.from(value, (one, i) => new Field(one, this.findings, this, i));
+    if (Array.isArray(value)) return Array.from(value, (one, i) => new Field(one, this.#findings, this, i));
     this.fail('must be a list');
     return [];
   }
@@ -87,12 +87,12 @@ export class Field {
 
   /** A DNS label of at most 63 characters; `absent` when there is none, which is a failure unless given. */
   label(absent?: string): string {
-    return this.name(LABEL, 'must be a DNS label of at most 63 characters', absent);
+    return this.#name(LABEL, 'must be a DNS label of at most 63 characters', absent);
   }
 
   /** A DNS subdomain of at most 253 characters. */
   subdomain(): string {
-    return this.name(SUBDOMAIN, 'must be a DNS subdomain of at most 253 characters');
+    return this.#name(SUBDOMAIN, 'must be a DNS subdomain of at most 253 characters');
   }
 
   /** An integer from `min` to `max`; `absent` when there is none, which is a failure unless given. */
@@ -140,17 +140,17 @@ export class Field {
 
   /** Notes that this value is wrong, and with it the whole object. The first failure is the one that is told. */
   fail(rule: string): void {
-    this.findings.failure ??= this.complaint(rule);
+    this.#findings.failure ??= this.#complaint(rule);
   }
 
   /** Notes that this entry is left out of the object. */
   skip(rule: string): void {
-    this.findings.warningCount++;
-    if (this.findings.warnings.length >= MAX_WARNINGS) return;
-    this.findings.warnings.push({ code: 'SKIPPED_FIELD', reason: `${this.complaint(rule)}; skipped` });
+    this.#findings.warningCount++;
+    if (this.#findings.warnings.length >= MAX_WARNINGS) return;
+    this.#findings.warnings.push({ code: 'SKIPPED_FIELD', reason: `${this.#complaint(rule)}; skipped` });
   }
 
-  private own(key: string): unknown {
+  #own(key: string): unknown {
     const { value } = this;
     if (value === undefined) return undefined;
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
@@ -160,14 +160,14 @@ export class Field {
     return undefined;
   }
 
-  private name(pattern: RegExp, rule: string, absent?: string): string {
+  #name(pattern: RegExp, rule: string, absent?: string): string {
     if (absent !== undefined && (this.value === undefined || this.value === '')) return absent;
     if (typeof this.value === 'string' && pattern.test(this.value)) return this.value;
     this.fail(rule);
     return '';
   }
 
-  private complaint(rule: string): string {
+  #complaint(rule: string): string {
     const { path } = this;
     return `${path === '' ? '' : `${path}: `}${rule}, got ${describe(this.value)}`;
   }

@@ -11,6 +11,7 @@ export type ObjectKind = 'Service' | 'EndpointSlice' | 'Node';
  * - `delete`: the object is gone.
  * - `list-start` / `list-end`: a complete listing of the kind lies between the two, possibly over several batches;
  *   at `list-end` every object of that kind that was not upserted since `list-start` is gone, and the kind is synced.
+ *   A `list-start` before the `list-end` means that the listing broke off and begins anew.
  * - `problem` / `problem-solved`: something unreadable that is not an object yet (a broken document).
  */
 export type SourceEvent =

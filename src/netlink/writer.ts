@@ -9,9 +9,9 @@ export const isHostLittleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0]
 /** Up to this many characters a loop in JavaScript beats the call into native code (measured on Node 20). */
 const SHORT_STRING = 32;
 
-/** Rounds up to the 4-byte boundary of every netlink structure (NLMSG_ALIGN, NLA_ALIGN). */
+/** Rounds up to the 4-byte boundary of every netlink structure (NLMSG_ALIGN, NLA_ALIGN); right for all of 32 bits. */
 export function align4(length: number): number {
-  return (length + 3) & ~3;
+  return length + (-length & 3);
 }
 
 export class Writer {

@@ -34,7 +34,9 @@ test('missing tools are named together with their packages', async () => {
   });
 });
 
-test('compiles once, and again when a source is newer or the binary does not load', async () => {
+test('compiles once, and again when a source is newer or the binary does not load', {
+  timeout: 90_000,
+}, async () => {
   const built = copy.path('build/Release/netlink.node');
 
   expect(await install()).toEqual(compiling);

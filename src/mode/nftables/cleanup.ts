@@ -5,14 +5,14 @@ import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { DeferredObject } from './deferred.ts';
 import { nftFamily, TABLE } from './names.ts';
 
-/** Deletes chains and sets: all rules first, because chains may refer to each other and to sets. */
+/** Deletes chains and sets: rules first, which may refer to both; then sets, of which maps may refer to chains. */
 export function deleteObjects(objects: readonly DeferredObject[]): NftRequest[] {
   const chains = objects.filter(({ kind }) => kind === 'chain');
   const sets = objects.filter(({ kind }) => kind === 'set');
   return [
     ...chains.map(({ family, name }) => ({ op: 'flushChain', ...at(family), chain: name }) as const),
-    ...chains.map(({ family, name }) => ({ op: 'deleteChain', ...at(family), chain: name }) as const),
     ...sets.map(({ family, name }) => ({ op: 'deleteSet', ...at(family), set: name }) as const),
+    ...chains.map(({ family, name }) => ({ op: 'deleteChain', ...at(family), chain: name }) as const),
   ];
 }
 

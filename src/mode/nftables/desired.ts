@@ -107,7 +107,7 @@ export class Desired {
       const now = this.#frontends.get(id);
       if (old !== undefined) this.#count(old, -1);
       if (now !== undefined) this.#count(now, 1);
-      elements.push(...frontendChanges(old, now));
+      for (const change of frontendChanges(old, now)) elements.push(change);
     }
     const shared = this.#shared.takeCrossings();
     const chains = this.#chains.takeCrossings();

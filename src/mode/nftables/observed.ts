@@ -16,6 +16,8 @@ export interface ObservedChain {
 
 /** One family's table. */
 export interface ObservedTable {
+  /** Switched off as a whole: its chains see no packets. */
+  readonly isDormant: boolean;
   readonly sets: ReadonlyMap<string, SetDeclaration>;
   readonly chains: ReadonlyMap<string, ObservedChain>;
   /** Element value per key, per set of ours. */

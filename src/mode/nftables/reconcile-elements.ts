@@ -16,7 +16,8 @@ export type Frozen = ReadonlySet<ServiceKey>;
 /**
  * Changes that make what was seen what is wanted, in the order of `wanted`, followed by the deletion of what nobody
  * wants. Slots that must outlive this transaction go to `wait` instead. What belongs to a frozen Service is left.
- * Consumes `seen`.
+ * Consumes `seen`. In `wanted`, node-port addresses come first: those nobody wants are deleted right behind them, in
+ * the same transaction, because the kernel refuses ranges that overlap.
  */
 export function* reconcileElements(
   wanted: Iterable<ElementChange>,
@@ -25,7 +26,25 @@ export function* reconcileElements(
   wait: (change: ElementChange) => void,
 ): Generator<ElementChange> {
   const frozenKeys = new Set<string>();
+  function* unwanted(sets: readonly SetName[]): Generator<ElementChange> {
+    for (const [family, { elements }] of seen) {
+      for (const set of sets) {
+        for (const [key, before] of elements.get(set) ?? []) {
+          if (frozenKeys.size > 0 && frozenKeys.has(frozenKey(family, set, key))) continue;
+          const change: ElementChange = { family, set, key, before, after: undefined, service: undefined };
+          if (mustWait(change)) wait(change);
+          else yield change;
+        }
+        elements.get(set)?.clear();
+      }
+    }
+  }
+  let isPastAddresses = false;
   for (const change of wanted) {
+    if (!isPastAddresses && change.set !== 'nodeport-addresses') {
+      isPastAddresses = true;
+      yield* unwanted(['nodeport-addresses']);
+    }
     const table = seen.get(change.family);
     const elements = table?.elements.get(change.set);
     const before = elements?.get(change.key);
@@ -38,16 +57,7 @@ export function* reconcileElements(
     const counter = before === undefined ? undefined : table?.counters.get(change.set)?.get(change.key);
     yield counter === undefined ? { ...change, before } : { ...change, before, counter };
   }
-  for (const [family, { elements }] of seen) {
-    for (const set of SETS) {
-      for (const [key, before] of elements.get(set) ?? []) {
-        if (frozenKeys.size > 0 && frozenKeys.has(frozenKey(family, set, key))) continue;
-        const change: ElementChange = { family, set, key, before, after: undefined, service: undefined };
-        if (mustWait(change)) wait(change);
-        else yield change;
-      }
-    }
-  }
+  yield* unwanted(SETS);
 }
 
 /** Slots of a frozen frontend are found by the frontend's key, whatever their number. */

@@ -26,7 +26,10 @@ export interface StructurePlan {
   readonly straySets: readonly string[];
 }
 
-/** What makes the structure as desired. A set or base chain of another make cannot be changed: the table is rebuilt. */
+/**
+ * What makes the structure as desired. A set or base chain of another make cannot be changed: the table is rebuilt, as
+ * is one that was switched off.
+ */
 export function reconcileStructure(
   family: IpFamily,
   desired: DesiredStructure,
@@ -58,7 +61,7 @@ export function reconcileStructure(
     const present = seen.chains.get(chain.name);
     if (present !== undefined && hasSameRules(chain, present)) continue;
     if (present !== undefined && present.rules.length > 0) {
-      requests.push({ op: 'flushChain', ...at, chain: chain.name });
+      requests.push(flushChain(family, chain));
     }
     requests.push(...addRules(family, chain));
   }
@@ -76,6 +79,11 @@ export function addChain(family: IpFamily, chain: Chain): NftRequest {
   return chain.base === undefined ? request : { ...request, base: chain.base };
 }
 
+/** All rules of a chain away. */
+export function flushChain(family: IpFamily, { name }: Chain): NftRequest {
+  return { op: 'flushChain', family: nftFamily(family), table: TABLE, chain: name };
+}
+
 export function addRules(family: IpFamily, chain: Chain): NftRequest[] {
   return chain.rules.map((expressions) => ({
     op: 'addRule',
@@ -87,6 +95,7 @@ export function addRules(family: IpFamily, chain: Chain): NftRequest[] {
 }
 
 function mustRebuild(desired: DesiredStructure, seen: ObservedTable): boolean {
+  if (seen.isDormant) return true;
   for (const [name, declaration] of desired.sets) {
     const present = seen.sets.get(name);
     if (present !== undefined && !isSameSet(declaration, present)) return true;

@@ -5,6 +5,7 @@ import type { Protocol } from '../../model/types.ts';
 import type { VipTableRow } from '../../vip/table-row.ts';
 import { protocolOf, REFUSE_CHAIN, type SetName, unpackPort, verdictParts } from './names.ts';
 import { type Observed, type ObservedTable, observedSlots } from './observed.ts';
+import { slotCountOf } from './shape.ts';
 
 /** One row per element of `services` and `nodeports`. Elements no daemon of ours writes have no row. */
 export function vipTableRows(observed: Observed): VipTableRow[] {
@@ -22,6 +23,8 @@ function rowsOf(family: IpFamily, table: ObservedTable, set: SetName, endpoints:
     if (protocol === undefined) continue;
     const { chain, comment } = verdictParts(value);
     const packedAddress = key.slice(0, addressLength);
+    // Slots beyond those wait for their deletion.
+    const slots = observedSlots(table, endpoints, key).slice(0, slotCountOf(chain));
     rows.push({
       service: comment,
       kind: kindOf(table, packedAddress),
@@ -29,7 +32,7 @@ function rowsOf(family: IpFamily, table: ObservedTable, set: SetName, endpoints:
       port: unpackPort(key.slice(addressLength + 4)),
       protocol: protocol as Protocol,
       action: chain === REFUSE_CHAIN ? 'refuse' : 'balance',
-      backends: observedSlots(table, endpoints, key).map((slot) => unpackEndpoint(family, slot)),
+      backends: slots.map((slot) => unpackEndpoint(family, slot)),
       connections: table.counters.get(set)?.get(key)?.packets,
     });
   }

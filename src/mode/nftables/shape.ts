@@ -11,6 +11,11 @@ export interface Shape {
   readonly masquerade: Masquerade;
 }
 
+/** How many slots a chain picks from, 0 for one that is no shape's. */
+export function slotCountOf(chain: string): number {
+  return Number(/^(?:nodeport-)?pick-(\d+)/.exec(chain)?.[1] ?? 0);
+}
+
 /** `pick-3`, `pick-3-masquerade`, `nodeport-pick-3-masquerade`. */
 export function shapeChain(shape: Shape): string {
   const prefix = shape.keyedBy === 'nodeport' ? 'nodeport-' : '';

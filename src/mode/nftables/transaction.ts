@@ -50,13 +50,17 @@ export function joinTransactions(...parts: readonly Transaction[]): Transaction 
   };
 }
 
-/** Two transactions in place of one, to be committed in order; undefined when there is nothing to split. */
+/**
+ * Two transactions in place of one, to be committed in order: the structure and its elements, or half of the structure
+ * each. Elements alone are not split, since what replaces an element must stay with its deletion: undefined.
+ */
 export function splitTransaction({ requests, changes }: Transaction): [Transaction, Transaction] | undefined {
-  if (requests.length < 2) return undefined;
-  const middle = requests.length >> 1;
+  const structureCount = changes.findIndex((carried) => carried.length > 0);
+  const at = structureCount < 0 ? requests.length >> 1 : structureCount;
+  if (at === 0) return undefined;
   return [
-    { requests: requests.slice(0, middle), changes: changes.slice(0, middle) },
-    { requests: requests.slice(middle), changes: changes.slice(middle) },
+    { requests: requests.slice(0, at), changes: changes.slice(0, at) },
+    { requests: requests.slice(at), changes: changes.slice(at) },
   ];
 }
 

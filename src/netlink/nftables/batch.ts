@@ -73,7 +73,7 @@ export function encodeBatch(requests: readonly NftRequest[], { firstSeq, genId }
   requests.forEach((given, requestIndex) => {
     const request = withSetId(given, requestIndex);
     const encoding = REQUEST_ENCODINGS[request.op] as Encoding<NftRequest>;
-    // Without elements there is nothing to write: as a deletion it would even be a flush.
+    // Without elements there is nothing to say: a list that is missing would even be a flush.
     if ('elements' in request && request.elements.length === 0) return;
     flags = MESSAGE_FLAG.request | encoding.flags(request);
     let nextIndex = 0;

@@ -9,7 +9,7 @@ import * as nft from './uapi.ts';
 
 export interface Generation {
   readonly genId: number;
-  /** Process that wrote this generation, as a notification says; a reply names the process that asks. */
+  /** Thread that wrote this generation, as a notification says; a reply names the thread that asks. */
   readonly pid?: number;
   readonly processName?: string;
 }

@@ -27,12 +27,6 @@ export const NFT_MSG_GETSETELEM = 13;
 export const NFT_MSG_DELSETELEM = 14;
 export const NFT_MSG_NEWGEN = 15;
 export const NFT_MSG_GETGEN = 16;
-export const NFT_MSG_NEWOBJ = 18;
-export const NFT_MSG_GETOBJ = 19;
-export const NFT_MSG_DELOBJ = 20;
-export const NFT_MSG_NEWFLOWTABLE = 22;
-export const NFT_MSG_GETFLOWTABLE = 23;
-export const NFT_MSG_DELFLOWTABLE = 24;
 
 export const NFTA_LIST_ELEM = 1;
 
@@ -41,7 +35,6 @@ export const NFTA_HOOK_PRIORITY = 2;
 
 export const NFTA_TABLE_NAME = 1;
 export const NFTA_TABLE_FLAGS = 2;
-export const NFTA_TABLE_USE = 3;
 export const NFTA_TABLE_HANDLE = 4;
 export const NFTA_TABLE_USERDATA = 6;
 export const NFTA_TABLE_OWNER = 7;
@@ -51,9 +44,7 @@ export const NFTA_CHAIN_HANDLE = 2;
 export const NFTA_CHAIN_NAME = 3;
 export const NFTA_CHAIN_HOOK = 4;
 export const NFTA_CHAIN_POLICY = 5;
-export const NFTA_CHAIN_USE = 6;
 export const NFTA_CHAIN_TYPE = 7;
-export const NFTA_CHAIN_FLAGS = 10;
 export const NFTA_CHAIN_USERDATA = 12;
 
 export const NFTA_RULE_TABLE = 1;
@@ -73,7 +64,6 @@ export const NFTA_SET_DATA_LEN = 7;
 export const NFTA_SET_DESC = 9;
 export const NFTA_SET_ID = 10;
 export const NFTA_SET_TIMEOUT = 11;
-export const NFTA_SET_GC_INTERVAL = 12;
 export const NFTA_SET_USERDATA = 13;
 export const NFTA_SET_HANDLE = 16;
 export const NFTA_SET_EXPR = 17;
@@ -167,7 +157,6 @@ export const NFTA_DYNSET_FLAGS = 9;
 export const NFTA_DYNSET_EXPRESSIONS = 10;
 
 export const NFT_DYNSET_F_INV = 1;
-export const NFT_DYNSET_F_EXPR = 2;
 
 export const NFTA_PAYLOAD_DREG = 1;
 export const NFTA_PAYLOAD_BASE = 2;

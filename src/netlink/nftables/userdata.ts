@@ -78,9 +78,11 @@ export function forEachEntry(reader: Reader, read: (type: number) => void): bool
   const end = reader.end;
   while (end - reader.offset >= 2) {
     const type = reader.u8();
-    const length = reader.u8();
-    if (length > end - reader.offset) break;
-    const next = reader.offset + length;
+    const next = reader.u8() + reader.offset;
+    if (next > end) {
+      reader.offset = end;
+      return false;
+    }
     reader.end = next;
     read(type);
     reader.offset = next;

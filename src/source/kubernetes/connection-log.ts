@@ -8,6 +8,8 @@ import type { Clock } from './clock.ts';
 import type { Resource } from './resources.ts';
 import type { SourceLog } from './source-log.ts';
 
+type Verb = 'list' | 'watch';
+
 export class ConnectionLog {
   readonly #server: string;
   readonly #clock: Clock;
@@ -15,6 +17,8 @@ export class ConnectionLog {
   readonly #failing = new Set<ObjectKind>();
   /** What has been said about the present outage. */
   readonly #said = new Set<string>();
+  /** What we are not allowed to do. Not an outage: the server is there, and a human has to act. */
+  readonly #forbidden = new Set<string>();
   #lostAtMs = 0;
 
   constructor(server: string, clock: Clock, log: SourceLog) {
@@ -23,25 +27,28 @@ export class ConnectionLog {
     this.#log = log;
   }
 
-  failed(verb: 'list' | 'watch', resource: Resource, error: KubeError, retryInMs: number): void {
-    if (this.#failing.size === 0) this.#lostAtMs = this.#clock.now();
-    this.#failing.add(resource.kind);
+  failed(verb: Verb, resource: Resource, error: KubeError, retryInMs: number): void {
     const status = error instanceof StatusError ? error.status : undefined;
-    const subject =
-      status === undefined ? 'connection' : status === 403 ? `403 ${verb} ${resource.plural}` : `${status}`;
-    const isNew = !this.#said.has(subject);
-    this.#said.add(subject);
     const fields = { server: this.#server, err: error.message, retryInMs: Math.round(retryInMs) };
     if (status === 403) {
+      const isNew = addNew(this.#forbidden, `${verb} ${resource.plural}`);
       this.#log(isNew ? 'error' : 'debug', fields, forbidden(verb, resource));
-    } else {
-      const message =
-        status === undefined ? 'API server cannot be reached' : `API server answers with HTTP ${status}`;
-      this.#log(isNew ? 'warn' : 'debug', fields, `${message}; the last known state stays in force`);
+      this.#reached(resource);
+      return;
     }
+    if (this.#failing.size === 0) this.#lostAtMs = this.#clock.now();
+    this.#failing.add(resource.kind);
+    const what = status === undefined ? 'cannot be reached' : `answers with HTTP ${status}`;
+    const isNew = addNew(this.#said, what);
+    this.#log(isNew ? 'warn' : 'debug', fields, `API server ${what}; the last known state stays in force`);
   }
 
-  succeeded(resource: Resource): void {
+  succeeded(verb: Verb, resource: Resource): void {
+    this.#forbidden.delete(`${verb} ${resource.plural}`);
+    this.#reached(resource);
+  }
+
+  #reached(resource: Resource): void {
     if (!this.#failing.delete(resource.kind) || this.#failing.size > 0) return;
     this.#said.clear();
     const outageMs = Math.round(this.#clock.now() - this.#lostAtMs);
@@ -49,7 +56,11 @@ export class ConnectionLog {
   }
 }
 
-function forbidden(verb: string, { plural, group }: Resource): string {
+function addNew(set: Set<string>, value: string): boolean {
+  return set.size < set.add(value).size;
+}
+
+function forbidden(verb: Verb, { plural, group }: Resource): string {
   const where = group === '' ? 'the core API group ("")' : `API group ${group}`;
   return (
     `not allowed to ${verb} ${plural}: a ClusterRole bound to this user must allow the verbs list and watch ` +

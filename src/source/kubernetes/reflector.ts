@@ -41,7 +41,7 @@ const HEALTHY_WATCH_MS = 30_000;
 const SHORT_WATCH_MS = 1000;
 /** A watch that its server forgets to end lasts this many times the time limit. */
 const WATCH_GUARD_FACTOR = 1.1;
-/** A listing that neither the version seen last nor a page token restricts: the newest state there is. */
+/** No version at all: the newest state there is, which may cost the server a read from etcd. */
 const NEWEST = '';
 /** Any version, as the server's cache has it: what a first list asks for, so that a restart costs etcd nothing. */
 const ANY = '0';
@@ -68,6 +68,7 @@ export class Reflector {
       let delayMs: number;
       try {
         if (this.#mustList) await this.#list(signal);
+        if (signal.aborted) return;
         delayMs = await this.#watch(signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -112,7 +113,7 @@ export class Reflector {
       : [];
     this.#hasProblem = false;
     sink([...head, { type: 'list-end', kind: resource.kind }, ...solved]);
-    connection.succeeded(resource);
+    connection.succeeded('list', resource);
     const fields = {
       resource: resource.plural,
       objectCount,
@@ -173,7 +174,7 @@ export class Reflector {
         isCompressed: false,
         signal: guard.signal,
       });
-      connection.succeeded(resource);
+      connection.succeeded('watch', resource);
       this.#phase = 'stream';
       return await this.#follow(body, guard.signal);
     } finally {

@@ -60,6 +60,7 @@ class ManifestSource implements Source {
   async start(sink: SourceSink): Promise<void> {
     const { path, log, pollMs = 1_000, watch = fsWatch } = this.#options;
     this.#where = await locate(path);
+    if (this.#isStopped) return;
     this.#sink = sink;
     const onChange = (): void => this.#debounce.trigger();
     this.#watch = new FolderWatch({ folder: this.#where.folder, onChange, log, pollMs, watch });

@@ -1,12 +1,44 @@
 // Short hands for the golden requests: binary strings from hex and numbers, and expressions that recur.
 
+import type { NftRequest } from '../../../src/netlink/nftables/batch.ts';
 import { DATATYPE } from '../../../src/netlink/nftables/datatypes.ts';
+import type { Element } from '../../../src/netlink/nftables/element.ts';
 import type { Expression } from '../../../src/netlink/nftables/expression.ts';
+import type { NftFamily } from '../../../src/netlink/nftables/family.ts';
 import type { SetDeclaration } from '../../../src/netlink/nftables/set.ts';
 
 /** A binary string from hex digits; blanks do not count. */
 export function hex(digits: string): string {
   return Buffer.from(digits.replaceAll(' ', ''), 'hex').toString('latin1');
+}
+
+/** Requests in one table. */
+export function requestsIn(family: NftFamily, table: string) {
+  const at = { family, table } as const;
+  return {
+    at,
+    chain: (chain: string): NftRequest => ({ op: 'addChain', ...at, chain }),
+    rule: (chain: string, ...expressions: readonly Expression[]): NftRequest => ({
+      op: 'addRule',
+      ...at,
+      chain,
+      expressions,
+    }),
+    set: (set: string, setId: number, declaration: SetDeclaration): NftRequest => ({
+      op: 'addSet',
+      ...at,
+      set,
+      setId,
+      ...declaration,
+    }),
+    elements: (set: string, setId: number, elements: readonly Element[]): NftRequest => ({
+      op: 'addElements',
+      ...at,
+      set,
+      setId,
+      elements,
+    }),
+  };
 }
 
 /** Four bytes of a number in the machine's order, as packet marks and numgen have them in registers. */

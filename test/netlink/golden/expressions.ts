@@ -6,9 +6,9 @@ import type { Expression } from '../../../src/netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../../src/netlink/nftables/set.ts';
 import { typeUserdata } from '../../../src/netlink/nftables/set-userdata.ts';
 import type { Verdict } from '../../../src/netlink/nftables/verdict.ts';
-import { daddr, dport, hex, host32, isTcp, mark, saddr, setMark } from './build.ts';
+import { daddr, dport, hex, host32, isTcp, mark, requestsIn, saddr, setMark } from './build.ts';
 
-const at = { family: 'ip', table: 'x' } as const;
+const { at, chain, rule, set, elements } = requestsIn('ip', 'x');
 const { ipv4_addr, inet_service } = DATATYPE;
 
 const addresses = {
@@ -18,12 +18,6 @@ const addresses = {
   userdata: typeUserdata({ parts: 1, isMap: false }),
 } as const satisfies Partial<SetDeclaration>;
 
-const rule = (chain: string, ...expressions: readonly Expression[]): NftRequest => ({
-  op: 'addRule',
-  ...at,
-  chain,
-  expressions,
-});
 const load = (...expressions: readonly Expression[]) => rule('load', ...expressions);
 const test = (...expressions: readonly Expression[]) => rule('test', ...expressions);
 const translate = (...expressions: readonly Expression[]) => rule('translate', ...expressions);
@@ -41,88 +35,48 @@ export const expressions: readonly NftRequest[] = [
     chain: 'filter-input',
     base: { type: 'filter', hook: 'input', priority: 5, policy: 'drop' },
   },
-  { op: 'addChain', ...at, chain: 'load' },
-  { op: 'addChain', ...at, chain: 'test' },
-  { op: 'addChain', ...at, chain: 'translate' },
-  { op: 'addChain', ...at, chain: 'decide' },
+  chain('load'),
+  chain('test'),
+  chain('translate'),
+  chain('decide'),
   // elements = { 10.1.0.0/16, 10.3.0.0-10.3.0.7 }
-  { op: 'addSet', ...at, set: 'blocks', setId: 1, ...addresses, flags: { interval: true } },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'blocks',
-    setId: 1,
-    elements: [
-      { key: hex('00000000'), isIntervalEnd: true },
-      { key: hex('0a010000') },
-      { key: hex('0a020000'), isIntervalEnd: true },
-      { key: hex('0a030000') },
-      { key: hex('0a030008'), isIntervalEnd: true },
-    ],
-  },
+  set('blocks', 1, { ...addresses, flags: { interval: true } }),
+  elements('blocks', 1, [
+    { key: hex('00000000'), isIntervalEnd: true },
+    { key: hex('0a010000') },
+    { key: hex('0a020000'), isIntervalEnd: true },
+    { key: hex('0a030000') },
+    { key: hex('0a030008'), isIntervalEnd: true },
+  ]),
   // set sources { type ipv4_addr . inet_service; flags interval; elements = { 10.0.0.0/8 . 1-5 } }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'sources',
-    setId: 2,
+  set('sources', 2, {
     keyType: concatType(ipv4_addr, inet_service),
     keyLength: 8,
     isMap: false,
     flags: { interval: true, concat: true },
     fieldLengths: [4, 2],
     userdata: typeUserdata({ parts: 2, isMap: false }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'sources',
-    setId: 2,
-    elements: [{ key: hex('0a000000 00010000'), keyEnd: hex('0affffff 00050000') }],
-  },
+  }),
+  elements('sources', 2, [{ key: hex('0a000000 00010000'), keyEnd: hex('0affffff 00050000') }]),
   // elements = { 1.2.3.4 counter packets 5 bytes 7 timeout 30s }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'recent',
-    setId: 3,
+  set('recent', 3, {
     ...addresses,
     flags: { dynamic: true, timeout: true },
     size: 1000,
     timeoutMs: 60_000,
     expressions: [{ kind: 'counter' }],
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'recent',
-    setId: 3,
-    elements: [{ key: hex('01020304'), timeoutMs: 30_000, counter: { packets: 5n, bytes: 7n } }],
-  },
+  }),
+  elements('recent', 3, [{ key: hex('01020304'), timeoutMs: 30_000, counter: { packets: 5n, bytes: 7n } }]),
   // elements = { 1.2.3.4 timeout 30s expires 20s }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'seen',
-    setId: 4,
+  set('seen', 4, {
     ...addresses,
     flags: { dynamic: true, timeout: true },
     size: 1000,
     timeoutMs: 60_000,
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'seen',
-    setId: 4,
-    elements: [{ key: hex('01020304'), timeoutMs: 30_000, expirationMs: 20_000 }],
-  },
+  }),
+  elements('seen', 4, [{ key: hex('01020304'), timeoutMs: 30_000, expirationMs: 20_000 }]),
   // set plenty { type ipv4_addr; flags dynamic; size 100; counter limit rate 5/second burst 5 packets; }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'plenty',
-    setId: 5,
+  set('plenty', 5, {
     ...addresses,
     flags: { dynamic: true, expressions: true },
     size: 100,
@@ -130,7 +84,7 @@ export const expressions: readonly NftRequest[] = [
       { kind: 'counter' },
       { kind: 'limit', rate: 5n, unit: 1n, burst: 5, type: 'packets', isInverted: false },
     ],
-  },
+  }),
   // ct state established,related accept
   rule(
     'filter-input',
@@ -291,11 +245,7 @@ export const expressions: readonly NftRequest[] = [
   }),
   translate({ kind: 'masquerade' }),
   // ip daddr vmap { 1.2.3.4 : jump load, 1.2.3.5 : continue, * : return }
-  {
-    op: 'addSet',
-    ...at,
-    set: '__map%d',
-    setId: 6,
+  set('__map%d', 6, {
     keyType: ipv4_addr,
     keyLength: 4,
     isMap: true,
@@ -304,25 +254,15 @@ export const expressions: readonly NftRequest[] = [
     size: 3,
     // Byte order of the key, then the data as `typeof verdict`.
     userdata: `${typeUserdata({ parts: 1, isMap: false })}${hex('01 04')}${host32(0)}${hex('04 08 00 04')}${host32(1)}${hex('01 00 06 04')}${host32(0)}`,
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: '__map%d',
-    setId: 6,
-    elements: [
-      { key: hex('01020304'), verdict: { kind: 'jump', chain: 'load' } },
-      { key: hex('01020305'), verdict: { kind: 'continue' } },
-      { key: '', verdict: { kind: 'return' } },
-    ],
-  },
+  }),
+  elements('__map%d', 6, [
+    { key: hex('01020304'), verdict: { kind: 'jump', chain: 'load' } },
+    { key: hex('01020305'), verdict: { kind: 'continue' } },
+    { key: '', verdict: { kind: 'return' } },
+  ]),
   rule('decide', daddr(), { kind: 'lookup', register: 1, destRegister: 0, set: '__map%d', setId: 6 }),
   // tcp dport { 1, 2, 5-9 } return
-  {
-    op: 'addSet',
-    ...at,
-    set: '__set%d',
-    setId: 7,
+  set('__set%d', 7, {
     keyType: inet_service,
     keyLength: 2,
     isMap: false,
@@ -330,20 +270,14 @@ export const expressions: readonly NftRequest[] = [
     size: 5,
     // Byte order, merged elements, and the key as `typeof tcp dport`.
     userdata: `${hex('00 04')}${host32(2)}${hex('02 04')}${host32(1)}${hex('03 14 00 04')}${host32(7)}${hex('01 0c 00 04')}${host32(8)}${hex('01 04')}${host32(2)}`,
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: '__set%d',
-    setId: 7,
-    elements: [
-      { key: hex('0000'), isIntervalEnd: true },
-      { key: hex('0001') },
-      { key: hex('0003'), isIntervalEnd: true },
-      { key: hex('0005') },
-      { key: hex('000a'), isIntervalEnd: true },
-    ],
-  },
+  }),
+  elements('__set%d', 7, [
+    { key: hex('0000'), isIntervalEnd: true },
+    { key: hex('0001') },
+    { key: hex('0003'), isIntervalEnd: true },
+    { key: hex('0005') },
+    { key: hex('000a'), isIntervalEnd: true },
+  ]),
   rule(
     'decide',
     ...isTcp,

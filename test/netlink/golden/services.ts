@@ -15,11 +15,12 @@ import {
   mark,
   protocols,
   random,
+  requestsIn,
   saddr,
   setMark,
 } from './build.ts';
 
-const at = { family: 'ip', table: 'kproxy-ts' } as const;
+const { at, chain, rule, set, elements } = requestsIn('ip', 'kproxy-ts');
 
 const { ipv4_addr, inet_proto, inet_service, integer } = DATATYPE;
 const ipDaddr: TypeofPart = { kind: 'payload', protocol: 'ip', field: 'daddr' };
@@ -82,13 +83,6 @@ const dnatToEndpoints: Expression[] = [
   dnat,
 ];
 
-const chain = (name: string): NftRequest => ({ op: 'addChain', ...at, chain: name });
-const rule = (name: string, ...expressions: readonly Expression[]): NftRequest => ({
-  op: 'addRule',
-  ...at,
-  chain: name,
-  expressions,
-});
 const protocolSet = (setId: number): NftRequest[] => [
   { op: 'addSet', ...at, set: '__set%d', setId, ...anonymousProtocols },
   { op: 'addElements', ...at, set: '__set%d', setId, elements: protocols },
@@ -120,110 +114,62 @@ export const services: readonly NftRequest[] = [
     base: { type: 'nat', hook: 'postrouting', priority: 100, policy: 'accept' },
   },
   // set cluster-ips { type ipv4_addr; elements = { 10.96.0.10, 10.107.48.55 } }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'cluster-ips',
-    setId: 1,
+  set('cluster-ips', 1, {
     keyType: ipv4_addr,
     keyLength: 4,
     isMap: false,
     flags: {},
     userdata: typeUserdata({ parts: 1, isMap: false }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'cluster-ips',
-    setId: 1,
-    elements: [{ key: hex('0a60000a') }, { key: hex('0a6b3037') }],
-  },
+  }),
+  elements('cluster-ips', 1, [{ key: hex('0a60000a') }, { key: hex('0a6b3037') }]),
   // set nodeport-addresses { type ipv4_addr; flags interval; elements = { 192.168.1.0/24 } }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'nodeport-addresses',
-    setId: 2,
+  set('nodeport-addresses', 2, {
     keyType: ipv4_addr,
     keyLength: 4,
     isMap: false,
     flags: { interval: true },
     userdata: typeUserdata({ parts: 1, isMap: false }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'nodeport-addresses',
-    setId: 2,
-    elements: [
-      { key: hex('00000000'), isIntervalEnd: true },
-      { key: hex('c0a80100') },
-      { key: hex('c0a80200'), isIntervalEnd: true },
-    ],
-  },
+  }),
+  elements('nodeport-addresses', 2, [
+    { key: hex('00000000'), isIntervalEnd: true },
+    { key: hex('c0a80100') },
+    { key: hex('c0a80200'), isIntervalEnd: true },
+  ]),
   // set hairpin { type ipv4_addr . ipv4_addr; elements = { 10.1.0.2 . 10.1.0.2 } }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'hairpin',
-    setId: 3,
+  set('hairpin', 3, {
     keyType: concatType(ipv4_addr, ipv4_addr),
     keyLength: 8,
     isMap: false,
     flags: {},
     userdata: typeUserdata({ parts: 2, isMap: false }),
-  },
-  { op: 'addElements', ...at, set: 'hairpin', setId: 3, elements: [{ key: hex('0a010002 0a010002') }] },
+  }),
+  elements('hairpin', 3, [{ key: hex('0a010002 0a010002') }]),
   // map endpoints { typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . th dport; … }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'endpoints',
-    setId: 4,
+  set('endpoints', 4, {
     keyType: concatType(ipv4_addr, inet_proto, inet_service, integer),
     keyLength: 16,
     ...endpointValue,
     flags: {},
     userdata: typeofUserdata({ key: [ipDaddr, metaL4proto, thDport, numgen], data: [ipDaddr, thDport] }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'endpoints',
-    setId: 4,
-    elements: [
-      { key: hex('0a6b3037 06000000 1f900000') + host32(0), data: hex('0a010002 00500000') },
-      { key: hex('0a6b3037 06000000 1f900000') + host32(1), data: hex('0a010003 00500000') },
-    ],
-  },
+  }),
+  elements('endpoints', 4, [
+    { key: hex('0a6b3037 06000000 1f900000') + host32(0), data: hex('0a010002 00500000') },
+    { key: hex('0a6b3037 06000000 1f900000') + host32(1), data: hex('0a010003 00500000') },
+  ]),
   // map nodeport-endpoints { typeof meta l4proto . th dport . numgen random mod 2 : ip daddr . th dport; … }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'nodeport-endpoints',
-    setId: 5,
+  set('nodeport-endpoints', 5, {
     keyType: concatType(inet_proto, inet_service, integer),
     keyLength: 12,
     ...endpointValue,
     flags: {},
     userdata: typeofUserdata({ key: [metaL4proto, thDport, numgen], data: [ipDaddr, thDport] }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'nodeport-endpoints',
-    setId: 5,
-    elements: [
-      { key: hex('06000000 7ca20000') + host32(0), data: hex('0a010002 00500000') },
-      { key: hex('06000000 7ca20000') + host32(1), data: hex('0a010003 00500000') },
-    ],
-  },
+  }),
+  elements('nodeport-endpoints', 5, [
+    { key: hex('06000000 7ca20000') + host32(0), data: hex('0a010002 00500000') },
+    { key: hex('06000000 7ca20000') + host32(1), data: hex('0a010003 00500000') },
+  ]),
   // map affinity { typeof ip saddr . ip daddr . meta l4proto . th dport : ip daddr . th dport; timeout 3h; size 65535; … }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'affinity',
-    setId: 6,
+  set('affinity', 6, {
     keyType: concatType(ipv4_addr, ipv4_addr, inet_proto, inet_service),
     keyLength: 16,
     ...endpointValue,
@@ -231,60 +177,40 @@ export const services: readonly NftRequest[] = [
     size: 65535,
     timeoutMs: 3 * 60 * 60 * 1000,
     userdata: typeofUserdata({ key: [ipSaddr, ipDaddr, metaL4proto, thDport], data: [ipDaddr, thDport] }),
-  },
+  }),
   // map services { type ipv4_addr . inet_proto . inet_service : verdict; counter; … }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'services',
-    setId: 7,
+  set('services', 7, {
     keyType: concatType(ipv4_addr, inet_proto, inet_service),
     keyLength: 12,
     ...verdictMap,
     userdata: typeUserdata({ parts: 3, isMap: true }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'services',
-    setId: 7,
-    elements: [
-      {
-        key: hex('0a6b3037 06000000 1f900000'),
-        verdict: { kind: 'goto', chain: 'pick-2' },
-        comment: 'default/web:http',
-      },
-      {
-        key: hex('0a60000a 11000000 00350000'),
-        verdict: { kind: 'goto', chain: 'refuse' },
-        comment: 'default/none:http',
-      },
-    ],
-  },
+  }),
+  elements('services', 7, [
+    {
+      key: hex('0a6b3037 06000000 1f900000'),
+      verdict: { kind: 'goto', chain: 'pick-2' },
+      comment: 'default/web:http',
+    },
+    {
+      key: hex('0a60000a 11000000 00350000'),
+      verdict: { kind: 'goto', chain: 'refuse' },
+      comment: 'default/none:http',
+    },
+  ]),
   // map nodeports { type inet_proto . inet_service : verdict; counter; … }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'nodeports',
-    setId: 8,
+  set('nodeports', 8, {
     keyType: concatType(inet_proto, inet_service),
     keyLength: 8,
     ...verdictMap,
     userdata: typeUserdata({ parts: 2, isMap: true }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'nodeports',
-    setId: 8,
-    elements: [
-      {
-        key: hex('06000000 7ca20000'),
-        verdict: { kind: 'goto', chain: 'nodeport-2-masq' },
-        comment: 'default/web:http',
-      },
-    ],
-  },
+  }),
+  elements('nodeports', 8, [
+    {
+      key: hex('06000000 7ca20000'),
+      verdict: { kind: 'goto', chain: 'nodeport-2-masq' },
+      comment: 'default/web:http',
+    },
+  ]),
   // meta l4proto tcp reject with tcp reset
   rule('refuse', ...isTcp, { kind: 'reject', type: 'tcp-rst', code: 0 }),
   // reject

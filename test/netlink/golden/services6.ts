@@ -4,9 +4,19 @@ import type { NftRequest } from '../../../src/netlink/nftables/batch.ts';
 import { concatType, DATATYPE } from '../../../src/netlink/nftables/datatypes.ts';
 import type { Expression } from '../../../src/netlink/nftables/expression.ts';
 import { type TypeofPart, typeofUserdata, typeUserdata } from '../../../src/netlink/nftables/set-userdata.ts';
-import { anonymousProtocols, dport, hex, host32, isTcp, l4proto, protocols, random } from './build.ts';
+import {
+  anonymousProtocols,
+  dport,
+  hex,
+  host32,
+  isTcp,
+  l4proto,
+  protocols,
+  random,
+  requestsIn,
+} from './build.ts';
 
-const at = { family: 'ip6', table: 'kproxy-ts' } as const;
+const { at, chain, rule, set, elements } = requestsIn('ip6', 'kproxy-ts');
 
 const { ipv6_addr, inet_proto, inet_service, integer } = DATATYPE;
 const ip6Daddr: TypeofPart = { kind: 'payload', protocol: 'ip6', field: 'daddr' };
@@ -20,100 +30,55 @@ const endpointValue = { isMap: true, dataType: concatType(ipv6_addr, inet_servic
 /** `ip6 daddr` */
 const daddr: Expression = { kind: 'payload', base: 'network', offset: 24, length: 16, register: 1 };
 
-const rule = (chain: string, ...expressions: readonly Expression[]): NftRequest => ({
-  op: 'addRule',
-  ...at,
-  chain,
-  expressions,
-});
-
 export const services6: readonly NftRequest[] = [
   { op: 'addTable', ...at, flags: 0 },
-  { op: 'addChain', ...at, chain: 'refuse' },
-  { op: 'addChain', ...at, chain: 'pick-2' },
+  chain('refuse'),
+  chain('pick-2'),
   { op: 'addChain', ...at, chain: 'services', comment: 'what is dialled' },
   // set nodeport-addresses { type ipv6_addr; flags interval; elements = { fd00::/64 } }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'nodeport-addresses',
-    setId: 1,
+  set('nodeport-addresses', 1, {
     keyType: ipv6_addr,
     keyLength: 16,
     isMap: false,
     flags: { interval: true },
     userdata: typeUserdata({ parts: 1, isMap: false }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'nodeport-addresses',
-    setId: 1,
-    elements: [
-      { key: hex('00'.repeat(16)), isIntervalEnd: true },
-      { key: hex(`fd000000 00000000 ${'00'.repeat(8)}`) },
-      { key: hex(`fd000000 00000001 ${'00'.repeat(8)}`), isIntervalEnd: true },
-    ],
-  },
+  }),
+  elements('nodeport-addresses', 1, [
+    { key: hex('00'.repeat(16)), isIntervalEnd: true },
+    { key: hex(`fd000000 00000000 ${'00'.repeat(8)}`) },
+    { key: hex(`fd000000 00000001 ${'00'.repeat(8)}`), isIntervalEnd: true },
+  ]),
   // set hairpin { type ipv6_addr . ipv6_addr; elements = { fd01::2 . fd01::2 } }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'hairpin',
-    setId: 2,
+  set('hairpin', 2, {
     keyType: concatType(ipv6_addr, ipv6_addr),
     keyLength: 32,
     isMap: false,
     flags: {},
     userdata: typeUserdata({ parts: 2, isMap: false }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'hairpin',
-    setId: 2,
-    elements: [{ key: hex(`fd010000 ${'00'.repeat(8)} 00000002`.repeat(2)) }],
-  },
+  }),
+  elements('hairpin', 2, [{ key: hex(`fd010000 ${'00'.repeat(8)} 00000002`.repeat(2)) }]),
   // map endpoints { typeof ip6 daddr . meta l4proto . th dport . numgen random mod 2 : ip6 daddr . th dport; … }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'endpoints',
-    setId: 3,
+  set('endpoints', 3, {
     keyType: concatType(ipv6_addr, inet_proto, inet_service, integer),
     keyLength: 28,
     ...endpointValue,
     flags: {},
     userdata: typeofUserdata({ key: [ip6Daddr, metaL4proto, thDport, numgen], data: [ip6Daddr, thDport] }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'endpoints',
-    setId: 3,
-    elements: [
-      {
-        key: hex(`fd000000 ${'00'.repeat(8)} 00000005 06000000 1f900000`) + host32(0),
-        data: hex(`fd010000 ${'00'.repeat(8)} 00000002 00500000`),
-      },
-    ],
-  },
-  {
-    op: 'addSet',
-    ...at,
-    set: 'nodeport-endpoints',
-    setId: 4,
+  }),
+  elements('endpoints', 3, [
+    {
+      key: hex(`fd000000 ${'00'.repeat(8)} 00000005 06000000 1f900000`) + host32(0),
+      data: hex(`fd010000 ${'00'.repeat(8)} 00000002 00500000`),
+    },
+  ]),
+  set('nodeport-endpoints', 4, {
     keyType: concatType(inet_proto, inet_service, integer),
     keyLength: 12,
     ...endpointValue,
     flags: {},
     userdata: typeofUserdata({ key: [metaL4proto, thDport, numgen], data: [ip6Daddr, thDport] }),
-  },
-  {
-    op: 'addSet',
-    ...at,
-    set: 'affinity',
-    setId: 5,
+  }),
+  set('affinity', 5, {
     keyType: concatType(ipv6_addr, ipv6_addr, inet_proto, inet_service),
     keyLength: 40,
     ...endpointValue,
@@ -121,13 +86,9 @@ export const services6: readonly NftRequest[] = [
     size: 65535,
     timeoutMs: 3 * 60 * 60 * 1000,
     userdata: typeofUserdata({ key: [ip6Saddr, ip6Daddr, metaL4proto, thDport], data: [ip6Daddr, thDport] }),
-  },
+  }),
   // map services { type ipv6_addr . inet_proto . inet_service : verdict; counter; comment "virtual IPs"; … }
-  {
-    op: 'addSet',
-    ...at,
-    set: 'services',
-    setId: 6,
+  set('services', 6, {
     keyType: concatType(ipv6_addr, inet_proto, inet_service),
     keyLength: 24,
     isMap: true,
@@ -136,24 +97,18 @@ export const services6: readonly NftRequest[] = [
     expressions: [{ kind: 'counter' }],
     comment: 'virtual IPs',
     userdata: typeUserdata({ parts: 3, isMap: true }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: 'services',
-    setId: 6,
-    elements: [
-      {
-        key: hex(`fd000000 ${'00'.repeat(8)} 00000005 06000000 1f900000`),
-        verdict: { kind: 'goto', chain: 'refuse' },
-        comment: 'default/web:http',
-      },
-    ],
-  },
+  }),
+  elements('services', 6, [
+    {
+      key: hex(`fd000000 ${'00'.repeat(8)} 00000005 06000000 1f900000`),
+      verdict: { kind: 'goto', chain: 'refuse' },
+      comment: 'default/web:http',
+    },
+  ]),
   rule('refuse', ...isTcp, { kind: 'reject', type: 'tcp-rst', code: 0 }),
   rule('refuse', { kind: 'reject', type: 'icmp-unreach', code: 4 }),
-  { op: 'addSet', ...at, set: '__set%d', setId: 7, ...anonymousProtocols },
-  { op: 'addElements', ...at, set: '__set%d', setId: 7, elements: protocols },
+  set('__set%d', 7, { ...anonymousProtocols }),
+  elements('__set%d', 7, protocols),
   // meta l4proto { tcp, udp, sctp } dnat ip6 to ip6 daddr . meta l4proto . th dport . numgen random mod 2 map @endpoints
   rule(
     'pick-2',
@@ -167,11 +122,7 @@ export const services6: readonly NftRequest[] = [
     { kind: 'nat', type: 'dnat', family: 'ip6', addressMin: 1, protoMin: 2 },
   ),
   // vmap { tcp . 80 : drop }
-  {
-    op: 'addSet',
-    ...at,
-    set: '__map%d',
-    setId: 8,
+  set('__map%d', 8, {
     keyType: concatType(inet_proto, inet_service),
     keyLength: 8,
     isMap: true,
@@ -180,14 +131,8 @@ export const services6: readonly NftRequest[] = [
     size: 1,
     // As `typeof meta l4proto . th dport : verdict`, which cannot be typed.
     userdata: typeofUserdata({ key: [metaL4proto, thDport], data: [{ kind: 'verdict' }] }),
-  },
-  {
-    op: 'addElements',
-    ...at,
-    set: '__map%d',
-    setId: 8,
-    elements: [{ key: hex('06000000 00500000'), verdict: { kind: 'drop' } }],
-  },
+  }),
+  elements('__map%d', 8, [{ key: hex('06000000 00500000'), verdict: { kind: 'drop' } }]),
   // ip6 daddr @nodeport-addresses ip6 daddr != ::1 fib daddr type local meta l4proto . th dport vmap …
   {
     ...rule(

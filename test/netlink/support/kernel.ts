@@ -4,7 +4,12 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { collectDump } from '../../../src/netlink/dump.ts';
-import { decodeFailures, type NetlinkFailure, type NetlinkMessage } from '../../../src/netlink/message.ts';
+import {
+  decodeFailures,
+  type NetlinkFailure,
+  type NetlinkMessage,
+  splitMessages,
+} from '../../../src/netlink/message.ts';
 import {
   type Batch,
   type BatchOptions,
@@ -12,13 +17,15 @@ import {
   type NftRequest,
 } from '../../../src/netlink/nftables/batch.ts';
 import { type DumpRequest, encodeDumpRequest } from '../../../src/netlink/nftables/dump-request.ts';
+import { decodeNotification, type NftNotification } from '../../../src/netlink/nftables/notification.ts';
 import { Netns } from '../../support/netns/netns.ts';
 
 export class TestKernel {
   readonly netns: Netns;
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: AsyncIterator<string>;
-  readonly #interface: Interface;
+  readonly #notifications: AsyncIterator<string>;
+  readonly #interfaces: Interface[];
   #seq = 1;
 
   private constructor(netns: Netns) {
@@ -30,9 +37,11 @@ export class TestKernel {
       `${root}/scripts/register-typescript.mjs`,
       `${root}/test/netlink/child/kernel.ts`,
     ]);
-    this.#child.stderr.pipe(process.stderr);
-    this.#interface = createInterface({ input: this.#child.stdout });
-    this.#lines = this.#interface[Symbol.asyncIterator]();
+    const lines = createInterface({ input: this.#child.stdout });
+    const notifications = createInterface({ input: this.#child.stderr });
+    this.#interfaces = [lines, notifications];
+    this.#lines = lines[Symbol.asyncIterator]();
+    this.#notifications = notifications[Symbol.asyncIterator]();
   }
 
   static async create(): Promise<TestKernel> {
@@ -42,7 +51,7 @@ export class TestKernel {
   async transact(request: Uint8Array): Promise<Uint8Array[]> {
     this.#child.stdin.write(`${Buffer.from(request).toString('hex')}\n`);
     const line = await this.#lines.next();
-    if (line.done) throw new Error('the process in the namespace has ended');
+    if (line.done) throw new Error(`the process has ended: ${(await this.#notifications.next()).value}`);
     const { replies, code } = JSON.parse(line.value) as { replies?: string[]; code?: string };
     if (replies === undefined) throw new Error(`transact: ${code}`);
     return replies.map((reply) => Buffer.from(reply, 'hex'));
@@ -64,12 +73,25 @@ export class TestKernel {
     return collectDump(replies, seq).messages.map(decode);
   }
 
+  /** What the kernel announced up to and with the given generation, since the last call. */
+  async notificationsUntil(genId: number): Promise<NftNotification[]> {
+    const notifications: NftNotification[] = [];
+    for (;;) {
+      const line = await this.#notifications.next();
+      if (line.done) throw new Error('the process has ended');
+      const messages = splitMessages(Buffer.from(line.value, 'hex'));
+      notifications.push(...messages.map(decodeNotification));
+      const last = notifications.at(-1);
+      if (last?.event === 'newGeneration' && last.value.genId === genId) return notifications;
+    }
+  }
+
   nft(...args: readonly string[]): Promise<string> {
     return this.netns.exec(['nft', ...args]);
   }
 
   async delete(): Promise<void> {
-    this.#interface.close();
+    for (const one of this.#interfaces) one.close();
     await this.netns.delete();
   }
 }

@@ -142,6 +142,23 @@ describe('who we are', () => {
     expect(source.lines('warn')[0]!.fields['err']).toContain('no login');
   });
 
+  test('a client certificate that is garbage is reported and tried again', async () => {
+    const server = await serve({ tls: true, isClientCertRequired: true });
+    const { cert, key } = server.ca.issue('system:kube-proxy');
+    write('client.crt', cert);
+    write('client.key', key);
+    const source = await startWith(server, {
+      'client-certificate': 'client.crt',
+      'client-key': 'client.key',
+    });
+    await until('watching', () => server.watchCount === 3);
+    write('client.crt', 'half written');
+    server.dropWatches();
+    await until('reported', () => source.lines('warn').length > 0);
+    write('client.crt', cert);
+    await until('back', () => source.lines('info').at(-1)!.message === 'API server is back');
+  });
+
   test('OIDC token', async () => {
     const claims = base64(JSON.stringify({ exp: 4_000_000_000 }));
     const token = `${base64('{}')}.${claims}.c2ln`;

@@ -1,3 +1,5 @@
+// The delays between attempts.
+
 import { describe, expect, test } from 'vitest';
 import { Backoff, REFLECTOR_BACKOFF } from '../../../src/source/kubernetes/backoff.ts';
 

@@ -1,3 +1,5 @@
+// Kubeconfig files, good and bad, and the environment of a pod.
+
 import { describe, expect, test } from 'vitest';
 import { ConfigError } from '../../../src/errors.ts';
 import { inClusterAccess } from '../../../src/source/kubernetes/in-cluster.ts';

@@ -1,3 +1,5 @@
+// Lines out of chunks that end anywhere.
+
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MalformedError } from '../../../src/source/kubernetes/api-errors.ts';

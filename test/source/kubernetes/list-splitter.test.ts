@@ -1,3 +1,5 @@
+// Lists taken apart while they arrive, against JSON.parse of the whole.
+
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MalformedError } from '../../../src/source/kubernetes/api-errors.ts';

@@ -236,3 +236,15 @@ test('stop() does not wait for a server that does not answer', async () => {
   await source.stop();
   expect(performance.now() - startedAtMs).toBeLessThan(1000);
 });
+
+test('stop() between the list and the watch ends it', async () => {
+  source = new SourceUnderTest({ master: server.url });
+  const stopped = new Promise<void>((resolve) => {
+    source.onBatch = () => {
+      if (source.synced.size === 3) source.stop().then(resolve, () => undefined);
+    };
+  });
+  await source.start();
+  await stopped;
+  await until('disconnected', () => server.watchCount === 0);
+});

@@ -1,3 +1,5 @@
+// Single watch events, well-formed and not (meta/v1 WatchEvent).
+
 import { describe, expect, test } from 'vitest';
 import { MalformedError, StatusError } from '../../../src/source/kubernetes/api-errors.ts';
 import { resourcesOf } from '../../../src/source/kubernetes/resources.ts';

@@ -1,0 +1,12 @@
+// What the addon exports; load.d.cts says what each takes and gives.
+
+#pragma once
+
+#include <node_api.h>
+
+napi_value Open(napi_env env, napi_callback_info info);
+napi_value BufferSize(napi_env env, napi_callback_info info);
+napi_value Transact(napi_env env, napi_callback_info info);
+napi_value Close(napi_env env, napi_callback_info info);
+napi_value Subscribe(napi_env env, napi_callback_info info);
+napi_value Unsubscribe(napi_env env, napi_callback_info info);

@@ -1,0 +1,45 @@
+// However badly a server behaves, what we ask of it stays bounded.
+
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type ApiServer, startApiServer } from '../../support/api-server/api-server.ts';
+import { SourceUnderTest, service, until } from './harness.ts';
+
+let server: ApiServer;
+let source: SourceUnderTest;
+
+beforeEach(async () => {
+  server = await startApiServer();
+  source = new SourceUnderTest({ master: server.url });
+});
+
+afterEach(async () => {
+  await source.stop();
+  await server.close();
+});
+
+test('a flapping server does not make a storm of lists', { timeout: 20_000 }, async () => {
+  const endMs = performance.now() + 3000;
+  await source.start();
+  await until('watching', () => server.watchCount === 3);
+  while (performance.now() < endMs) {
+    server.put(service('api'));
+    server.compact();
+    server.sendRaw('EndpointSlice', 'garbage\n');
+    server.dropWatches();
+    await server.pause();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await server.resume();
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  // About 50 flaps. Back-offs pass 50 times faster than asked, so this stood for some 160 s; delays of at least 0.4 s,
+  // doubling up to at least 15 s, leave room for 15 attempts after the first.
+  const count = (kind: string, verb: string) =>
+    server.requests.filter((request) => request.kind === kind && request.verb === verb).length;
+  for (const kind of ['Service', 'EndpointSlice', 'Node'] as const) {
+    expect(count(kind, 'list'), `lists of ${kind}`).toBeLessThanOrEqual(16);
+    expect(count(kind, 'watch'), `watches of ${kind}`).toBeLessThanOrEqual(16);
+  }
+  await until('watching', () => server.watchCount === 3);
+  server.put(service('probe'));
+  await until('in step', () => source.state.Service.has('default/probe'));
+});

@@ -1,0 +1,173 @@
+// Everything of the daemon from the store to the kernel, in this process, over a transport that a test may disturb;
+// and an independent judge of what the kernel holds.
+
+import type { SyncResult } from '../../src/daemon/backend.ts';
+import type { NetlinkTransport } from '../../src/daemon/netlink-socket.ts';
+import { NftSession } from '../../src/daemon/nft-session.ts';
+import { NftablesBackend } from '../../src/daemon/nftables-backend.ts';
+import { Desired } from '../../src/mode/nftables/desired.ts';
+import type { ElementChange } from '../../src/mode/nftables/element-change.ts';
+import { formatChange, formatRequest } from '../../src/mode/nftables/format.ts';
+import { planFullSync } from '../../src/mode/nftables/full-sync.ts';
+import { observedSlots } from '../../src/mode/nftables/observed.ts';
+import { verdictParts } from '../../src/mode/nftables/names.ts';
+import { endpointSet, planFrontend, verdictSet } from '../../src/mode/nftables/planned-frontend.ts';
+import { vipTableRows } from '../../src/mode/nftables/rows.ts';
+import { type Cidr, type Ip, type IpFamily, parseCidr } from '../../src/model/ip.ts';
+import type { SourceEvent } from '../../src/model/source-event.ts';
+import { Store } from '../../src/model/store.ts';
+import type { ServiceKey } from '../../src/model/types.ts';
+import type { Frontend } from '../../src/vip/frontend.ts';
+import type { VipTableRow } from '../../src/vip/table-row.ts';
+import { VipTable } from '../../src/vip/vip-table.ts';
+import { NODE_NAME } from './manifests.ts';
+
+export const FAMILIES: readonly IpFamily[] = [4, 6];
+export const CLUSTER_CIDRS = ['10.1.0.0/24', 'fd00:10:1::/64'].map((text) => parseCidr(text)!);
+const RULES = { masqueradeBit: 14, clusterCidrs: CLUSTER_CIDRS };
+const FRONTENDS = { nodeName: NODE_NAME, clusterCidrFamilies: FAMILIES, masqueradeAll: false };
+
+/** The primary addresses of the node as node-port addresses. */
+export function hostCidrs(...ips: string[]): Cidr[] {
+  return ips.map((ip): Cidr => {
+    const family = ip.includes(':') ? 6 : 4;
+    return { ip: ip as Ip, prefix: family === 4 ? 32 : 128, family };
+  });
+}
+
+/** Objects as a source tells them. */
+export function upserts(...objects: object[]): SourceEvent[] {
+  return objects.map((object) => {
+    const { kind } = object as { kind: 'Service' | 'EndpointSlice' | 'Node' };
+    return { type: 'upsert', kind, object, origin: 'test' };
+  });
+}
+
+export function deletion(kind: 'Service' | 'EndpointSlice', name: string, namespace = 'default'): SourceEvent {
+  return { type: 'delete', kind, namespace, name };
+}
+
+/** Both kinds are listed, and nothing else is known. */
+export const LISTED: readonly SourceEvent[] = (['Service', 'EndpointSlice'] as const).flatMap((kind) => [
+  { type: 'list-start', kind },
+  { type: 'list-end', kind },
+]);
+
+export class InProcessProxy {
+  readonly store = new Store();
+  readonly table = new VipTable(FRONTENDS);
+  readonly backend: NftablesBackend;
+  #nodePortCidrs: readonly Cidr[] | undefined = hostCidrs('192.168.50.10', 'fd00:50::10');
+
+  constructor(transport: NetlinkTransport) {
+    const session = new NftSession(transport);
+    this.backend = new NftablesBackend({ session, families: FAMILIES, rules: RULES });
+  }
+
+  /** Takes events and syncs once. */
+  async apply(...events: SourceEvent[]): Promise<SyncResult> {
+    const { services } = this.store.apply(events);
+    const frontends = this.table.refresh(this.store, services);
+    const nodePortCidrs = this.#nodePortCidrs;
+    this.#nodePortCidrs = undefined;
+    return this.backend.sync({ frontends, nodePortCidrs });
+  }
+
+  /** Syncs once, as a retry does. */
+  retry(): Promise<SyncResult> {
+    return this.backend.sync({ frontends: new Map(), nodePortCidrs: undefined });
+  }
+
+  /** Carries out every deferred deletion, as time does. */
+  async flush(): Promise<void> {
+    while (this.backend.hasDeferred) {
+      const { failures } = await this.backend.flushDeferred();
+      if (failures[0] !== undefined) throw failures[0].error;
+    }
+  }
+}
+
+/** What separates the kernel from what the objects of a store call for. */
+export interface Differences {
+  /** To be written at once. */
+  readonly now: readonly string[];
+  /** Leftovers that may go later. */
+  readonly later: readonly string[];
+}
+
+/**
+ * Compares, knowing nothing of how the kernel came to be as it is: everything is planned from the store anew. The rows
+ * that `kproxy-ts table` would print must have exactly the backends of each frontend, in any order.
+ */
+export async function compare(
+  transport: NetlinkTransport,
+  store: Store,
+  nodePortCidrs: readonly Cidr[] = hostCidrs('192.168.50.10', 'fd00:50::10'),
+): Promise<Differences> {
+  const { observed } = await new NftSession(transport).observe(FAMILIES);
+  const frontends = new VipTable(FRONTENDS).refresh(store, store.serviceKeys());
+  const problems = compareRows(vipTableRows(observed), frontends);
+  const desired = new Desired();
+  desired.update(
+    new Map(
+      [...frontends].map(([service, list]) => [
+        service,
+        list.map((frontend) =>
+          planFrontend(frontend, (_, { family, keyedBy, key }) =>
+            observedSlots(observed.get(family), endpointSet({ keyedBy }), key),
+          ),
+        ),
+      ]),
+    ),
+  );
+  desired.updateNodePortAddresses(nodePortCidrs);
+  const later: ElementChange[] = [];
+  const plan = planFullSync(desired, FAMILIES, RULES, observed, new Set(), (change) => later.push(change));
+  return {
+    now: [...problems, ...plan.structure.map(formatRequest), ...Array.from(plan.elements, formatChange)],
+    later: [...later.map(formatChange), ...plan.strays.map(({ kind, name }) => `- ${kind} ${name}`)],
+  };
+}
+
+/**
+ * Verdicts in force that would lead a packet nowhere: their chain is missing or without rules, or one of the slots that
+ * it picks from. There must be none between any two transactions.
+ */
+export async function brokenVerdicts(transport: NetlinkTransport): Promise<string[]> {
+  const { observed } = await new NftSession(transport).observe(FAMILIES);
+  const broken: string[] = [];
+  for (const table of observed.values()) {
+    for (const keyedBy of ['vip', 'nodeport'] as const) {
+      for (const [key, value] of table.elements.get(verdictSet({ keyedBy })) ?? []) {
+        const { chain, comment } = verdictParts(value);
+        const slotCount = Number(/pick-(\d+)/.exec(chain)?.[1] ?? 0);
+        const slots = observedSlots(table, endpointSet({ keyedBy }), key);
+        if ((table.chains.get(chain)?.rules ?? []).length === 0) broken.push(`${comment}: no rules in ${chain}`);
+        if (slots.length < slotCount) broken.push(`${comment}: ${chain}, but ${slots.length} slots`);
+      }
+    }
+  }
+  return broken;
+}
+
+function compareRows(
+  rows: readonly VipTableRow[],
+  frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>,
+): string[] {
+  const wanted = new Set(
+    [...frontends.values()].flat().map(({ address = '*', port, protocol, displayName, backends }) => {
+      const texts = backends.map((backend) => `${backend.ip} ${backend.port}`);
+      return `${displayName} ${address} ${port} ${protocol} -> ${texts.sort()}`;
+    }),
+  );
+  const present = new Set(
+    rows.map(({ address, port, protocol, service, backends }) => {
+      const texts = backends.map((backend) => `${backend.address} ${backend.port}`);
+      return `${service} ${address} ${port} ${protocol} -> ${texts.sort()}`;
+    }),
+  );
+  return [
+    ...[...wanted].filter((row) => !present.has(row)).map((row) => `missing row ${row}`),
+    ...[...present].filter((row) => !wanted.has(row)).map((row) => `unexpected row ${row}`),
+  ];
+}
