@@ -45,14 +45,14 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions | 'help
     },
   });
   if (values.help) return 'help';
-  const sizes = values.sizes.split(',').map((one) => parseCount('--sizes', one, 1_000_000));
+  const sizes = values.sizes.split(',').map((one) => parseCount('--sizes', one, 100_000));
   return {
     sizes: [...new Set(sizes)].sort((a, b) => a - b),
-    endpoints: parseCount('--endpoints', values.endpoints, 90),
+    endpoints: parseCount('--endpoints', values.endpoints, 40),
     measures: new Set(values.only.split(',').map(parseMeasure)),
     json: values.json,
-    changes: parseCount('--changes', values.changes, 100_000),
-    kubeProxyMax: parseCount('--kube-proxy-max', values['kube-proxy-max'], 1_000_000),
+    changes: parseCount('--changes', values.changes, 4_000),
+    kubeProxyMax: parseCount('--kube-proxy-max', values['kube-proxy-max'], 100_000),
   };
 }
 

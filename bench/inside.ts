@@ -95,7 +95,11 @@ function withSpare(service: number, endpoints: number, spare: number): string[] 
   return podIps(service, endpoints).with(spare % endpoints, sparePodIp(spare));
 }
 
-function kubeProxy({ count, timeoutMs, ...size }: ClusterSize & { count: number; timeoutMs: number }): KubeProxyResult {
+function kubeProxy({
+  count,
+  timeoutMs,
+  ...size
+}: ClusterSize & { count: number; timeoutMs: number }): KubeProxyResult {
   const loadMs = nft('-', kubeProxyTable(size), timeoutMs);
   if (loadMs === undefined) return { loadMs, changes: undefined };
   const timed = (textOf: (i: number) => string): number[] =>
@@ -104,12 +108,8 @@ function kubeProxy({ count, timeoutMs, ...size }: ClusterSize & { count: number;
   return {
     loadMs,
     changes: {
-      endpointReplaced: timed((i) =>
-        replaceEndpoints(victim(i), withSpare(victim(i), size.endpoints, i)),
-      ),
-      serviceAdded: timed((i) =>
-        addService(size.services + i, podIps(size.services + i, size.endpoints)),
-      ),
+      endpointReplaced: timed((i) => replaceEndpoints(victim(i), withSpare(victim(i), size.endpoints, i))),
+      serviceAdded: timed((i) => addService(size.services + i, podIps(size.services + i, size.endpoints))),
       serviceDeleted: timed((i) => deleteService(size.services + i)),
     },
   };

@@ -1,7 +1,7 @@
 // The cluster that is measured: Services with one TCP port, and an EndpointSlice each, with the fields that a real API
 // server fills in. Everything follows from the index, so that every process of a run sees the same cluster.
 
-/** Where the services and the pods are. A million services of 15 endpoints fit. */
+/** Where the services and the pods are: 100,000 services of 40 endpoints fit. */
 const SERVICE_NET = 0x0a600000; // 10.96.0.0/12
 const POD_NET = 0x0a800000; // 10.128.0.0/9
 /** Pods that take the place of others: the upper half of the pods' network. */
@@ -80,7 +80,14 @@ export function buildEndpointSlice(index: number, ips: readonly string[]): objec
         'kubernetes.io/service-name': name,
       },
       ownerReferences: [
-        { apiVersion: 'v1', blockOwnerDeletion: true, controller: true, kind: 'Service', name, uid: uid(index) },
+        {
+          apiVersion: 'v1',
+          blockOwnerDeletion: true,
+          controller: true,
+          kind: 'Service',
+          name,
+          uid: uid(index),
+        },
       ],
     },
     ports: [{ name: 'http', port: POD_PORT, protocol: 'TCP' }],

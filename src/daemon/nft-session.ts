@@ -205,8 +205,8 @@ export class NftSession {
   }
 }
 
-/** Elements of the longest key (24 bytes and as many of headers) that fit one attribute. */
-const KEYS_PER_QUERY = 1000;
+/** Each answer is a datagram of its own: these fit the receive buffer even where it cannot be raised. */
+const KEYS_PER_QUERY = 100;
 
 /** Room for an error reply per message of a refused transaction: a few hundred fill the kernel's default. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;

@@ -67,7 +67,7 @@ function setup() {
     backend,
     nodePortCidrs: () => [],
     minIntervalMs: 0,
-    checkIntervalMs: 1000,
+    checkIntervalMs: 10_000,
     clock: {
       nowMs: () => now,
       after: (delayMs, callback) => {
@@ -104,7 +104,7 @@ function setup() {
 
 test.each([
   ['a change', 'flush', 100],
-  ['a change', 'check', 1000],
+  ['a change', 'check', 10_000],
 ] as const)('%s during a %s is written after it', async (_, step, afterMs) => {
   const { backend, advance, change, start } = setup();
   backend.hasDeferred = step === 'flush';

@@ -86,6 +86,13 @@ describe('a struct', () => {
     ['with a number too short', Buffer.concat([attribute(1, text('a')), attribute(2, Buffer.from([1, 2]))])],
     ['with a number too long', Buffer.concat([attribute(1, text('a')), attribute(2, Buffer.alloc(5))])],
     [
+      'with a number and an attribute in its payload',
+      Buffer.concat([
+        attribute(1, text('a')),
+        attribute(2, Buffer.concat([be32(7), attribute(99, be32(0))])),
+      ]),
+    ],
+    [
       'with a flag that has a value',
       Buffer.concat([attribute(1, text('a')), attribute(9, Buffer.from([1]))]),
     ],

@@ -8,6 +8,8 @@ const NETLINK_NETFILTER = 12;
 
 const addon = loadAddon();
 const socket = addon.open(NETLINK_NETFILTER);
+// As the daemon has it.
+addon.receiveBuffer(socket, 2 ** 23);
 let previous = Promise.resolve();
 
 process.on('disconnect', () => process.exit());

@@ -121,6 +121,6 @@ async function serveAll(agent: Agent, name: string): Promise<void> {
 export async function written(daemon: Daemon, change: () => void): Promise<number> {
   const from = daemon.log.length;
   change();
-  const line = await daemon.waitForLog('synced', { from });
+  const line = await daemon.waitForLog(({ msg, cause }) => msg === 'synced' && cause !== 'cleanup', { from });
   return Number(line['writes']);
 }

@@ -1,0 +1,65 @@
+// Cold load: the store is full, the kernel is empty; until the last acknowledgement. Against nft, which loads the same
+// Services in kube-proxy's layout, and the very table that was just written.
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Bench, type Section, TIMEOUT_MS } from './bench.ts';
+import type { NftResult, SyncResult } from './inside.ts';
+import { atLeast, atMost, formatMs, type Line } from './report.ts';
+import { median } from './statistics.ts';
+
+/** Each in a process and a namespace of its own; the figure is the median. */
+const RUNS = 3;
+
+export async function measureCold(bench: Bench, folder: string): Promise<Section> {
+  const lines: Line[] = [];
+  const figures: Record<number, unknown> = {};
+  for (const services of bench.options.sizes) {
+    const syncs: SyncResult[] = [];
+    const path = join(folder, `table-${services}.nft`);
+    for (let i = 0; i < RUNS; i++) {
+      await bench.inNamespace('cold load', services, async (netns) => {
+        syncs.push(await bench.runTask(netns, { kind: 'sync', ...bench.size(services) }));
+        if (i < RUNS - 1) return;
+        const options = { timeoutMs: TIMEOUT_MS };
+        writeFileSync(path, await netns.exec(['nft', 'list', 'ruleset'], options));
+      });
+    }
+    const same = await bench.inNamespace('nft -f, the same table', services, (netns) =>
+      bench.runTask<NftResult>(netns, { kind: 'nft', path, timeoutMs: TIMEOUT_MS }),
+    );
+    const kubeProxy = await bench.kubeProxy(services);
+    const coldMs = median(syncs.map(({ tookMs }) => tookMs));
+    const checks = atMost(coldMs / 1000, seconds(bench.target('cold', services)), ' s');
+    lines.push({ measure: 'cold load', services, measured: formatMs(coldMs), checks });
+    if (kubeProxy !== undefined) {
+      const ratio = (kubeProxy.loadMs ?? TIMEOUT_MS) / coldMs;
+      lines.push({
+        measure: '',
+        services,
+        measured: '',
+        checks: atLeast(ratio, bench.target('coldRatio', services), '×'),
+        reference: `kube-proxy's layout, nft -f: ${told(kubeProxy)}`,
+        ratio,
+      });
+    }
+    const ratio = (same.loadMs ?? TIMEOUT_MS) / coldMs;
+    lines.push({
+      measure: '',
+      services,
+      measured: '',
+      reference: `the same table, nft -f: ${told(same)}`,
+      ratio,
+    });
+    figures[services] = { syncs, kubeProxyLoadMs: kubeProxy?.loadMs, sameTableLoadMs: same.loadMs };
+  }
+  return { lines, figures };
+}
+
+function told({ loadMs }: NftResult): string {
+  return loadMs === undefined ? `more than ${formatMs(TIMEOUT_MS)}` : formatMs(loadMs);
+}
+
+function seconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1000;
+}

@@ -1,0 +1,66 @@
+// `npm run bench`: measures the compiled program on this machine, each figure in a network namespace of its own.
+// Status 0 when everything was measured, whether targets were reached or not; 2 for a bad option.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BenchOptions, HELP, parseBenchOptions } from './arguments.ts';
+import { Bench, type Section } from './bench.ts';
+import { measureChanges } from './changes.ts';
+import { measureCold } from './cold.ts';
+import { measureDaemon } from './daemon.ts';
+import { describeMachine } from './machine.ts';
+import { formatLines, formatMachine } from './report.ts';
+import { measureRestart } from './restart.ts';
+
+function readOptions(): BenchOptions | number {
+  try {
+    const options = parseBenchOptions(process.argv.slice(2));
+    if (options !== 'help') return options;
+    console.log(HELP);
+    return 0;
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${HELP}`);
+    return 2;
+  }
+}
+
+async function measure(options: BenchOptions, folder: string): Promise<void> {
+  const machine = describeMachine();
+  const startMs = performance.now();
+  const bench = new Bench(options);
+  const sections: Record<string, Section> = {};
+  const { measures } = options;
+  if (measures.has('cold')) sections['cold'] = await measureCold(bench, folder);
+  if (measures.has('start') || measures.has('memory'))
+    sections['daemon'] = await measureDaemon(bench, folder);
+  if (measures.has('change')) sections['change'] = await measureChanges(bench);
+  if (measures.has('restart')) sections['restart'] = await measureRestart(bench);
+  const lines = Object.values(sections).flatMap((section) => section.lines);
+  const tookSec = Math.round((performance.now() - startMs) / 1000);
+  console.log(`\n${formatMachine(machine)}`);
+  console.log(`${options.endpoints} endpoints per Service; ${tookSec} s\n\n${formatLines(lines)}`);
+  if (options.json === undefined) return;
+  const figures = Object.fromEntries(Object.entries(sections).map(([name, one]) => [name, one.figures]));
+  const { endpoints, sizes } = options;
+  writeFileSync(options.json, `${JSON.stringify({ machine, endpoints, sizes, lines, figures })}\n`);
+}
+
+async function main(): Promise<number> {
+  const options = readOptions();
+  if (typeof options === 'number') return options;
+  const folder = mkdtempSync(join(tmpdir(), 'kproxy-bench-'));
+  // On a signal: files and namespaces go with the process, which must end by `exit` for that.
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
+    process.on(signal, () => process.exit(status));
+  }
+  await measure(options, folder);
+  return 0;
+}
+
+process.exitCode = await main();
