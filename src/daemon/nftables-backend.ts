@@ -118,7 +118,9 @@ export class NftablesBackend implements Backend {
     return this.#attempt(async (progress) => {
       if (!this.#isTrusted) return;
       const { elements, objects } = this.#deferred.take();
-      const refusals = await this.#commitAll(deleteObjects(objects), elements, progress);
+      let refusals = await this.#commitAll([], elements, progress);
+      // A chain cannot go in the transaction that deletes the last element that leads to it (kernels before 6.2).
+      if (refusals.length === 0) refusals = await this.#commitAll(deleteObjects(objects), [], progress);
       if (refusals.length > 0) this.#fail(refusals, progress);
     });
   }
@@ -239,7 +241,7 @@ export class NftablesBackend implements Backend {
     return now;
   }
 
-  /** A replaced verdict starts with the count of the one it replaces, as of now. */
+  /** A replaced element starts with the count of the one it replaces, as of now. */
   async #withCounters(changes: readonly ElementChange[]): Promise<readonly ElementChange[]> {
     const counters = new Map<ElementChange, Counter>();
     for (const group of groupBySet(changes.filter(isCounted))) {

@@ -20,6 +20,11 @@ export interface Clock {
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   after: (delayMs, callback) => {
+    // A timer takes a millisecond at least; what is due comes after the events of this turn, and no later.
+    if (delayMs <= 0) {
+      const immediate = setImmediate(callback);
+      return () => clearImmediate(immediate);
+    }
     const timer = setTimeout(callback, delayMs);
     return () => clearTimeout(timer);
   },

@@ -135,7 +135,9 @@ test('a Service that is deleted is gone and comes back as it was, and no other n
   const load = await visitor.startLoad({ ...STABLE, pauseMs: 1 });
   await written(daemon, () => node.manifests.remove('changing'));
   expect((await visitor.probe({ ...CHANGING, timeoutMs: 300 })).outcome).not.toBe('reply');
-  expect((await node.topology.client.agent().probe({ ...CHANGING, timeoutMs: 300 })).outcome).not.toBe('reply');
+  expect((await node.topology.client.agent().probe({ ...CHANGING, timeoutMs: 300 })).outcome).not.toBe(
+    'reply',
+  );
   await written(daemon, () => putChanging([1, 2, 3]));
   expect(await servers()).toEqual(['pod-1', 'pod-2', 'pod-3']);
   const tally = await load.stop();

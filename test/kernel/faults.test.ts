@@ -190,7 +190,11 @@ describe('a socket that fails', () => {
       return replies;
     };
     for (const step of STEPS) {
-      for (let result = await proxy.apply(...step()); result.failures.length > 0; result = await proxy.retry()) {
+      for (
+        let result = await proxy.apply(...step());
+        result.failures.length > 0;
+        result = await proxy.retry()
+      ) {
         reports.push(...failuresOf(result));
         expect(reports.length, reports.join('\n')).toBeLessThan(3);
       }
@@ -283,7 +287,9 @@ describe('a socket that fails', () => {
 
     limit.count = Number.POSITIVE_INFINITY;
     proxy.backend.distrust();
-    expect(failuresOf(await proxy.apply(...STEPS[1]!()))).toEqual([expect.stringMatching(/others kept writing/)]);
+    expect(failuresOf(await proxy.apply(...STEPS[1]!()))).toEqual([
+      expect.stringMatching(/others kept writing/),
+    ]);
     disturbed.disturb = undefined;
     expect(failuresOf(await proxy.retry())).toEqual([]);
     await expectInForce();
@@ -317,7 +323,9 @@ describe('a small send buffer', () => {
     await expectInForce();
     // Everything at once, new chains included.
     const broken = watch(120);
-    expect(failuresOf(await proxy.apply(...upserts(...numbers.flatMap((n) => web(n, 3 + (n % 40))))))).toEqual([]);
+    expect(
+      failuresOf(await proxy.apply(...upserts(...numbers.flatMap((n) => web(n, 3 + (n % 40)))))),
+    ).toEqual([]);
     expect(broken).toEqual([]);
     expect(Math.max(...disturbed.batchBytes)).toBeLessThanOrEqual(SMALL);
     await expectInForce();

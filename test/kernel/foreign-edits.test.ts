@@ -1,8 +1,8 @@
 // What somebody else did to our table is found and undone; what is not ours is never touched.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { compare, InProcessProxy, LISTED, upserts } from '../support/in-process-proxy.ts';
 import { Store } from '../../src/model/store.ts';
+import { compare, InProcessProxy, LISTED, upserts } from '../support/in-process-proxy.ts';
 import { service, slice } from '../support/manifests.ts';
 import { Netns } from '../support/netns/netns.ts';
 import { RemoteNetlink } from '../support/remote-netlink.ts';
@@ -67,7 +67,9 @@ async function start(): Promise<number> {
 
 /** All there is, handles included, but for our tables. */
 async function others(): Promise<string[]> {
-  return Promise.all(OTHER_TABLES.map((table) => netns.exec(['nft', '-a', 'list', 'table', ...table.split(' ')])));
+  return Promise.all(
+    OTHER_TABLES.map((table) => netns.exec(['nft', '-a', 'list', 'table', ...table.split(' ')])),
+  );
 }
 
 const list = (): Promise<string> => netns.exec(['nft', '-s', 'list', 'table', 'ip', 'kproxy-ts']);
@@ -102,7 +104,10 @@ describe('found at start', () => {
       `delete element ip kproxy-ts endpoints { 10.96.0.1 . tcp . 80 . 0 }
        add element ip kproxy-ts endpoints { 10.96.0.1 . tcp . 80 . 0 : 10.1.0.66 . 8080 }`,
     ],
-    ['an extra Service', 'add element ip kproxy-ts services { 10.96.0.66 . tcp . 80 : goto pick-2-masquerade-off-cluster }'],
+    [
+      'an extra Service',
+      'add element ip kproxy-ts services { 10.96.0.66 . tcp . 80 : goto pick-2-masquerade-off-cluster }',
+    ],
     ['an extra slot', 'add element ip kproxy-ts endpoints { 10.96.0.1 . tcp . 80 . 2 : 10.1.0.66 . 80 }'],
     ['an extra cluster IP', 'add element ip kproxy-ts cluster-ips { 192.0.2.1 }'],
     ['an extra hairpin pair', 'add element ip kproxy-ts hairpin { 192.0.2.1 . 192.0.2.2 }'],
@@ -114,10 +119,7 @@ describe('found at start', () => {
     ['an extra rule in a base chain', 'insert rule ip kproxy-ts nat-prerouting ip daddr 10.96.0.1 accept'],
     ['a flushed chain', 'flush chain ip kproxy-ts services'],
     ['all chains flushed', 'flush table ip kproxy-ts'],
-    [
-      'a deleted chain',
-      'flush chain ip kproxy-ts nat-output\ndelete chain ip kproxy-ts nat-output',
-    ],
+    ['a deleted chain', 'flush chain ip kproxy-ts nat-output\ndelete chain ip kproxy-ts nat-output'],
     [
       'a deleted chain that verdicts went to',
       `delete element ip kproxy-ts services { 10.96.0.2 . udp . 53 }
@@ -125,7 +127,10 @@ describe('found at start', () => {
        flush chain ip kproxy-ts refuse
        delete chain ip kproxy-ts refuse`,
     ],
-    ['an extra chain', 'add chain ip kproxy-ts mine\nadd rule ip kproxy-ts mine ip daddr { 1.2.3.4, 1.2.3.5 } drop'],
+    [
+      'an extra chain',
+      'add chain ip kproxy-ts mine\nadd rule ip kproxy-ts mine ip daddr { 1.2.3.4, 1.2.3.5 } drop',
+    ],
     [
       'an extra chain on a hook',
       'add chain ip kproxy-ts mine { type filter hook forward priority 0; policy drop; }',
@@ -184,7 +189,12 @@ describe('found at start', () => {
 function canonical(listing: string): string[] {
   return listing
     .split(/[\n,]/)
-    .map((line) => line.replace(/elements = {/, '').replace(/[{}]/g, '').trim())
+    .map((line) =>
+      line
+        .replace(/elements = {/, '')
+        .replace(/[{}]/g, '')
+        .trim(),
+    )
     .filter((line) => line !== '')
     .sort();
 }

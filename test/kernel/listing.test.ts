@@ -48,21 +48,76 @@ test('table prints what the manifests say', async () => {
   const rows = await node.table();
   const backends = [1, 2].map((n) => ({ address: podIp(n), port: 8080 }));
   expect(rows.map(({ connections: _, ...row }) => row)).toEqual([
-    { service: 'default/empty', kind: 'ClusterIP', address: '10.96.0.2', port: 53, protocol: 'UDP', action: 'refuse', backends: [] },
-    { service: `default/${LONG_NAME}`, kind: 'ClusterIP', address: '10.96.0.3', port: 80, protocol: 'TCP', action: 'refuse', backends: [] },
     {
-      service: 'default/sctp', kind: 'ClusterIP', address: '10.96.0.4', port: 3868, protocol: 'SCTP', action: 'balance',
+      service: 'default/empty',
+      kind: 'ClusterIP',
+      address: '10.96.0.2',
+      port: 53,
+      protocol: 'UDP',
+      action: 'refuse',
+      backends: [],
+    },
+    {
+      service: `default/${LONG_NAME}`,
+      kind: 'ClusterIP',
+      address: '10.96.0.3',
+      port: 80,
+      protocol: 'TCP',
+      action: 'refuse',
+      backends: [],
+    },
+    {
+      service: 'default/sctp',
+      kind: 'ClusterIP',
+      address: '10.96.0.4',
+      port: 3868,
+      protocol: 'SCTP',
+      action: 'balance',
       backends: [{ address: podIp(3), port: 3868 }],
     },
-    { service: 'default/web:http', kind: 'ClusterIP', address: '10.96.0.1', port: 80, protocol: 'TCP', action: 'balance', backends },
     {
-      service: 'default/web:http', kind: 'ClusterIP', address: 'fd00:10:96::1', port: 80, protocol: 'TCP', action: 'balance',
+      service: 'default/web:http',
+      kind: 'ClusterIP',
+      address: '10.96.0.1',
+      port: 80,
+      protocol: 'TCP',
+      action: 'balance',
+      backends,
+    },
+    {
+      service: 'default/web:http',
+      kind: 'ClusterIP',
+      address: 'fd00:10:96::1',
+      port: 80,
+      protocol: 'TCP',
+      action: 'balance',
       backends: [{ address: podIp6(1), port: 8080 }],
     },
-    { service: 'default/web:http', kind: 'VIP', address: '203.0.113.7', port: 80, protocol: 'TCP', action: 'balance', backends },
-    { service: 'default/web:http', kind: 'NodePort', address: '*', port: 30080, protocol: 'TCP', action: 'balance', backends },
     {
-      service: 'default/web:http', kind: 'NodePort', address: '*', port: 30080, protocol: 'TCP', action: 'balance',
+      service: 'default/web:http',
+      kind: 'VIP',
+      address: '203.0.113.7',
+      port: 80,
+      protocol: 'TCP',
+      action: 'balance',
+      backends,
+    },
+    {
+      service: 'default/web:http',
+      kind: 'NodePort',
+      address: '*',
+      port: 30080,
+      protocol: 'TCP',
+      action: 'balance',
+      backends,
+    },
+    {
+      service: 'default/web:http',
+      kind: 'NodePort',
+      address: '*',
+      port: 30080,
+      protocol: 'TCP',
+      action: 'balance',
       backends: [{ address: podIp6(1), port: 8080 }],
     },
   ]);
@@ -93,7 +148,11 @@ test('diff exits 0 without a difference, 1 with one, and 2 when it cannot tell',
   expect(other.status).toBe(1);
   expect(other.stdout).toMatch(/^\+ ip nodeport-addresses 10\.0\.0\.0$/m);
   expect(other.stderr).toBe(`${other.stdout.trimEnd().split('\n').length} to write.\n`);
-  for (const args of [['--source=/nonexistent'], ['--nonsense'], ['--cluster-cidr=x', ...node.flags.slice(0, 1)]]) {
+  for (const args of [
+    ['--source=/nonexistent'],
+    ['--nonsense'],
+    ['--cluster-cidr=x', ...node.flags.slice(0, 1)],
+  ]) {
     const { status, stdout, stderr } = await node.kproxy('diff', ...args);
     expect(status).toBe(2);
     expect(stdout).toBe('');

@@ -1,7 +1,8 @@
 // A daemon that stops, and one that starts where another left off: the rules stay, and only what differs is written.
 
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { service, slice } from '../support/manifests.ts';
+import type { CommandResult } from '../support/netns/command.ts';
 import type { Daemon } from '../support/netns/daemon.ts';
 import type { Target } from '../support/netns/traffic.ts';
 import { podIp, podIp6, TestNode, written } from '../support/test-node.ts';
@@ -9,10 +10,10 @@ import { podIp, podIp6, TestNode, written } from '../support/test-node.ts';
 const WEB: Target = { protocol: 'tcp', host: '10.96.0.1', port: 80 };
 
 let node: TestNode;
+let daemon: Daemon | undefined;
 
-beforeEach(async () => {
+beforeAll(async () => {
   node = await TestNode.create(4);
-  putWeb([1, 2, 3]);
   node.manifests.put(
     'other',
     service('other', {
@@ -26,7 +27,27 @@ beforeEach(async () => {
   );
 });
 
-afterEach(() => node?.delete());
+beforeEach(async () => {
+  putWeb([1, 2, 3]);
+  await node.nft('flush', 'ruleset');
+  daemon = await node.start();
+});
+
+afterEach(() => daemon?.stop());
+
+afterAll(() => node?.delete());
+
+/** Stops the daemon with a signal, which is to be a success, and starts it again. */
+async function restart(
+  signal: NodeJS.Signals,
+  meanwhile: () => unknown,
+  ...flags: string[]
+): Promise<Daemon> {
+  expect(await daemon?.stop(signal)).toBe(0);
+  await meanwhile();
+  daemon = await node.start(...flags);
+  return daemon;
+}
 
 function putWeb(pods: readonly number[]): void {
   node.manifests.put(
@@ -52,26 +73,25 @@ const writesOf = async (daemon: Daemon): Promise<number> => Number((await daemon
 test.each(['SIGTERM', 'SIGINT'] as const)(
   'after %s the rules stay in force, and a restart writes nothing, whatever happened before',
   async (signal) => {
-    const daemon = await node.start();
     // A history that leaves backends in slots where no fresh daemon would put them.
-    for (const pods of [[1, 2, 3, 4], [2, 3, 4], [4], [1, 4, 3]]) await written(daemon, () => putWeb(pods));
+    for (const pods of [[1, 2, 3, 4], [2, 3, 4], [4], [1, 4, 3]]) await written(daemon!, () => putWeb(pods));
     await untilQuiet();
     const order = await slots();
     expect(order).not.toEqual([...order].sort());
 
     const load = await node.topology.client.agent().startLoad({ ...WEB, pauseMs: 1 });
     const generation = await node.generation();
-    expect(await daemon.stop(signal)).toBe(0);
     const ruleset = await node.nft('-s', 'list', 'ruleset');
-    const { total } = await load.peek();
-    await expect.poll(async () => (await load.peek()).total).toBeGreaterThan(total + 50);
+    const restarted = await restart(signal, async () => {
+      expect(await node.nft('-s', 'list', 'ruleset')).toBe(ruleset);
+      const { total } = await load.peek();
+      await expect.poll(async () => (await load.peek()).total).toBeGreaterThan(total + 50);
+    });
 
-    const restarted = await node.start();
     expect(await writesOf(restarted)).toBe(0);
     expect(await node.generation()).toBe(generation);
     expect(await node.nft('-s', 'list', 'ruleset')).toBe(ruleset);
-    expect(await slots()).toEqual(order);
-    // And it goes on from there: one endpoint more is one slot and its verdict in a chain that is new.
+    // And it goes on from there.
     await written(restarted, () => putWeb([1, 2, 3, 4]));
     expect((await slots()).slice(0, order.length)).toEqual(order);
     const tally = await load.stop();
@@ -82,55 +102,53 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
 
 test.each([
   // The slot, and the hairpin pair of either pod.
-  ['an endpoint replaced', () => putWeb([1, 2, 4]), 3],
-  ['nothing but the order of endpoints', () => putWeb([3, 1, 2]), 0],
-  // Its verdict, its cluster IP, and two slots, which wait.
-  ['a Service deleted', () => node.manifests.remove('web'), 7],
-])('what changed meanwhile is written, and no more: %s', async (_, change, count) => {
-  const daemon = await node.start();
-  expect(await daemon.stop()).toBe(0);
-  change();
-  const planned = await node.diff();
-  expect(planned.status).toBe(count === 0 ? 0 : 1);
-  expect(planned.stderr).toContain(count === 0 ? 'Nothing to write.' : `${count} to write.`);
-  expect(planned.stdout.split('\n')).toHaveLength(count + 1);
-
-  const restarted = await node.start();
+  ['an endpoint replaced', () => putWeb([1, 2, 4]), 3, 3],
+  ['nothing but the order of endpoints', () => putWeb([3, 1, 2]), 0, 0],
+  // Verdict, cluster IP, hairpin pair, three slots, and the chain, whose rules go before it does.
+  ['a Service deleted', () => node.manifests.remove('web'), 7, 8],
+])('what changed meanwhile is written, and no more: %s', async (_, change, differences, writes) => {
+  let planned: CommandResult | undefined;
+  const restarted = await restart('SIGTERM', async () => {
+    change();
+    planned = await node.diff();
+  });
+  expect(planned?.status).toBe(differences === 0 ? 0 : 1);
+  expect(planned?.stderr).toBe(differences === 0 ? 'Nothing to write.\n' : `${differences} to write.\n`);
+  expect(planned?.stdout.split('\n')).toHaveLength(differences + 1);
   await untilQuiet();
-  const writes = restarted.log
-    .filter(({ msg }) => msg === 'synced')
-    .reduce((sum, line) => sum + Number(line['writes']), 0);
-  expect(writes).toBe(count);
+  const synced = restarted.log.filter(({ msg }) => msg === 'synced');
+  expect(synced.reduce((sum, line) => sum + Number(line['writes']), 0)).toBe(writes);
 });
 
-test('another node address moves the node ports', async () => {
-  const daemon = await node.start();
-  expect(await daemon.stop()).toBe(0);
-  const restarted = await node.start('--nodeport-addresses=10.1.0.0/24');
+test('other node-port addresses move the node ports', async () => {
+  const restarted = await restart('SIGTERM', () => undefined, '--nodeport-addresses=10.1.0.0/24');
   expect(await writesOf(restarted)).toBeGreaterThan(0);
   const pod = node.topology.pod('pod-4').agent();
   expect((await pod.probe({ protocol: 'tcp', host: '10.1.0.1', port: 30080 })).outcome).toBe('reply');
   expect((await pod.probe({ protocol: 'tcp', host: '192.168.50.10', port: 30080 })).outcome).toBe('refused');
 });
 
-test('while it runs, a flushed ruleset is back with the next check, and one of others stays', async () => {
-  const daemon = await node.start('--sync-period=1s');
-  const from = daemon.log.length;
-  await node.nft('flush', 'ruleset');
-  await node.nft('add', 'table', 'inet', 'mine');
-  const line = await daemon.waitForLog('repaired', { from });
-  expect(line['level']).toBe('warn');
+test('while it runs, what others did to our tables is undone by the next check, and their own tables stay', async () => {
+  const running = await restart('SIGTERM', () => undefined, '--sync-period=1s');
+  const repair = async (...edit: string[]): Promise<void> => {
+    const from = running.log.length;
+    await node.nft(...edit);
+    expect(await running.waitForLog('repaired', { from })).toMatchObject({ level: 'warn', cause: 'drift' });
+  };
+  await repair('flush', 'ruleset');
   expect((await node.topology.client.agent().probe(WEB)).outcome).toBe('reply');
   expect((await node.diff()).status).toBe(0);
-  expect(await node.nft('list', 'tables')).toContain('table inet mine');
 
-  // An edit that takes nothing away is found as well; a quiet period writes nothing.
-  await node.nft('add', 'element', 'ip', 'kproxy-ts', 'cluster-ips', '{ 192.0.2.1 }');
-  await daemon.waitForLog('repaired', { from: daemon.log.length });
+  await repair('add', 'element', 'ip', 'kproxy-ts', 'cluster-ips', '{ 192.0.2.1 }');
+  await repair('flush', 'map', 'ip', 'kproxy-ts', 'endpoints');
+  expect((await node.diff()).status).toBe(0);
+
+  // What others do elsewhere makes it look, once, and nothing more.
+  const { length } = running.log;
+  await node.nft('add', 'table', 'inet', 'mine');
   const generation = await node.generation();
-  const { total } = { total: daemon.log.length };
-  await node.nft('list', 'ruleset');
   await new Promise((resolve) => setTimeout(resolve, 1500));
   expect(await node.generation()).toBe(generation);
-  expect(daemon.log).toHaveLength(total);
+  expect(running.log.slice(length)).toEqual([]);
+  expect(await node.nft('list', 'tables')).toContain('table inet mine');
 });

@@ -57,7 +57,10 @@ beforeAll(async () => {
     }),
     slice('slices', 'slices-c', { ports: [HTTP_TARGET], endpoints: [podIp(2)] }),
   );
-  manifests.put('empty', service('empty', { clusterIps: ['10.96.0.3', 'fd00:10:96::3'], ports: [HTTP, DNS] }));
+  manifests.put(
+    'empty',
+    service('empty', { clusterIps: ['10.96.0.3', 'fd00:10:96::3'], ports: [HTTP, DNS] }),
+  );
   manifests.put(
     'sctp',
     service('sctp', {
@@ -73,7 +76,10 @@ beforeAll(async () => {
     'foreign',
     service('headless', { clusterIps: ['None'], ports: [HTTP] }),
     slice('headless', 'headless', { ports: TARGETS, endpoints: [podIp(1)] }),
-    { ...service('alias', { clusterIps: [''], ports: [] }), spec: { type: 'ExternalName', externalName: 'x.org' } },
+    {
+      ...service('alias', { clusterIps: [''], ports: [] }),
+      spec: { type: 'ExternalName', externalName: 'x.org' },
+    },
     service('elsewhere', {
       clusterIps: ['10.96.0.5'],
       ports: [{ ...HTTP, nodePort: 30905 }],
@@ -203,7 +209,12 @@ describe('a node port', () => {
   });
 
   test('of another node is none of ours', async () => {
-    const stop = await client.serve({ protocol: 'tcp', port: HTTP_NODE_PORT, name: 'other node', address: CLIENT.ip });
+    const stop = await client.serve({
+      protocol: 'tcp',
+      port: HTTP_NODE_PORT,
+      name: 'other node',
+      address: CLIENT.ip,
+    });
     for (const from of [visitor, host]) {
       expect((await from.probe(tcp(CLIENT.ip, HTTP_NODE_PORT))).server).toBe('other node');
     }

@@ -9,9 +9,9 @@ import { Desired } from '../../src/mode/nftables/desired.ts';
 import type { ElementChange } from '../../src/mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../../src/mode/nftables/format.ts';
 import { planFullSync } from '../../src/mode/nftables/full-sync.ts';
+import { serviceValueParts } from '../../src/mode/nftables/names.ts';
 import { observedSlots } from '../../src/mode/nftables/observed.ts';
-import { verdictParts } from '../../src/mode/nftables/names.ts';
-import { endpointSet, planFrontend, verdictSet } from '../../src/mode/nftables/planned-frontend.ts';
+import { endpointSet, planFrontend, serviceSet } from '../../src/mode/nftables/planned-frontend.ts';
 import { vipTableRows } from '../../src/mode/nftables/rows.ts';
 import { type Cidr, type Ip, type IpFamily, parseCidr } from '../../src/model/ip.ts';
 import type { SourceEvent } from '../../src/model/source-event.ts';
@@ -43,7 +43,11 @@ export function upserts(...objects: object[]): SourceEvent[] {
   });
 }
 
-export function deletion(kind: 'Service' | 'EndpointSlice', name: string, namespace = 'default'): SourceEvent {
+export function deletion(
+  kind: 'Service' | 'EndpointSlice',
+  name: string,
+  namespace = 'default',
+): SourceEvent {
   return { type: 'delete', kind, namespace, name };
 }
 
@@ -138,11 +142,13 @@ export async function brokenVerdicts(transport: NetlinkTransport): Promise<strin
   const broken: string[] = [];
   for (const table of observed.values()) {
     for (const keyedBy of ['vip', 'nodeport'] as const) {
-      for (const [key, value] of table.elements.get(verdictSet({ keyedBy })) ?? []) {
-        const { chain, comment } = verdictParts(value);
+      for (const [key, value] of table.elements.get(serviceSet({ keyedBy })) ?? []) {
+        const { shapeId, comment } = serviceValueParts(value);
+        const chain = table.elements.get('shapes')?.get(shapeId) ?? 'no chain';
         const slotCount = Number(/pick-(\d+)/.exec(chain)?.[1] ?? 0);
         const slots = observedSlots(table, endpointSet({ keyedBy }), key);
-        if ((table.chains.get(chain)?.rules ?? []).length === 0) broken.push(`${comment}: no rules in ${chain}`);
+        if ((table.chains.get(chain)?.rules ?? []).length === 0)
+          broken.push(`${comment}: no rules in ${chain}`);
         if (slots.length < slotCount) broken.push(`${comment}: ${chain}, but ${slots.length} slots`);
       }
     }

@@ -9,7 +9,7 @@ export interface PortSpec {
   /** TCP unless given. */
   readonly protocol?: 'TCP' | 'UDP' | 'SCTP';
   readonly port: number;
-  readonly nodePort?: number;
+  readonly nodePort?: number | undefined;
 }
 
 export interface ServiceSpec {
@@ -18,7 +18,7 @@ export interface ServiceSpec {
   readonly ports: readonly PortSpec[];
   readonly labels?: Readonly<Record<string, string>>;
   readonly externalIps?: readonly string[];
-  readonly loadBalancerIps?: readonly string[];
+  readonly loadBalancerIps?: readonly string[] | undefined;
   /** ISO 8601. */
   readonly createdAt?: string;
 }

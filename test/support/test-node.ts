@@ -1,7 +1,7 @@
 // A node with pods that answer, a folder of manifests and the real daemon: what the tests of the whole program share.
 
 import { NftSession } from '../../src/daemon/nft-session.ts';
-import { NODE_NAME, node as nodeObject, ManifestDir } from './manifests.ts';
+import { ManifestDir, NODE_NAME, node as nodeObject } from './manifests.ts';
 import type { CommandResult } from './netns/command.ts';
 import { Daemon, runKproxy } from './netns/daemon.ts';
 import type { Netns } from './netns/netns.ts';

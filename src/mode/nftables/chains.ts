@@ -4,6 +4,7 @@ import type { Cidr, IpFamily } from '../../model/ip.ts';
 import type { ChainBase } from '../../netlink/nftables/chain.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
 import {
+  clearPriority,
   daddr,
   daddrIsNotLoopback,
   daddrIsOfThisHost,
@@ -25,7 +26,7 @@ import {
   statusHasDnat,
   toggleMark,
   verdict,
-  vmap,
+  vmapByPriority,
 } from './expressions.ts';
 import { REFUSE_CHAIN } from './names.ts';
 import { type Shape, shapeChain } from './shape.ts';
@@ -54,14 +55,14 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
   return [
     plain(REFUSE_CHAIN, [[isTcp, rejectWithReset], [rejectWithIcmp(family)]]),
     plain('services', [
-      [vmap([daddr(family), l4proto, dport], 'services')],
+      [vmapByPriority([daddr(family), l4proto, dport], 'services', 'shapes')],
       // Any other packet to a cluster IP: an unused port, a ping.
       [isIn([daddr(family)], 'cluster-ips'), verdict('goto', REFUSE_CHAIN)],
       [
         isIn([daddr(family)], 'nodeport-addresses'),
         daddrIsNotLoopback(family),
         daddrIsOfThisHost,
-        vmap([l4proto, dport], 'nodeports'),
+        vmapByPriority([l4proto, dport], 'nodeports', 'shapes'),
       ],
     ]),
     nat('nat-prerouting', 'prerouting', PRIORITY.dstnat, [[verdict('jump', 'services')]]),
@@ -90,7 +91,7 @@ export function shapeChainOf(family: IpFamily, shape: Shape, settings: RuleSetti
       : masquerade === 'off-cluster' && clusterCidr !== undefined
         ? [[saddrOutside(clusterCidr), setMark(mark)]]
         : [];
-  return plain(shapeChain(shape), [...marking, [hasPort, dnat]]);
+  return plain(shapeChain(shape), [[clearPriority], ...marking, [hasPort, dnat]]);
 }
 
 function plain(name: string, statements: readonly (readonly Statement[])[]): Chain {

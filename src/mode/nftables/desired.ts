@@ -5,9 +5,9 @@ import type { Cidr, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { ElementChange } from './element-change.ts';
 import { intervalElements } from './intervals.ts';
-import type { SetName } from './names.ts';
-import { endpointSet, type PlannedFrontend, slotKey, verdictSet } from './planned-frontend.ts';
-import { type Shape, shapeChain } from './shape.ts';
+import { REFUSE_CHAIN, type SetName } from './names.ts';
+import { endpointSet, type PlannedFrontend, serviceSet, slotKey } from './planned-frontend.ts';
+import { REFUSE_ID, type Shape, shapeChain, shapeId } from './shape.ts';
 
 /** A chain that exists as long as a frontend of its shape does. */
 export interface ShapeChain {
@@ -17,7 +17,7 @@ export interface ShapeChain {
 
 /** What an update changed. */
 export interface DesiredDelta {
-  /** In an order that is safe to cut anywhere: a verdict never precedes the slots it needs. */
+  /** In an order that is safe to cut anywhere: a frontend's element never precedes the slots and the shape it needs. */
   readonly elements: readonly ElementChange[];
   /** Chains to exist before the elements. */
   readonly addedChains: readonly ShapeChain[];
@@ -114,7 +114,9 @@ export class Desired {
     return {
       elements: [
         ...shared.added.map((one) => sharedChange(one, true)),
+        ...chains.added.map((one) => shapeChange(one, true)),
         ...elements,
+        ...chains.removed.map((one) => shapeChange(one, false)),
         ...shared.removed.map((one) => sharedChange(one, false)),
       ],
       addedChains: chains.added,
@@ -149,6 +151,9 @@ export class Desired {
       for (const [key, value] of elements) yield nodePortAddressChange(family, key, undefined, value);
     }
     for (const shared of this.#shared.values()) yield sharedChange(shared, true);
+    for (const chain of this.#chains.values()) yield shapeChange(chain, true);
+    yield refuseShape(4);
+    yield refuseShape(6);
     for (const frontend of this.#frontends.values()) yield* frontendChanges(undefined, frontend);
   }
 
@@ -177,6 +182,24 @@ function chainId({ family, shape }: ShapeChain): string {
   return `${family} ${shapeChain(shape)}`;
 }
 
+/** What leads from the shape id of a frontend to the chain. */
+function shapeChange({ family, shape }: ShapeChain, isWanted: boolean): ElementChange {
+  const chain = shapeChain(shape);
+  const [before, after] = isWanted ? [undefined, chain] : [chain, undefined];
+  return { family, set: 'shapes', key: shapeId(shape), before, after, service: undefined };
+}
+
+function refuseShape(family: IpFamily): ElementChange {
+  return {
+    family,
+    set: 'shapes',
+    key: REFUSE_ID,
+    before: undefined,
+    after: REFUSE_CHAIN,
+    service: undefined,
+  };
+}
+
 function sharedChange({ family, set, key }: SharedElement, isWanted: boolean): ElementChange {
   return {
     family,
@@ -188,7 +211,7 @@ function sharedChange({ family, set, key }: SharedElement, isWanted: boolean): E
   };
 }
 
-/** Slots first, then the verdict, then the slots that are no longer covered. Equal values yield nothing. */
+/** Slots first, then the frontend's element, then the slots that are no longer covered. Equal values yield nothing. */
 function* frontendChanges(
   before: PlannedFrontend | undefined,
   after: PlannedFrontend | undefined,
@@ -203,7 +226,7 @@ function* frontendChanges(
     if (old !== now) yield { family, set, key: slotKey(key, slot), before: old, after: now, service };
   }
   if (before?.value !== after?.value) {
-    yield { family, set: verdictSet(one), key, before: before?.value, after: after?.value, service };
+    yield { family, set: serviceSet(one), key, before: before?.value, after: after?.value, service };
   }
   for (let slot = covered; slot < (before?.slots.length ?? 0); slot++) {
     yield { family, set, key: slotKey(key, slot), before: before!.slots[slot], after: undefined, service };

@@ -14,7 +14,7 @@ export interface ElementChange {
   readonly before: string | undefined;
   /** The value it shall have, undefined to delete it. Values are '' in plain sets. */
   readonly after: string | undefined;
-  /** What a replaced verdict element had counted: it goes on from there. */
+  /** What a replaced element had counted: it goes on from there. */
   readonly counter?: Counter;
   /** On whose behalf; undefined for static, shared and foreign elements. */
   readonly service: ServiceKey | undefined;
@@ -25,12 +25,15 @@ export function elementId(change: Pick<ElementChange, 'family' | 'set' | 'key'>)
   return `${change.family}${change.set} ${change.key}`;
 }
 
+/** Sets that are read after `services` or `nodeports` by the same packet. */
+const READ_LATER: ReadonlySet<SetName> = new Set(['shapes', 'endpoints', 'nodeport-endpoints']);
+
 /**
- * True for what must wait for a later transaction: a packet can read the verdict before a commit and the endpoint slot
- * after it, so a slot goes only once no verdict in force covers it.
+ * True for what must wait for a later transaction: a packet can read a frontend's element before a commit and its shape
+ * or slot after it, so these go only once no element in force leads to them.
  */
 export function mustWait(change: ElementChange): boolean {
-  return change.after === undefined && (change.set === 'endpoints' || change.set === 'nodeport-endpoints');
+  return change.after === undefined && READ_LATER.has(change.set);
 }
 
 /** True for the replacement of an element that counts. */

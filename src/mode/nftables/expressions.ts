@@ -60,10 +60,22 @@ function loadConcat(fields: readonly Field[]): Expression[] {
   });
 }
 
-/** `… vmap @set` */
-export function vmap(fields: readonly Field[], set: SetName): Statement {
-  return [...loadConcat(fields), { kind: 'lookup', register: FIRST, destRegister: VERDICT_REGISTER, set }];
+/** `meta priority set … map @set meta priority vmap @verdicts`: the priority carries the value from map to map. */
+export function vmapByPriority(fields: readonly Field[], set: SetName, verdicts: SetName): Statement {
+  return [
+    ...loadConcat(fields),
+    { kind: 'lookup', register: FIRST, destRegister: FIRST, set },
+    { kind: 'meta', key: 'priority', sourceRegister: FIRST },
+    { kind: 'meta', key: 'priority', register: FIRST },
+    { kind: 'lookup', register: FIRST, destRegister: VERDICT_REGISTER, set: verdicts },
+  ];
 }
+
+/** `meta priority set none` */
+export const clearPriority: Statement = [
+  { kind: 'immediate', register: FIRST, data: packHostU32(0) },
+  { kind: 'meta', key: 'priority', sourceRegister: FIRST },
+];
 
 /** `… @set`: the rule goes on when the key is in the set. */
 export function isIn(fields: readonly Field[], set: SetName): Statement {

@@ -3,9 +3,18 @@
 import { type IpFamily, unpackIp } from '../../model/ip.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { ElementChange } from './element-change.ts';
-import { INTERVAL_END, nftFamily, protocolOf, type SetName, unpackPort, verdictParts } from './names.ts';
+import {
+  INTERVAL_END,
+  nftFamily,
+  protocolOf,
+  type SetName,
+  serviceValueParts,
+  unpackHostU32,
+  unpackPort,
+} from './names.ts';
+import { chainOfShapeId } from './shape.ts';
 
-/** `+ ip services 10.96.0.10 . udp . 53 : goto pick-2 "kube-system/kube-dns:dns"` */
+/** `+ ip services 10.96.0.10 . udp . 53 : pick-2 "kube-system/kube-dns:dns"` */
 export function formatChange({ family, set, key, before, after }: ElementChange): string {
   const subject = `${nftFamily(family)} ${set} ${formatKey(family, set, key)}`;
   const values = [before, after]
@@ -52,6 +61,7 @@ function formatKey(family: IpFamily, set: SetName, key: string): string {
   const length = family === 4 ? 4 : 16;
   if (set === 'cluster-ips' || set === 'nodeport-addresses') return formatIp(key);
   if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
+  if (set === 'shapes') return chainOfShapeId(key) ?? unpackHostU32(key).toString(16);
   const hasAddress = set === 'services' || set === 'endpoints';
   const rest = hasAddress ? key.slice(length) : key;
   const protocol = protocolOf(rest.charCodeAt(0))?.toLowerCase() ?? rest.charCodeAt(0);
@@ -66,13 +76,14 @@ function formatKey(family: IpFamily, set: SetName, key: string): string {
 
 function formatValue(family: IpFamily, set: SetName, value: string): string {
   if (set === 'services' || set === 'nodeports') {
-    const { chain, comment } = verdictParts(value);
-    return `goto ${chain} ${JSON.stringify(comment)}`;
+    const { shapeId, comment } = serviceValueParts(value);
+    return `${chainOfShapeId(shapeId) ?? 'unknown shape'} ${JSON.stringify(comment)}`;
   }
   if (SLOT_SETS.has(set)) {
     const length = family === 4 ? 4 : 16;
     return `${formatIp(value.slice(0, length))} . ${unpackPort(value.slice(length))}`;
   }
+  if (set === 'shapes') return `goto ${value}`;
   return value === INTERVAL_END ? 'end of range' : JSON.stringify(value);
 }
 
@@ -80,12 +91,3 @@ function formatValue(family: IpFamily, set: SetName, value: string): string {
 function formatIp(packed: string): string {
   return packed.length === 4 || packed.length === 16 ? unpackIp(packed) : JSON.stringify(packed);
 }
-
-function unpackHostU32(packed: string): number {
-  return new DataView(Uint8Array.from(packed, (char) => char.charCodeAt(0)).buffer).getUint32(
-    0,
-    IS_LITTLE_ENDIAN,
-  );
-}
-
-const IS_LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;

@@ -16,6 +16,7 @@ export function nftFamily(family: IpFamily): NftFamily {
 
 /** Sets and maps of the table; README.md beside this file says what each holds. */
 export const SETS = [
+  'shapes',
   'services',
   'nodeports',
   'endpoints',
@@ -54,6 +55,12 @@ export function unpackPort(packed: string): number {
 
 const IS_LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
+/** Reads what `packHostU32` packed. */
+export function unpackHostU32(packed: string): number {
+  const bytes = Uint8Array.from(packed, (char) => char.charCodeAt(0));
+  return new DataView(bytes.buffer).getUint32(0, IS_LITTLE_ENDIAN);
+}
+
 /** A 32-bit number in host order, as numgen and meta mark leave it in a register. */
 export function packHostU32(value: number): string {
   const bytes = [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
@@ -65,14 +72,13 @@ export function packEndpoint(ip: Ip, port: number): string {
   return packIp(ip) + packPort(port);
 }
 
-/** The value of a verdict element as the diff compares it: target chain and comment. Chain names have no spaces. */
-export function verdictValue(chain: string, comment: string): string {
-  return `${chain} ${comment}`;
+/** The value of an element of `services` or `nodeports` as the diff compares it: packed shape id, then the comment. */
+export function serviceValue(shapeId: string, comment: string): string {
+  return shapeId + comment;
 }
 
-export function verdictParts(value: string): { chain: string; comment: string } {
-  const space = value.indexOf(' ');
-  return { chain: value.slice(0, space), comment: value.slice(space + 1) };
+export function serviceValueParts(value: string): { shapeId: string; comment: string } {
+  return { shapeId: value.slice(0, 4), comment: value.slice(4) };
 }
 
 /** Value of the element that closes an interval (NFT_SET_ELEM_INTERVAL_END); the one that opens it has ''. */

@@ -5,7 +5,7 @@ import type { ChainBase } from '../../netlink/nftables/chain.ts';
 import type { Counter, Element } from '../../netlink/nftables/element.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
-import { INTERVAL_END, SETS, type SetName, verdictValue } from './names.ts';
+import { INTERVAL_END, SETS, type SetName, serviceValue } from './names.ts';
 import { slotKey } from './planned-frontend.ts';
 
 export interface ObservedChain {
@@ -35,11 +35,10 @@ export type Observed = ReadonlyMap<IpFamily, ObservedTable>;
  */
 export function observedValue(set: SetName, element: Element): string {
   if (set === 'nodeport-addresses') return element.isIntervalEnd === true ? INTERVAL_END : '';
-  if (set === 'services' || set === 'nodeports') {
-    const { verdict, comment = '' } = element;
-    return verdict?.kind === 'goto' ? verdictValue(verdict.chain, comment) : `?${verdict?.kind} ${comment}`;
-  }
-  return element.data ?? '';
+  const { data = '', verdict, comment = '' } = element;
+  if (set === 'services' || set === 'nodeports') return serviceValue(data, comment);
+  if (set === 'shapes') return verdict?.kind === 'goto' ? verdict.chain : `${verdict?.kind}`;
+  return data;
 }
 
 /** The slots a frontend has in the kernel, from slot 0 up to the first gap. */

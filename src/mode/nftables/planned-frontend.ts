@@ -1,18 +1,10 @@
-// A Frontend in this mode's terms: one element in a verdict map, n endpoint slots, and the objects it shares.
+// A Frontend in this mode's terms: one element that names its shape, n endpoint slots, and the objects it shares.
 
 import { type IpFamily, packIp } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { Frontend } from '../../vip/frontend.ts';
-import {
-  packEndpoint,
-  packHostU32,
-  packPort,
-  packProtocol,
-  REFUSE_CHAIN,
-  type SetName,
-  verdictValue,
-} from './names.ts';
-import { type Shape, shapeChain } from './shape.ts';
+import { packEndpoint, packHostU32, packPort, packProtocol, type SetName, serviceValue } from './names.ts';
+import { REFUSE_ID, type Shape, shapeId } from './shape.ts';
 import { assignSlots } from './slots.ts';
 
 /** What one Frontend contributes to the table. */
@@ -24,9 +16,9 @@ export interface PlannedFrontend {
   readonly service: ServiceKey;
   /** Element key in `services` or `nodeports`. */
   readonly key: string;
-  /** Element value there: chain and comment. */
+  /** Element value there: shape and comment. */
   readonly value: string;
-  /** undefined when there is no backend: the verdict goes to the refuse chain. */
+  /** undefined when there is no backend: connections are refused. */
   readonly shape: Shape | undefined;
   /** Packed endpoint per slot. */
   readonly slots: readonly string[];
@@ -61,7 +53,7 @@ export function planFrontend(frontend: Frontend, previousSlots: PreviousSlots): 
     keyedBy,
     service: frontend.service,
     key,
-    value: verdictValue(shape === undefined ? REFUSE_CHAIN : shapeChain(shape), frontend.displayName),
+    value: serviceValue(shape === undefined ? REFUSE_ID : shapeId(shape), frontend.displayName),
     shape,
     slots: wanted.length === 0 ? NONE : assignSlots(previousSlots(id, { family, keyedBy, key }), wanted),
     clusterIp: kind === 'ClusterIP' ? packedAddress : undefined,
@@ -74,8 +66,8 @@ export function frontendId(family: IpFamily, keyedBy: Shape['keyedBy'], key: str
   return `${family}${keyedBy === 'vip' ? 'v' : 'n'}${key}`;
 }
 
-/** The verdict map that holds the frontend. */
-export function verdictSet(frontend: Pick<PlannedFrontend, 'keyedBy'>): SetName {
+/** The map that holds the frontend. */
+export function serviceSet(frontend: Pick<PlannedFrontend, 'keyedBy'>): SetName {
   return frontend.keyedBy === 'vip' ? 'services' : 'nodeports';
 }
 

@@ -4,7 +4,7 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import { type ElementChange, mustWait } from './element-change.ts';
-import { SETS, type SetName, verdictParts } from './names.ts';
+import { SETS, type SetName } from './names.ts';
 import type { ObservedTable } from './observed.ts';
 
 /** The elements of one family's table as seen, and what they counted. The elements are emptied by reconciliation. */
@@ -67,11 +67,7 @@ function frozenKey(family: IpFamily, set: SetName, key: string): string {
   return `${family}${set} ${frontendKey}`;
 }
 
-/** Names of the chains that verdict elements refer to. */
+/** Names of the chains that elements refer to. */
 export function referencedChains({ elements }: SeenElements): Set<string> {
-  const chains = new Set<string>();
-  for (const set of ['services', 'nodeports'] as const) {
-    for (const value of elements.get(set)?.values() ?? []) chains.add(verdictParts(value).chain);
-  }
-  return chains;
+  return new Set(elements.get('shapes')?.values());
 }

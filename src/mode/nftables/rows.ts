@@ -3,9 +3,9 @@
 import { type IpFamily, unpackIp } from '../../model/ip.ts';
 import type { Protocol } from '../../model/types.ts';
 import type { VipTableRow } from '../../vip/table-row.ts';
-import { protocolOf, REFUSE_CHAIN, type SetName, unpackPort, verdictParts } from './names.ts';
+import { protocolOf, REFUSE_CHAIN, type SetName, serviceValueParts, unpackPort } from './names.ts';
 import { type Observed, type ObservedTable, observedSlots } from './observed.ts';
-import { slotCountOf } from './shape.ts';
+import { shapeOfId } from './shape.ts';
 
 /** One row per element of `services` and `nodeports`. Elements no daemon of ours writes have no row. */
 export function vipTableRows(observed: Observed): VipTableRow[] {
@@ -21,17 +21,17 @@ function rowsOf(family: IpFamily, table: ObservedTable, set: SetName, endpoints:
   for (const [key, value] of table.elements.get(set) ?? []) {
     const protocol = protocolOf(key.charCodeAt(addressLength));
     if (protocol === undefined) continue;
-    const { chain, comment } = verdictParts(value);
+    const { shapeId, comment } = serviceValueParts(value);
     const packedAddress = key.slice(0, addressLength);
     // Slots beyond those wait for their deletion.
-    const slots = observedSlots(table, endpoints, key).slice(0, slotCountOf(chain));
+    const slots = observedSlots(table, endpoints, key).slice(0, shapeOfId(shapeId)?.slotCount ?? 0);
     rows.push({
       service: comment,
       kind: kindOf(table, packedAddress),
       address: packedAddress === '' ? '*' : unpackIp(packedAddress),
       port: unpackPort(key.slice(addressLength + 4)),
       protocol: protocol as Protocol,
-      action: chain === REFUSE_CHAIN ? 'refuse' : 'balance',
+      action: table.elements.get('shapes')?.get(shapeId) === REFUSE_CHAIN ? 'refuse' : 'balance',
       backends: slots.map((slot) => unpackEndpoint(family, slot)),
       connections: table.counters.get(set)?.get(key)?.packets,
     });

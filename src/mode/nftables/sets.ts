@@ -15,8 +15,9 @@ export function setDeclarations(family: IpFamily): ReadonlyMap<SetName, SetDecla
     typeof: { kind: 'payload', protocol: family === 4 ? 'ip' : 'ip6', field: 'daddr' },
   };
   return new Map<SetName, SetDeclaration>([
-    ['services', verdictMap([address, PROTOCOL, PORT])],
-    ['nodeports', verdictMap([PROTOCOL, PORT])],
+    ['shapes', verdictMap(SHAPE)],
+    ['services', shapeMap([address, PROTOCOL, PORT])],
+    ['nodeports', shapeMap([PROTOCOL, PORT])],
     ['endpoints', dataMap([address, PROTOCOL, PORT, SLOT], [address, PORT])],
     ['nodeport-endpoints', dataMap([PROTOCOL, PORT, SLOT], [address, PORT])],
     ['cluster-ips', plainSet([address])],
@@ -47,6 +48,8 @@ const PORT: Part = {
   length: 4,
   typeof: { kind: 'payload', protocol: 'th', field: 'dport' },
 };
+/** A shape id travels in the packet's priority, so it has the type of one. */
+const SHAPE: Part = { type: DATATYPE.classid, length: 4, typeof: { kind: 'meta', key: 'priority' } };
 /** The modulus says nothing here: it only tells nft that the field is a number that numgen drew. */
 const SLOT: Part = {
   type: DATATYPE.integer,
@@ -67,19 +70,30 @@ function plainSet(key: readonly Part[]): SetDeclaration {
     ...keyOf(key),
     isMap: false,
     flags: {},
-    userdata: typeUserdata({ parts: key.length, isMap: false }),
+    userdata: typeUserdata({ parts: key.length }),
+  };
+}
+
+function verdictMap(key: Part): SetDeclaration {
+  return {
+    ...keyOf([key]),
+    isMap: true,
+    dataType: DATATYPE.verdict,
+    flags: {},
+    userdata: typeUserdata({ parts: 1, isHostOrder: true, map: 'verdict' }),
   };
 }
 
 /** Each element counts the packets that found it: in a NAT chain, the connections. */
-function verdictMap(key: readonly Part[]): SetDeclaration {
+function shapeMap(key: readonly Part[]): SetDeclaration {
   return {
     ...keyOf(key),
     isMap: true,
-    dataType: DATATYPE.verdict,
+    dataType: SHAPE.type,
+    dataLength: SHAPE.length,
     flags: {},
     expressions: [{ kind: 'counter' }],
-    userdata: typeUserdata({ parts: key.length, isMap: true }),
+    userdata: typeUserdata({ parts: key.length, map: 'host order' }),
   };
 }
 

@@ -10,6 +10,7 @@ export const DATATYPE = {
   inet_proto: 12,
   inet_service: 13,
   mark: 19,
+  classid: 23,
   verdict: NFT_DATA_VERDICT,
 } as const;
 

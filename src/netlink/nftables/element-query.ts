@@ -26,7 +26,13 @@ const query = struct({
 /** One message; `collectDump` takes the reply apart. An element that does not exist fails the query with ENOENT. */
 export function encodeElementQuery(request: ElementQuery, seq: number): Buffer {
   const writer = new Writer(1024);
-  const start = beginRequest(writer, nft.NFT_MSG_GETSETELEM, MESSAGE_FLAG.request | MESSAGE_FLAG.ack, seq, request.family);
+  const start = beginRequest(
+    writer,
+    nft.NFT_MSG_GETSETELEM,
+    MESSAGE_FLAG.request | MESSAGE_FLAG.ack,
+    seq,
+    request.family,
+  );
   query.encode(writer, request);
   endMessage(writer, start);
   return writer.bytes();

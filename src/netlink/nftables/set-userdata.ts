@@ -55,14 +55,18 @@ export type TypeofPart =
     };
 
 /**
- * Userdata of a set declared by `type`, with keys in network order. A concatenated key is marked as such, and a map
- * says that its values are single.
+ * Userdata of a set declared by `type`. Keys are in network order unless `isHostOrder`; a concatenated key is marked as
+ * such. `map` says what the values of a map are; it also says that they are single.
  */
-export function typeUserdata({ parts, isMap }: { readonly parts: number; readonly isMap: boolean }): string {
+export function typeUserdata({ parts, isHostOrder = false, map }: TypeDeclaration): string {
   const writer = new Writer(64);
   const isConcatenated = parts > 1;
-  number(writer, SET_ENTRY.keyByteOrder, isConcatenated ? BYTE_ORDER.none : BYTE_ORDER.big);
-  if (isMap) number(writer, SET_ENTRY.dataByteOrder, BYTE_ORDER.none);
+  const isMap = map !== undefined;
+  const keyOrder = isHostOrder ? BYTE_ORDER.host : BYTE_ORDER.big;
+  number(writer, SET_ENTRY.keyByteOrder, isConcatenated ? BYTE_ORDER.none : keyOrder);
+  if (isMap) {
+    number(writer, SET_ENTRY.dataByteOrder, map === 'host order' ? BYTE_ORDER.host : BYTE_ORDER.none);
+  }
   if (isConcatenated) {
     entry(writer, SET_ENTRY.keyTypeof, () => {
       number(writer, TYPEOF.expression, EXPRESSION.concat);
@@ -71,6 +75,13 @@ export function typeUserdata({ parts, isMap }: { readonly parts: number; readonl
   }
   if (isMap) number(writer, SET_ENTRY.dataInterval, 0);
   return writer.bytes().toString('latin1');
+}
+
+export interface TypeDeclaration {
+  /** Of the key. */
+  readonly parts: number;
+  readonly isHostOrder?: boolean;
+  readonly map?: 'verdict' | 'host order';
 }
 
 /** Userdata of a set declared by `typeof key…`, or of a map by `typeof key… : data…`. */

@@ -15,7 +15,7 @@ const addresses = {
   keyType: ipv4_addr,
   keyLength: 4,
   isMap: false,
-  userdata: typeUserdata({ parts: 1, isMap: false }),
+  userdata: typeUserdata({ parts: 1 }),
 } as const satisfies Partial<SetDeclaration>;
 
 const load = (...expressions: readonly Expression[]) => rule('load', ...expressions);
@@ -55,7 +55,7 @@ export const expressions: readonly NftRequest[] = [
     isMap: false,
     flags: { interval: true, concat: true },
     fieldLengths: [4, 2],
-    userdata: typeUserdata({ parts: 2, isMap: false }),
+    userdata: typeUserdata({ parts: 2 }),
   }),
   elements('sources', 2, [{ key: hex('0a000000 00010000'), keyEnd: hex('0affffff 00050000') }]),
   // elements = { 1.2.3.4 counter packets 5 bytes 7 timeout 30s }
@@ -253,7 +253,7 @@ export const expressions: readonly NftRequest[] = [
     flags: { anonymous: true, constant: true },
     size: 3,
     // Byte order of the key, then the data as `typeof verdict`.
-    userdata: `${typeUserdata({ parts: 1, isMap: false })}${hex('01 04')}${host32(0)}${hex('04 08 00 04')}${host32(1)}${hex('01 00 06 04')}${host32(0)}`,
+    userdata: `${typeUserdata({ parts: 1 })}${hex('01 04')}${host32(0)}${hex('04 08 00 04')}${host32(1)}${hex('01 00 06 04')}${host32(0)}`,
   }),
   elements('__map%d', 6, [
     { key: hex('01020304'), verdict: { kind: 'jump', chain: 'load' } },

@@ -119,7 +119,7 @@ export const services: readonly NftRequest[] = [
     keyLength: 4,
     isMap: false,
     flags: {},
-    userdata: typeUserdata({ parts: 1, isMap: false }),
+    userdata: typeUserdata({ parts: 1 }),
   }),
   elements('cluster-ips', 1, [{ key: hex('0a60000a') }, { key: hex('0a6b3037') }]),
   // set nodeport-addresses { type ipv4_addr; flags interval; elements = { 192.168.1.0/24 } }
@@ -128,7 +128,7 @@ export const services: readonly NftRequest[] = [
     keyLength: 4,
     isMap: false,
     flags: { interval: true },
-    userdata: typeUserdata({ parts: 1, isMap: false }),
+    userdata: typeUserdata({ parts: 1 }),
   }),
   elements('nodeport-addresses', 2, [
     { key: hex('00000000'), isIntervalEnd: true },
@@ -141,7 +141,7 @@ export const services: readonly NftRequest[] = [
     keyLength: 8,
     isMap: false,
     flags: {},
-    userdata: typeUserdata({ parts: 2, isMap: false }),
+    userdata: typeUserdata({ parts: 2 }),
   }),
   elements('hairpin', 3, [{ key: hex('0a010002 0a010002') }]),
   // map endpoints { typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . th dport; … }
@@ -183,7 +183,7 @@ export const services: readonly NftRequest[] = [
     keyType: concatType(ipv4_addr, inet_proto, inet_service),
     keyLength: 12,
     ...verdictMap,
-    userdata: typeUserdata({ parts: 3, isMap: true }),
+    userdata: typeUserdata({ parts: 3, map: 'verdict' }),
   }),
   elements('services', 7, [
     {
@@ -202,7 +202,7 @@ export const services: readonly NftRequest[] = [
     keyType: concatType(inet_proto, inet_service),
     keyLength: 8,
     ...verdictMap,
-    userdata: typeUserdata({ parts: 2, isMap: true }),
+    userdata: typeUserdata({ parts: 2, map: 'verdict' }),
   }),
   elements('nodeports', 8, [
     {

@@ -41,7 +41,7 @@ export const services6: readonly NftRequest[] = [
     keyLength: 16,
     isMap: false,
     flags: { interval: true },
-    userdata: typeUserdata({ parts: 1, isMap: false }),
+    userdata: typeUserdata({ parts: 1 }),
   }),
   elements('nodeport-addresses', 1, [
     { key: hex('00'.repeat(16)), isIntervalEnd: true },
@@ -54,7 +54,7 @@ export const services6: readonly NftRequest[] = [
     keyLength: 32,
     isMap: false,
     flags: {},
-    userdata: typeUserdata({ parts: 2, isMap: false }),
+    userdata: typeUserdata({ parts: 2 }),
   }),
   elements('hairpin', 2, [{ key: hex(`fd010000 ${'00'.repeat(8)} 00000002`.repeat(2)) }]),
   // map endpoints { typeof ip6 daddr . meta l4proto . th dport . numgen random mod 2 : ip6 daddr . th dport; … }
@@ -96,7 +96,7 @@ export const services6: readonly NftRequest[] = [
     flags: {},
     expressions: [{ kind: 'counter' }],
     comment: 'virtual IPs',
-    userdata: typeUserdata({ parts: 3, isMap: true }),
+    userdata: typeUserdata({ parts: 3, map: 'verdict' }),
   }),
   elements('services', 6, [
     {
