@@ -38,6 +38,12 @@ export interface Service {
   readonly externalIps: readonly Ip[];
   /** status.loadBalancer.ingress[].ip whose ipMode is unset or VIP. */
   readonly loadBalancerIps: readonly Ip[];
+  /** internalTrafficPolicy is Local: cluster-IP traffic stays on its node. */
+  readonly isInternalLocal: boolean;
+  /** externalTrafficPolicy is Local, and the Service is of a kind for which that counts (kube-proxy.md §2.2). */
+  readonly isExternalLocal: boolean;
+  /** spec.healthCheckNodePort of a LoadBalancer Service with external policy Local, else 0. */
+  readonly healthCheckNodePort: number;
   readonly ports: readonly ServicePort[];
 }
 
@@ -54,6 +60,14 @@ export interface Endpoint {
   readonly ip: Ip;
   /** conditions.ready, true when unset. */
   readonly isReady: boolean;
+  /** conditions.serving, true when unset. */
+  readonly isServing: boolean;
+  /** conditions.terminating, false when unset. */
+  readonly isTerminating: boolean;
+  /** hints.forZones, undefined when empty. */
+  readonly zoneHints: readonly string[] | undefined;
+  /** hints.forNodes, undefined when empty. */
+  readonly nodeHints: readonly string[] | undefined;
   /** undefined when the slice does not say. */
   readonly nodeName: string | undefined;
 }
@@ -72,6 +86,8 @@ export interface EndpointSlice {
 /** core/v1 Node, reduced. */
 export interface Node {
   readonly name: string;
+  /** Label topology.kubernetes.io/zone, undefined when it has none. */
+  readonly zone: string | undefined;
   /** InternalIP entries first, then ExternalIP, in the order of status.addresses; the first is the primary. */
   readonly addresses: readonly Ip[];
 }

@@ -40,6 +40,8 @@ export function buildFrontends(
           displayName: displayName(service, port),
           backends,
           masquerade,
+          whenEmpty: 'refuse',
+          insideBackends: undefined,
         });
       };
       const seen = new Set<Ip>();

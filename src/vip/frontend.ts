@@ -32,9 +32,20 @@ export interface Frontend {
   readonly service: ServiceKey;
   /** `namespace/name`, or `namespace/name:port` for a named port: kube-proxy's display name. */
   readonly displayName: string;
-  /** Usable backends, without duplicates, ordered by `ip:port` text. Empty: the connection is refused. */
+  /** Usable backends, without duplicates, ordered by `ip:port` text. */
   readonly backends: readonly Backend[];
   readonly masquerade: Masquerade;
+  /**
+   * Who gets in when there is no backend: nobody, with an answer (`refuse`) or, where endpoints exist elsewhere that a
+   * Local policy keeps away, without one (`drop`).
+   */
+  readonly whenEmpty: 'refuse' | 'drop';
+  /**
+   * What this node and its own pods get in place of `backends`, undefined when the same: with externalTrafficPolicy
+   * Local, the endpoints of the whole cluster. Pods are recognised by the cluster CIDR and keep their address; the node's
+   * own connections are masqueraded.
+   */
+  readonly insideBackends: readonly Backend[] | undefined;
 }
 
 /** What makes a Frontend unique on a node: two Services cannot both have it. `10.96.0.10:53/UDP`, `*v4:31906/TCP`. */

@@ -71,6 +71,8 @@ const frontends = (service: ServiceKey): fc.Arbitrary<Frontend[]> =>
         displayName: fc.constantFrom(`${service}`, `${service}:x`),
         backends: fc.array(backend, { maxLength: 6 }).map(unique),
         masquerade: fc.constantFrom('never' as const, 'always' as const),
+        whenEmpty: fc.constantFrom('refuse' as const, 'drop' as const),
+        insideBackends: fc.option(fc.array(backend, { maxLength: 4 }).map(unique), { nil: undefined }),
       }),
       {
         maxLength: 3,
@@ -211,6 +213,8 @@ describe('Desired', () => {
           displayName: service,
           backends,
           masquerade: 'never',
+            whenEmpty: 'refuse',
+            insideBackends: undefined,
         };
         return desired.update(new Map([[service, [planFrontend(frontend, (id) => desired.slots(id))]]]));
       };
@@ -241,6 +245,8 @@ describe('Desired', () => {
           displayName: service,
           backends: [],
           masquerade: 'never',
+            whenEmpty: 'refuse',
+            insideBackends: undefined,
         },
         (id) => desired.slots(id),
       ),
