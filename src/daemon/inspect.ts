@@ -51,8 +51,8 @@ export async function planDiff(
         [
           service,
           frontends.map((frontend) =>
-            planFrontend(frontend, (_, { family, keyedBy, key }) =>
-              observedSlots(observed.get(family), endpointSet({ keyedBy }), key),
+            planFrontend(frontend, (place) =>
+              observedSlots(observed.get(place.family), endpointSet(place), place.key),
             ),
           ),
         ] as const,

@@ -102,7 +102,7 @@ export class NftablesBackend implements Backend {
     this.#thaw(update);
     const result = await this.#attempt(async (progress) => {
       if (this.#isTrusted) {
-        const plan = this.#planPending((id) => this.#desired.slots(id));
+        const plan = this.#planPending((place) => this.#desired.slots(place));
         const elements = await this.#withCounters(plan.elements);
         const refusals = await this.#commitAll(plan.structure, elements, progress);
         if (refusals.length === 0) return;
@@ -157,11 +157,11 @@ export class NftablesBackend implements Backend {
     progress.isFull = true;
     for (let round = 1; ; round++) {
       const { observed, generation } = await this.#session.observe(this.#families);
-      this.#planPending((id, frontend) => {
-        const slots = this.#desired.slots(id);
+      this.#planPending((place) => {
+        const slots = this.#desired.slots(place);
         return slots.length > 0
           ? slots
-          : observedSlots(observed.get(frontend.family), endpointSet(frontend), frontend.key);
+          : observedSlots(observed.get(place.family), endpointSet(place), place.key);
       });
       this.#generation = generation;
       this.#deferred.clear();

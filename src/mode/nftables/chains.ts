@@ -10,6 +10,8 @@ import {
   daddrIsOfThisHost,
   dnatToMap,
   dport,
+  drop,
+  type Field,
   hasPort,
   isIn,
   isTcp,
@@ -21,6 +23,8 @@ import {
   rejectWithReset,
   type Statement,
   saddr,
+  saddrInside,
+  saddrIsOfThisHost,
   saddrOutside,
   setMark,
   statusHasDnat,
@@ -28,7 +32,8 @@ import {
   verdict,
   vmapByPriority,
 } from './expressions.ts';
-import { REFUSE_CHAIN } from './names.ts';
+import { DROP_CHAIN, REFUSE_CHAIN } from './names.ts';
+import { endpointSet, serviceSet } from './planned-frontend.ts';
 import { type Shape, shapeChain } from './shape.ts';
 
 /** What of the configuration the rules contain. */
@@ -54,6 +59,7 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
   const mark = 2 ** settings.masqueradeBit;
   return [
     plain(REFUSE_CHAIN, [[isTcp, rejectWithReset], [rejectWithIcmp(family)]]),
+    plain(DROP_CHAIN, [[drop]]),
     plain('services', [
       [vmapByPriority([daddr(family), l4proto, dport], 'services', 'shapes')],
       // Any other packet to a cluster IP: an unused port, a ping.
@@ -75,23 +81,57 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
   ];
 }
 
-/** The chain of a shape: asks for masquerading where the shape says so, then picks a slot. */
+/**
+ * The chain of a shape: sends this node and its pods on where they get more than others, asks for masquerading where the
+ * shape says so, then picks a slot.
+ */
 export function shapeChainOf(family: IpFamily, shape: Shape, settings: RuleSettings): Chain {
-  const { keyedBy, masquerade, slotCount } = shape;
-  const mark = 2 ** settings.masqueradeBit;
-  const pick = randomBelow(slotCount);
-  const dnat =
-    keyedBy === 'vip'
-      ? dnatToMap(family, [daddr(family), l4proto, dport, pick], 'endpoints')
-      : dnatToMap(family, [l4proto, dport, pick], 'nodeport-endpoints');
-  const clusterCidr = settings.clusterCidrs.find((cidr) => cidr.family === family);
-  const marking: Statement[][] =
-    masquerade === 'always'
-      ? [[setMark(mark)]]
-      : masquerade === 'off-cluster' && clusterCidr !== undefined
-        ? [[saddrOutside(clusterCidr), setMark(mark)]]
-        : [];
-  return plain(shapeChain(shape), [[clearPriority], ...marking, [hasPort, dnat]]);
+  return plain(shapeChain(shape), [
+    [clearPriority],
+    ...(shape.hasInside ? insideRules(family, shape, settings) : []),
+    ...markingRules(family, shape, settings),
+    shape.slotCount > 0
+      ? [
+          hasPort,
+          dnatToMap(family, [...keyFields(family, shape), randomBelow(shape.slotCount)], endpointSet(shape)),
+        ]
+      : shape.whenEmpty === 'drop'
+        ? [drop]
+        : [verdict('goto', REFUSE_CHAIN)],
+  ]);
+}
+
+/** What a packet is looked up by in the maps of frontends. */
+function keyFields(family: IpFamily, { keyedBy }: Shape): Field[] {
+  return keyedBy === 'vip' ? [daddr(family), l4proto, dport] : [l4proto, dport];
+}
+
+/**
+ * kube-proxy's short-circuit: what comes from here need not obey externalTrafficPolicy Local. Pods of this node keep their
+ * address; the node's own is replaced, or the answer of a pod elsewhere might not come back through the NAT.
+ */
+function insideRules(family: IpFamily, shape: Shape, settings: RuleSettings): Statement[][] {
+  const toInside = vmapByPriority(
+    keyFields(family, shape),
+    serviceSet({ ...shape, side: 'inside' }),
+    'shapes',
+  );
+  const clusterCidr = clusterCidrOf(family, settings);
+  return [
+    ...(clusterCidr === undefined ? [] : [[saddrInside(clusterCidr), toInside]]),
+    [saddrIsOfThisHost, setMark(2 ** settings.masqueradeBit), toInside],
+  ];
+}
+
+function markingRules(family: IpFamily, { masquerade }: Shape, settings: RuleSettings): Statement[][] {
+  const mark = setMark(2 ** settings.masqueradeBit);
+  if (masquerade === 'always') return [[mark]];
+  const clusterCidr = clusterCidrOf(family, settings);
+  return masquerade === 'never' || clusterCidr === undefined ? [] : [[saddrOutside(clusterCidr), mark]];
+}
+
+function clusterCidrOf(family: IpFamily, { clusterCidrs }: RuleSettings): Cidr | undefined {
+  return clusterCidrs.find((cidr) => cidr.family === family);
 }
 
 function plain(name: string, statements: readonly (readonly Statement[])[]): Chain {

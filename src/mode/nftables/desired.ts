@@ -5,9 +5,18 @@ import type { Cidr, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { ElementChange } from './element-change.ts';
 import { intervalElements } from './intervals.ts';
-import { REFUSE_CHAIN, type SetName } from './names.ts';
-import { endpointSet, type PlannedFrontend, serviceSet, slotKey } from './planned-frontend.ts';
-import { REFUSE_ID, type Shape, shapeChain, shapeId } from './shape.ts';
+import type { SetName } from './names.ts';
+import {
+  endpointSet,
+  frontendId,
+  type PlannedFrontend,
+  type PlannedSide,
+  type SidePlace,
+  serviceSet,
+  sidesOf,
+  slotKey,
+} from './planned-frontend.ts';
+import { FIXED_CHAINS, type Shape, shapeChain, shapeId } from './shape.ts';
 
 /** A chain that exists as long as a frontend of its shape does. */
 export interface ShapeChain {
@@ -76,9 +85,10 @@ export class Desired {
   /** Value per key of `nodeport-addresses`, per family. */
   #nodePortAddresses = new Map<IpFamily, ReadonlyMap<string, string>>();
 
-  /** The slots of a planned frontend, empty when it is not planned. */
-  slots(id: string): readonly string[] {
-    return this.#frontends.get(id)?.slots ?? [];
+  /** The slots of one side of a planned frontend, empty when it is not planned. */
+  slots({ family, keyedBy, side, key }: SidePlace): readonly string[] {
+    const frontend = this.#frontends.get(frontendId(family, keyedBy, key));
+    return (side === 'inside' ? frontend?.inside : frontend)?.slots ?? [];
   }
 
   /** Replaces all frontends of the given Services; an empty list removes a Service. */
@@ -152,14 +162,16 @@ export class Desired {
     }
     for (const shared of this.#shared.values()) yield sharedChange(shared, true);
     for (const chain of this.#chains.values()) yield shapeChange(chain, true);
-    yield refuseShape(4);
-    yield refuseShape(6);
+    yield* fixedShapes(4);
+    yield* fixedShapes(6);
     for (const frontend of this.#frontends.values()) yield* frontendChanges(undefined, frontend);
   }
 
   #count(frontend: PlannedFrontend, by: 1 | -1): void {
-    const { family, shape, clusterIp, hairpins } = frontend;
-    if (shape !== undefined) this.#chains.change(chainId({ family, shape }), { family, shape }, by);
+    const { family, clusterIp, hairpins } = frontend;
+    for (const { shape } of sidesOf(frontend)) {
+      if (shape !== undefined) this.#chains.change(chainId({ family, shape }), { family, shape }, by);
+    }
     if (clusterIp !== undefined) this.#countElement({ family, set: 'cluster-ips', key: clusterIp }, by);
     for (const key of hairpins) this.#countElement({ family, set: 'hairpin', key }, by);
   }
@@ -189,15 +201,15 @@ function shapeChange({ family, shape }: ShapeChain, isWanted: boolean): ElementC
   return { family, set: 'shapes', key: shapeId(shape), before, after, service: undefined };
 }
 
-function refuseShape(family: IpFamily): ElementChange {
-  return {
+function fixedShapes(family: IpFamily): ElementChange[] {
+  return [...FIXED_CHAINS].map(([key, after]) => ({
     family,
     set: 'shapes',
-    key: REFUSE_ID,
+    key,
     before: undefined,
-    after: REFUSE_CHAIN,
+    after,
     service: undefined,
-  };
+  }));
 }
 
 function sharedChange({ family, set, key }: SharedElement, isWanted: boolean): ElementChange {
@@ -211,14 +223,26 @@ function sharedChange({ family, set, key }: SharedElement, isWanted: boolean): E
   };
 }
 
-/** Slots first, then the frontend's element, then the slots that are no longer covered. Equal values yield nothing. */
+/** Side by side; a side that is new is written before what leads to it. */
 function* frontendChanges(
   before: PlannedFrontend | undefined,
   after: PlannedFrontend | undefined,
 ): Generator<ElementChange> {
   const one = (after ?? before)!;
-  const { family, key, service } = one;
-  const set = endpointSet(one);
+  if (before?.inside !== undefined || after?.inside !== undefined) {
+    yield* sideChanges(one, before?.inside, after?.inside);
+  }
+  yield* sideChanges(one, before, after);
+}
+
+/** Slots first, then the element, then the slots that are no longer covered. Equal values yield nothing. */
+function* sideChanges(
+  { family, key, service }: PlannedFrontend,
+  before: PlannedSide | undefined,
+  after: PlannedSide | undefined,
+): Generator<ElementChange> {
+  const side = (after ?? before)!;
+  const set = endpointSet(side);
   const covered = after?.slots.length ?? 0;
   for (let slot = 0; slot < covered; slot++) {
     const old = before?.slots[slot];
@@ -226,7 +250,7 @@ function* frontendChanges(
     if (old !== now) yield { family, set, key: slotKey(key, slot), before: old, after: now, service };
   }
   if (before?.value !== after?.value) {
-    yield { family, set: serviceSet(one), key, before: before?.value, after: after?.value, service };
+    yield { family, set: serviceSet(side), key, before: before?.value, after: after?.value, service };
   }
   for (let slot = covered; slot < (before?.slots.length ?? 0); slot++) {
     yield { family, set, key: slotKey(key, slot), before: before!.slots[slot], after: undefined, service };

@@ -3,7 +3,7 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { Counter } from '../../netlink/nftables/element.ts';
-import type { SetName } from './names.ts';
+import { ENDPOINT_SETS, type SetName } from './names.ts';
 
 export interface ElementChange {
   readonly family: IpFamily;
@@ -26,7 +26,12 @@ export function elementId(change: Pick<ElementChange, 'family' | 'set' | 'key'>)
 }
 
 /** Sets that are read after `services` or `nodeports` by the same packet. */
-const READ_LATER: ReadonlySet<SetName> = new Set(['shapes', 'endpoints', 'nodeport-endpoints']);
+const READ_LATER: ReadonlySet<SetName> = new Set([
+  'shapes',
+  'inside-services',
+  'inside-nodeports',
+  ...ENDPOINT_SETS,
+]);
 
 /**
  * True for what must wait for a later transaction: a packet can read a frontend's element before a commit and its shape

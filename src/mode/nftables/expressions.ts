@@ -16,7 +16,7 @@ const FIRST = registerAt(0);
 const ADDRESSES = { 4: { length: 4, saddr: 12, daddr: 16 }, 6: { length: 16, saddr: 8, daddr: 24 } } as const;
 
 /** Field of a concatenation: what it loads, and how many 4-byte words it takes. */
-interface Field {
+export interface Field {
   readonly words: number;
   load(register: number): Expression;
 }
@@ -109,8 +109,18 @@ export const isTcp: Statement = [
   { kind: 'cmp', register: FIRST, op: 'eq', data: '\x06' },
 ];
 
-/** `ip saddr != 10.1.0.0/16`: a prefix of whole bytes is compared as such, any other behind a mask. */
-export function saddrOutside({ ip, prefix, family }: Cidr): Statement {
+/** `ip saddr 10.1.0.0/16` */
+export function saddrInside(cidr: Cidr): Statement {
+  return compareSaddr('eq', cidr);
+}
+
+/** `ip saddr != 10.1.0.0/16` */
+export function saddrOutside(cidr: Cidr): Statement {
+  return compareSaddr('neq', cidr);
+}
+
+/** A prefix of whole bytes is compared as such, any other behind a mask, as nft does. */
+function compareSaddr(op: 'eq' | 'neq', { ip, prefix, family }: Cidr): Statement {
   const { length: whole, saddr: offset } = ADDRESSES[family];
   const isWholeBytes = prefix % 8 === 0 && prefix > 0;
   const length = isWholeBytes ? prefix / 8 : whole;
@@ -125,7 +135,7 @@ export function saddrOutside({ ip, prefix, family }: Cidr): Statement {
   return [
     { kind: 'payload', base: 'network', offset, length, register: FIRST },
     ...(isWholeBytes ? [] : [mask]),
-    { kind: 'cmp', register: FIRST, op: 'neq', data: packIp(ip).slice(0, length) },
+    { kind: 'cmp', register: FIRST, op, data: packIp(ip).slice(0, length) },
   ];
 }
 
@@ -150,10 +160,17 @@ export function daddrIsNotLoopback(family: IpFamily): Statement {
 const RTN_LOCAL = 2;
 
 /** `fib daddr type local` */
-export const daddrIsOfThisHost: Statement = [
-  { kind: 'fib', result: 'type', flags: FIB_FLAGS.daddr, register: FIRST },
-  { kind: 'cmp', register: FIRST, op: 'eq', data: packHostU32(RTN_LOCAL) },
-];
+export const daddrIsOfThisHost: Statement = isOfThisHost(FIB_FLAGS.daddr);
+
+/** `fib saddr type local` */
+export const saddrIsOfThisHost: Statement = isOfThisHost(FIB_FLAGS.saddr);
+
+function isOfThisHost(flags: number): Statement {
+  return [
+    { kind: 'fib', result: 'type', flags, register: FIRST },
+    { kind: 'cmp', register: FIRST, op: 'eq', data: packHostU32(RTN_LOCAL) },
+  ];
+}
 
 /** IPS_DST_NAT, linux/netfilter/nf_conntrack_common.h */
 const IPS_DST_NAT = 1 << 5;
@@ -205,6 +222,9 @@ function maskWord(mask: number, xor: number): Expression {
 
 /** `masquerade fully-random` */
 export const masqueradeFullyRandom: Statement = [{ kind: 'masquerade', flags: NAT_FLAGS.fullyRandom }];
+
+/** `drop` */
+export const drop: Statement = [{ kind: 'immediate', register: VERDICT_REGISTER, verdict: { kind: 'drop' } }];
 
 /** `reject with tcp reset` */
 export const rejectWithReset: Statement = [{ kind: 'reject', type: 'tcp-rst' }];

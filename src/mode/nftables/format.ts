@@ -4,9 +4,11 @@ import { type IpFamily, unpackIp } from '../../model/ip.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { ElementChange } from './element-change.ts';
 import {
+  ENDPOINT_SETS,
   INTERVAL_END,
   nftFamily,
   protocolOf,
+  SERVICE_SETS,
   type SetName,
   serviceValueParts,
   unpackHostU32,
@@ -55,14 +57,12 @@ export function formatRequest(request: NftRequest): string {
   }
 }
 
-const SLOT_SETS: ReadonlySet<SetName> = new Set(['endpoints', 'nodeport-endpoints']);
-
 function formatKey(family: IpFamily, set: SetName, key: string): string {
   const length = family === 4 ? 4 : 16;
   if (set === 'cluster-ips' || set === 'nodeport-addresses') return formatIp(key);
   if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
   if (set === 'shapes') return chainOfShapeId(key) ?? unpackHostU32(key).toString(16);
-  const hasAddress = set === 'services' || set === 'endpoints';
+  const hasAddress = !set.includes('nodeport');
   const rest = hasAddress ? key.slice(length) : key;
   const protocol = protocolOf(rest.charCodeAt(0))?.toLowerCase() ?? rest.charCodeAt(0);
   const words = [
@@ -70,16 +70,16 @@ function formatKey(family: IpFamily, set: SetName, key: string): string {
     protocol,
     unpackPort(rest.slice(4)),
   ];
-  if (SLOT_SETS.has(set)) words.push(unpackHostU32(rest.slice(8)));
+  if (ENDPOINT_SETS.has(set)) words.push(unpackHostU32(rest.slice(8)));
   return words.join(' . ');
 }
 
 function formatValue(family: IpFamily, set: SetName, value: string): string {
-  if (set === 'services' || set === 'nodeports') {
+  if (SERVICE_SETS.has(set)) {
     const { shapeId, comment } = serviceValueParts(value);
     return `${chainOfShapeId(shapeId) ?? 'unknown shape'} ${JSON.stringify(comment)}`;
   }
-  if (SLOT_SETS.has(set)) {
+  if (ENDPOINT_SETS.has(set)) {
     const length = family === 4 ? 4 : 16;
     return `${formatIp(value.slice(0, length))} . ${unpackPort(value.slice(length))}`;
   }

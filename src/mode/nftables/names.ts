@@ -21,6 +21,10 @@ export const SETS = [
   'nodeports',
   'endpoints',
   'nodeport-endpoints',
+  'inside-services',
+  'inside-nodeports',
+  'inside-endpoints',
+  'inside-nodeport-endpoints',
   'cluster-ips',
   'hairpin',
   'nodeport-addresses',
@@ -29,6 +33,25 @@ export type SetName = (typeof SETS)[number];
 
 /** Where frontends without backends go: answers with a TCP reset or ICMP port unreachable. */
 export const REFUSE_CHAIN = 'refuse';
+
+/** Where frontends go whose backends a Local policy keeps away: no answer. */
+export const DROP_CHAIN = 'drop-silently';
+
+/** Maps whose values are shape ids. */
+export const SERVICE_SETS: ReadonlySet<SetName> = new Set([
+  'services',
+  'nodeports',
+  'inside-services',
+  'inside-nodeports',
+]);
+
+/** Maps whose values are endpoints, one per slot. */
+export const ENDPOINT_SETS: ReadonlySet<SetName> = new Set([
+  'endpoints',
+  'nodeport-endpoints',
+  'inside-endpoints',
+  'inside-nodeport-endpoints',
+]);
 
 /** IANA protocol numbers. */
 const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };

@@ -4,7 +4,7 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import { type ElementChange, mustWait } from './element-change.ts';
-import { SETS, type SetName } from './names.ts';
+import { ENDPOINT_SETS, SETS, type SetName } from './names.ts';
 import type { ObservedTable } from './observed.ts';
 
 /** The elements of one family's table as seen, and what they counted. The elements are emptied by reconciliation. */
@@ -62,7 +62,7 @@ export function* reconcileElements(
 
 /** Slots of a frozen frontend are found by the frontend's key, whatever their number. */
 function frozenKey(family: IpFamily, set: SetName, key: string): string {
-  const isSlot = set === 'endpoints' || set === 'nodeport-endpoints';
+  const isSlot = ENDPOINT_SETS.has(set);
   const frontendKey = isSlot ? key.slice(0, -4) : key;
   return `${family}${set} ${frontendKey}`;
 }

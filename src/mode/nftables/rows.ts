@@ -3,36 +3,36 @@
 import { type IpFamily, unpackIp } from '../../model/ip.ts';
 import type { Protocol } from '../../model/types.ts';
 import type { VipTableRow } from '../../vip/table-row.ts';
-import { protocolOf, REFUSE_CHAIN, type SetName, serviceValueParts, unpackPort } from './names.ts';
+import { DROP_CHAIN, protocolOf, REFUSE_CHAIN, serviceValueParts, unpackPort } from './names.ts';
 import { type Observed, type ObservedTable, observedSlots } from './observed.ts';
-import { shapeOfId } from './shape.ts';
+import { endpointSet, serviceSet } from './planned-frontend.ts';
+import { type Shape, shapeOfId } from './shape.ts';
 
 /** One row per element of `services` and `nodeports`. Elements no daemon of ours writes have no row. */
 export function vipTableRows(observed: Observed): VipTableRow[] {
   return [...observed].flatMap(([family, table]) => [
-    ...rowsOf(family, table, 'services', 'endpoints'),
-    ...rowsOf(family, table, 'nodeports', 'nodeport-endpoints'),
+    ...rowsOf(family, table, 'vip'),
+    ...rowsOf(family, table, 'nodeport'),
   ]);
 }
 
-function rowsOf(family: IpFamily, table: ObservedTable, set: SetName, endpoints: SetName): VipTableRow[] {
-  const addressLength = set === 'nodeports' ? 0 : family === 4 ? 4 : 16;
+function rowsOf(family: IpFamily, table: ObservedTable, keyedBy: Shape['keyedBy']): VipTableRow[] {
+  const addressLength = keyedBy === 'nodeport' ? 0 : family === 4 ? 4 : 16;
+  const set = serviceSet({ keyedBy, side: 'all' });
   const rows: VipTableRow[] = [];
   for (const [key, value] of table.elements.get(set) ?? []) {
     const protocol = protocolOf(key.charCodeAt(addressLength));
     if (protocol === undefined) continue;
     const { shapeId, comment } = serviceValueParts(value);
     const packedAddress = key.slice(0, addressLength);
-    // Slots beyond those wait for their deletion.
-    const slots = observedSlots(table, endpoints, key).slice(0, shapeOfId(shapeId)?.slotCount ?? 0);
     rows.push({
       service: comment,
       kind: kindOf(table, packedAddress),
       address: packedAddress === '' ? '*' : unpackIp(packedAddress),
       port: unpackPort(key.slice(addressLength + 4)),
       protocol: protocol as Protocol,
-      action: table.elements.get('shapes')?.get(shapeId) === REFUSE_CHAIN ? 'refuse' : 'balance',
-      backends: slots.map((slot) => unpackEndpoint(family, slot)),
+      action: actionOf(table, shapeId),
+      backends: backendsOf(family, table, { keyedBy, side: 'all' }, key, shapeId),
       connections: table.counters.get(set)?.get(key)?.packets,
     });
   }
@@ -43,6 +43,26 @@ function rowsOf(family: IpFamily, table: ObservedTable, set: SetName, endpoints:
 function kindOf(table: ObservedTable, packedAddress: string): string {
   if (packedAddress === '') return 'NodePort';
   return table.elements.get('cluster-ips')?.has(packedAddress) === true ? 'ClusterIP' : 'VIP';
+}
+
+function actionOf(table: ObservedTable, shapeId: string): string {
+  const chain = table.elements.get('shapes')?.get(shapeId);
+  const shape = shapeOfId(shapeId);
+  if (chain === REFUSE_CHAIN || (shape?.slotCount === 0 && shape.whenEmpty === 'refuse')) return 'refuse';
+  return chain === DROP_CHAIN || shape?.slotCount === 0 ? 'drop' : 'balance';
+}
+
+/** The slots that the shape covers: those beyond wait for their deletion. */
+function backendsOf(
+  family: IpFamily,
+  table: ObservedTable,
+  keying: Pick<Shape, 'keyedBy' | 'side'>,
+  key: string,
+  shapeId: string,
+): { address: string; port: number }[] {
+  return observedSlots(table, endpointSet(keying), key)
+    .slice(0, shapeOfId(shapeId)?.slotCount ?? 0)
+    .map((slot) => unpackEndpoint(family, slot));
 }
 
 function unpackEndpoint(family: IpFamily, packed: string): { address: string; port: number } {

@@ -16,10 +16,14 @@ export function setDeclarations(family: IpFamily): ReadonlyMap<SetName, SetDecla
   };
   return new Map<SetName, SetDeclaration>([
     ['shapes', verdictMap(SHAPE)],
-    ['services', shapeMap([address, PROTOCOL, PORT])],
-    ['nodeports', shapeMap([PROTOCOL, PORT])],
+    ['services', counted(shapeMap([address, PROTOCOL, PORT]))],
+    ['nodeports', counted(shapeMap([PROTOCOL, PORT]))],
     ['endpoints', dataMap([address, PROTOCOL, PORT, SLOT], [address, PORT])],
     ['nodeport-endpoints', dataMap([PROTOCOL, PORT, SLOT], [address, PORT])],
+    ['inside-services', shapeMap([address, PROTOCOL, PORT])],
+    ['inside-nodeports', shapeMap([PROTOCOL, PORT])],
+    ['inside-endpoints', dataMap([address, PROTOCOL, PORT, SLOT], [address, PORT])],
+    ['inside-nodeport-endpoints', dataMap([PROTOCOL, PORT, SLOT], [address, PORT])],
     ['cluster-ips', plainSet([address])],
     ['hairpin', plainSet([address, address])],
     ['nodeport-addresses', { ...plainSet([address]), flags: { interval: true } }],
@@ -85,6 +89,10 @@ function verdictMap(key: Part): SetDeclaration {
 }
 
 /** Each element counts the packets that found it: in a NAT chain, the connections. */
+function counted(set: SetDeclaration): SetDeclaration {
+  return { ...set, expressions: [{ kind: 'counter' }] };
+}
+
 function shapeMap(key: readonly Part[]): SetDeclaration {
   return {
     ...keyOf(key),
@@ -92,7 +100,6 @@ function shapeMap(key: readonly Part[]): SetDeclaration {
     dataType: SHAPE.type,
     dataLength: SHAPE.length,
     flags: {},
-    expressions: [{ kind: 'counter' }],
     userdata: typeUserdata({ parts: key.length, map: 'host order' }),
   };
 }

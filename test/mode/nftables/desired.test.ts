@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { Deferred } from '../../../src/mode/nftables/deferred.ts';
 import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.ts';
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
-import { serviceValueParts } from '../../../src/mode/nftables/names.ts';
+import { ENDPOINT_SETS, SERVICE_SETS, serviceValueParts } from '../../../src/mode/nftables/names.ts';
 import { noElements } from '../../../src/mode/nftables/observed.ts';
 import { type PlannedFrontend, planFrontend } from '../../../src/mode/nftables/planned-frontend.ts';
 import { reconcileElements, type SeenElements } from '../../../src/mode/nftables/reconcile-elements.ts';
@@ -37,7 +37,7 @@ class Elements {
     const slots = new Map<string, string[]>();
     const rest: string[] = [];
     for (const { set, family, key, after } of this.byId.values()) {
-      if (set !== 'endpoints' && set !== 'nodeport-endpoints') rest.push(`${family}${set} ${key} ${after}`);
+      if (!ENDPOINT_SETS.has(set)) rest.push(`${family}${set} ${key} ${after}`);
       else {
         const frontend = `${family}${set} ${key.slice(0, -4)}`;
         slots.set(frontend, [...(slots.get(frontend) ?? []), after!]);
@@ -105,19 +105,29 @@ function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
   const deferred = new Deferred();
   const elements = new Elements();
   elements.apply(desired.elements());
-  const chains = new Set<string>(['refuse']);
+  const chains = new Set<string>(['refuse', 'drop-silently']);
   const current = new Map<ServiceKey, readonly PlannedFrontend[]>();
-  const flush = (): void => elements.apply(deferred.take().elements);
+  const flush = (): void => {
+    const { elements: changes, objects } = deferred.take();
+    elements.apply(changes);
+    for (const { name } of objects) chains.delete(name);
+  };
   for (const [i, { service, list }] of steps.entries()) {
     const held = new Set(
       [...current].filter(([key]) => key !== service).flatMap(([, planned]) => planned.map((p) => p.id)),
     );
     const planned = list
-      .map((one) => planFrontend(one, (id) => desired.slots(id)))
+      .map((one) => planFrontend(one, (place) => desired.slots(place)))
       .filter(({ id }) => !held.has(id));
     current.set(service, planned);
     const delta: DesiredDelta = desired.update(new Map([[service, planned]]));
-    for (const chain of delta.addedChains) chains.add(shapeChain(chain.shape));
+    for (const { family, shape } of delta.addedChains) {
+      const name = shapeChain(shape);
+      expect(deferred.reviveObject({ kind: 'chain', family, name }), 'a chain that waits is there').toBe(
+        chains.has(name),
+      );
+      chains.add(name);
+    }
     const now: ElementChange[] = [];
     for (const change of delta.elements) {
       if (mustWait(change)) deferred.addElement(change);
@@ -132,11 +142,13 @@ function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
       if (set === 'shapes') shapes.set(`${family}${key}`, after!);
     }
     for (const { set, family, after } of elements.byId.values()) {
-      if (set !== 'services' && set !== 'nodeports') continue;
+      if (!SERVICE_SETS.has(set)) continue;
       const chain = shapes.get(`${family}${serviceValueParts(after!).shapeId}`);
       expect(chains, 'a frontend leads to a chain that is there').toContain(chain);
     }
-    for (const chain of delta.removedChains) chains.delete(shapeChain(chain.shape));
+    for (const { family, shape } of delta.removedChains) {
+      deferred.addObject({ kind: 'chain', family, name: shapeChain(shape) });
+    }
     if (i % 3 === 2) flush();
   }
   flush();
@@ -213,10 +225,12 @@ describe('Desired', () => {
           displayName: service,
           backends,
           masquerade: 'never',
-            whenEmpty: 'refuse',
-            insideBackends: undefined,
+          whenEmpty: 'refuse',
+          insideBackends: undefined,
         };
-        return desired.update(new Map([[service, [planFrontend(frontend, (id) => desired.slots(id))]]]));
+        return desired.update(
+          new Map([[service, [planFrontend(frontend, (place) => desired.slots(place))]]]),
+        );
       };
       const all = Array.from(
         { length: count },
@@ -245,10 +259,10 @@ describe('Desired', () => {
           displayName: service,
           backends: [],
           masquerade: 'never',
-            whenEmpty: 'refuse',
-            insideBackends: undefined,
+          whenEmpty: 'refuse',
+          insideBackends: undefined,
         },
-        (id) => desired.slots(id),
+        (place) => desired.slots(place),
       ),
     ];
     const elements = new Elements();
