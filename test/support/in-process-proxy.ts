@@ -134,10 +134,10 @@ export async function compare(
 }
 
 /**
- * Verdicts in force that would lead a packet nowhere: their chain is missing or without rules, or one of the slots that
- * it picks from. There must be none between any two transactions.
+ * Addresses in force that would lead a packet nowhere: their shape's chain is missing or without rules, or one of the
+ * slots that it picks from. There must be none between any two transactions.
  */
-export async function brokenVerdicts(transport: NetlinkTransport): Promise<string[]> {
+export async function deadEnds(transport: NetlinkTransport): Promise<string[]> {
   const { observed } = await new NftSession(transport).observe(FAMILIES);
   const broken: string[] = [];
   for (const table of observed.values()) {
@@ -154,6 +154,18 @@ export async function brokenVerdicts(transport: NetlinkTransport): Promise<strin
     }
   }
   return broken;
+}
+
+/** What a packet may be about to read that has read one of our maps already: ids of shapes, slots and chains. */
+export async function readLater(transport: NetlinkTransport): Promise<Set<string>> {
+  const { observed } = await new NftSession(transport).observe(FAMILIES);
+  const ids = [...observed].flatMap(([family, { elements, chains }]) => [
+    ...[...chains.keys()].map((name) => `${family} ${name}`),
+    ...(['shapes', 'endpoints', 'nodeport-endpoints'] as const).flatMap((set) =>
+      [...elements.get(set)!.keys()].map((key) => `${family} ${set} ${key}`),
+    ),
+  ]);
+  return new Set(ids);
 }
 
 function compareRows(

@@ -36,9 +36,14 @@ export function mustWait(change: ElementChange): boolean {
   return change.after === undefined && READ_LATER.has(change.set);
 }
 
+/** True for the maps whose elements stand for a frontend each. */
+export function isServiceSet(set: SetName): boolean {
+  return set === 'services' || set === 'nodeports';
+}
+
 /** True for the replacement of an element that counts. */
 export function isCounted({ set, before, after }: ElementChange): boolean {
-  return before !== undefined && after !== undefined && (set === 'services' || set === 'nodeports');
+  return before !== undefined && after !== undefined && isServiceSet(set);
 }
 
 /** Changes of one set each, in order of first appearance. */
