@@ -19,7 +19,7 @@ export class Claims {
 
   /**
    * Replaces the claims of `claimant.service` by `keys` (without duplicates; empty releases all).
-   * Returns the other Services that won or lost a key by it.
+   * Returns the other Services with a claim on a key that has another winner by it.
    */
   set(claimant: Claimant, keys: readonly string[]): ReadonlySet<ServiceKey> {
     const affected = new Set<ServiceKey>();
@@ -69,7 +69,7 @@ export class Claims {
     else this.#contested.delete(key);
     if (before !== undefined && before.service !== winner.service) {
       affected.add(before.service);
-      affected.add(winner.service);
+      for (const { service } of contenders) affected.add(service);
     }
   }
 }

@@ -1,8 +1,9 @@
 // Endpoints and Services that come and go under a continuous load of new connections: not one of them fails.
 
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { service, slice } from '../support/manifests.ts';
+import { node as nodeObject, service, slice } from '../support/manifests.ts';
 import type { Daemon } from '../support/netns/daemon.ts';
+import { NODE } from '../support/netns/topology.ts';
 import type { Agent, Target } from '../support/netns/traffic.ts';
 import { podIp, TestNode, written } from '../support/test-node.ts';
 
@@ -154,6 +155,19 @@ test('the slot of a removed endpoint is gone within a second', async () => {
   const start = performance.now();
   await expect.poll(tail, { timeout: 5000, interval: 20 }).toBe(false);
   expect(performance.now() - start).toBeLessThan(1000);
+});
+
+test('node ports follow the addresses of the Node object', async () => {
+  const client = node.topology.client.agent();
+  const outcome = async (host: string): Promise<string> =>
+    (await client.probe({ protocol: 'tcp', host, port: HTTP.nodePort })).outcome;
+  const other = '192.168.50.77';
+  await node.netns.ip(`address add ${other}/24 dev eth0`);
+  expect([await outcome(NODE.ip), await outcome(other)]).toEqual(['reply', 'refused']);
+  await written(daemon, () => node.manifests.put('node', nodeObject(other)));
+  expect([await outcome(NODE.ip), await outcome(other)]).toEqual(['refused', 'reply']);
+  await written(daemon, () => node.manifests.put('node', nodeObject(NODE.ip, NODE.ip6)));
+  expect([await outcome(NODE.ip), await outcome(other)]).toEqual(['reply', 'refused']);
 });
 
 test('the counters of a Service go on through its changes', async () => {

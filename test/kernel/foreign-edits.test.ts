@@ -80,34 +80,47 @@ describe('found at start', () => {
     ['a deleted slot', 'delete element ip kproxy-ts endpoints { 10.96.0.1 . tcp . 80 . 1 }'],
     ['a deleted element over IPv6', 'delete element ip6 kproxy-ts cluster-ips { fd00:10:96::1 }'],
     [
-      'another verdict',
+      'another shape',
       `delete element ip kproxy-ts services { 10.96.0.1 . tcp . 80 }
-       add element ip kproxy-ts services { 10.96.0.1 . tcp . 80 comment "default/web:http" : goto refuse }`,
+       add element ip kproxy-ts services { 10.96.0.1 . tcp . 80 comment "default/web:http" : none }`,
     ],
     [
-      'a verdict that jumps',
+      'a shape that nobody has',
       `delete element ip kproxy-ts nodeports { tcp . 30080 }
-       add element ip kproxy-ts nodeports { tcp . 30080 comment "default/web:http" : jump nodeport-pick-2-masquerade }`,
+       add element ip kproxy-ts nodeports { tcp . 30080 comment "default/web:http" : 777:777 }`,
     ],
     [
-      'a verdict that drops',
-      `delete element ip kproxy-ts services { 10.96.0.1 . tcp . 80 }
-       add element ip kproxy-ts services { 10.96.0.1 . tcp . 80 comment "default/web:http" : drop }`,
+      'a shape that leads elsewhere',
+      `delete element ip kproxy-ts shapes { 100:2 }
+       add element ip kproxy-ts shapes { 100:2 : goto refuse }`,
+    ],
+    [
+      'a shape that jumps',
+      `delete element ip kproxy-ts shapes { 100:2 }
+       add element ip kproxy-ts shapes { 100:2 : jump pick-2-masquerade-off-cluster }`,
+    ],
+    [
+      'a shape that drops',
+      `delete element ip kproxy-ts shapes { none }
+       add element ip kproxy-ts shapes { none : drop }`,
+    ],
+    ['a deleted shape', 'delete element ip kproxy-ts shapes { 100:2 }'],
+    [
+      'an extra shape with a chain of its own',
+      `add chain ip kproxy-ts mine { counter; }
+       add element ip kproxy-ts shapes { 777:777 : goto mine }`,
     ],
     [
       'another comment',
       `delete element ip kproxy-ts services { 10.96.0.2 . udp . 53 }
-       add element ip kproxy-ts services { 10.96.0.2 . udp . 53 comment "mine" : goto refuse }`,
+       add element ip kproxy-ts services { 10.96.0.2 . udp . 53 comment "mine" : none }`,
     ],
     [
       'another backend',
       `delete element ip kproxy-ts endpoints { 10.96.0.1 . tcp . 80 . 0 }
        add element ip kproxy-ts endpoints { 10.96.0.1 . tcp . 80 . 0 : 10.1.0.66 . 8080 }`,
     ],
-    [
-      'an extra Service',
-      'add element ip kproxy-ts services { 10.96.0.66 . tcp . 80 : goto pick-2-masquerade-off-cluster }',
-    ],
+    ['an extra Service', 'add element ip kproxy-ts services { 10.96.0.66 . tcp . 80 : 100:2 }'],
     ['an extra slot', 'add element ip kproxy-ts endpoints { 10.96.0.1 . tcp . 80 . 2 : 10.1.0.66 . 80 }'],
     ['an extra cluster IP', 'add element ip kproxy-ts cluster-ips { 192.0.2.1 }'],
     ['an extra hairpin pair', 'add element ip kproxy-ts hairpin { 192.0.2.1 . 192.0.2.2 }'],
@@ -121,8 +134,8 @@ describe('found at start', () => {
     ['all chains flushed', 'flush table ip kproxy-ts'],
     ['a deleted chain', 'flush chain ip kproxy-ts nat-output\ndelete chain ip kproxy-ts nat-output'],
     [
-      'a deleted chain that verdicts went to',
-      `delete element ip kproxy-ts services { 10.96.0.2 . udp . 53 }
+      'a deleted chain that a shape led to',
+      `delete element ip kproxy-ts shapes { none }
        flush chain ip kproxy-ts services
        flush chain ip kproxy-ts refuse
        delete chain ip kproxy-ts refuse`,
@@ -182,6 +195,42 @@ describe('found at start', () => {
     expect(canonical(await list())).toEqual(canonical(tableBefore));
     expect(await others()).toEqual(othersBefore);
     expect(await start(), 'writes of the next start').toBe(0);
+  });
+});
+
+describe('while it runs', () => {
+  const changed = slice('web', 'web-4', { ports: [{ name: 'http', port: 8080 }], endpoints: ['10.1.0.12'] });
+
+  test.each([
+    ['a flushed ruleset', 'flush ruleset'],
+    [
+      'a deleted element that is to be replaced',
+      'delete element ip kproxy-ts services { 10.96.0.1 . tcp . 80 }',
+    ],
+    ['an element that is to be added', 'add element ip kproxy-ts shapes { 100:1 : goto refuse }'],
+  ])('%s is noticed by the next change, which takes effect all the same', async (_, edit) => {
+    const proxy = new InProcessProxy(netlink);
+    await proxy.apply(...LISTED, ...upserts(...OBJECTS));
+    expect(await proxy.backend.hasDrifted()).toBe(false);
+    await nft(edit);
+    expect(await proxy.backend.hasDrifted()).toBe(true);
+    expect(await proxy.apply(...upserts(changed))).toMatchObject({ failures: [], isFull: true });
+    await proxy.flush();
+    expect(await compare(netlink, proxy.store)).toEqual({ now: [], later: [] });
+    expect(await proxy.backend.hasDrifted()).toBe(false);
+  });
+
+  test('what is deleted while it waits for its deletion is not missed', async () => {
+    const proxy = new InProcessProxy(netlink);
+    await proxy.apply(...LISTED, ...upserts(...OBJECTS));
+    await proxy.apply(...upserts(changed));
+    await nft('delete element ip kproxy-ts endpoints { 10.96.0.1 . tcp . 80 . 1 }');
+    await proxy.backend.flushDeferred();
+    const { failures } = await proxy.backend.flushDeferred();
+    expect(failures.map(({ error }) => error.message)).toEqual([expect.stringContaining('ENOENT')]);
+    expect(await proxy.retry()).toMatchObject({ failures: [] });
+    await proxy.flush();
+    expect(await compare(netlink, proxy.store)).toEqual({ now: [], later: [] });
   });
 });
 

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { service, slice } from '../support/manifests.ts';
 import type { CommandResult } from '../support/netns/command.ts';
 import type { Daemon } from '../support/netns/daemon.ts';
+import { CLIENT, GATEWAY, NODE } from '../support/netns/topology.ts';
 import type { Target } from '../support/netns/traffic.ts';
 import { podIp, podIp6, TestNode, written } from '../support/test-node.ts';
 
@@ -104,8 +105,8 @@ test.each([
   // The slot, and the hairpin pair of either pod.
   ['an endpoint replaced', () => putWeb([1, 2, 4]), 3, 3],
   ['nothing but the order of endpoints', () => putWeb([3, 1, 2]), 0, 0],
-  // Verdict, cluster IP, hairpin pair, three slots, and the chain, whose rules go before it does.
-  ['a Service deleted', () => node.manifests.remove('web'), 7, 8],
+  // Its element, cluster IP, hairpin pair, three slots, a shape and its chain, whose rules go before it does.
+  ['a Service deleted', () => node.manifests.remove('web'), 8, 9],
 ])('what changed meanwhile is written, and no more: %s', async (_, change, differences, writes) => {
   let planned: CommandResult | undefined;
   const restarted = await restart('SIGTERM', async () => {
@@ -120,12 +121,26 @@ test.each([
   expect(synced.reduce((sum, line) => sum + Number(line['writes']), 0)).toBe(writes);
 });
 
-test('other node-port addresses move the node ports', async () => {
-  const restarted = await restart('SIGTERM', () => undefined, '--nodeport-addresses=10.1.0.0/24');
+test.each([
+  ['10.1.0.0/24', [GATEWAY.ip], [NODE.ip, NODE.ip6, GATEWAY.ip6]],
+  ['0.0.0.0/0,::/0', [GATEWAY.ip, NODE.ip, NODE.ip6, GATEWAY.ip6], ['127.0.0.1', '::1']],
+])('node ports move to other addresses: %s', async (cidrs, served, refused) => {
+  const restarted = await restart('SIGTERM', () => undefined, `--nodeport-addresses=${cidrs}`);
   expect(await writesOf(restarted)).toBeGreaterThan(0);
   const pod = node.topology.pod('pod-4').agent();
-  expect((await pod.probe({ protocol: 'tcp', host: '10.1.0.1', port: 30080 })).outcome).toBe('reply');
-  expect((await pod.probe({ protocol: 'tcp', host: '192.168.50.10', port: 30080 })).outcome).toBe('refused');
+  for (const host of served) {
+    expect((await pod.probe({ protocol: 'tcp', host, port: 30080 })).outcome).toBe('reply');
+  }
+  for (const host of refused) {
+    const from = host === '127.0.0.1' || host === '::1' ? node.netns.agent() : pod;
+    expect((await from.probe({ protocol: 'tcp', host, port: 30080 })).outcome).toBe('refused');
+  }
+});
+
+test('without a cluster CIDR nobody is masqueraded to a cluster IP', async () => {
+  await restart('SIGTERM', () => undefined, '--cluster-cidr=');
+  const tally = await node.topology.client.agent().burst({ ...WEB, count: 20 });
+  expect(tally.peers).toEqual({ [CLIENT.ip]: 20 });
 });
 
 test('while it runs, what others did to our tables is undone by the next check, and their own tables stay', async () => {

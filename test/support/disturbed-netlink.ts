@@ -13,6 +13,8 @@ const NLM_F_DUMP = 0x300;
 const NLM_F_DUMP_INTR = 0x10;
 const NLMSG_DONE = 3;
 const NLMSGERR_ATTR_MSG = 1;
+/** A type of attribute that the kernel skips. */
+const UNKNOWN = 0x3fff;
 const EMSGSIZE = 90;
 
 export class DisturbedNetlink implements NetlinkTransport {
@@ -65,13 +67,22 @@ export function isElementQuery(request: Uint8Array): boolean {
   return bytes.readUInt16LE(4) === GET_ELEMENTS && (bytes.readUInt16LE(6) & NLM_F_DUMP) === 0;
 }
 
-/** The batch with one name for another, of the same length, in every element it adds. */
-export function renameInElements(request: Uint8Array, name: string, other: string): Uint8Array {
+/**
+ * The batch without the value of every element that has this comment and stands for so many endpoints: an element that
+ * the kernel refuses.
+ */
+export function spoil(request: Uint8Array, comment: string, slotCount: number): Uint8Array {
   const bytes = Buffer.from(request);
   for (const { type, start, end } of messages(bytes)) {
     if (type !== NEW_ELEMENTS) continue;
-    for (let at = bytes.indexOf(name, start); at >= 0 && at < end; at = bytes.indexOf(name, at + 1)) {
-      bytes.write(other, at);
+    for (
+      let at = bytes.indexOf(`${comment}\0`, start);
+      at >= 0 && at < end;
+      at = bytes.indexOf(comment, at + 1)
+    ) {
+      // In front of the comment, its two headers (6 bytes), and the value: two headers and a number.
+      const value = at - 6 - 12;
+      if ((bytes.readUInt32LE(value + 8) & 0xffffff) === slotCount) bytes.writeUInt16LE(UNKNOWN, value + 2);
     }
   }
   return bytes;

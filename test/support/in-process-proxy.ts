@@ -9,7 +9,7 @@ import { Desired } from '../../src/mode/nftables/desired.ts';
 import type { ElementChange } from '../../src/mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../../src/mode/nftables/format.ts';
 import { planFullSync } from '../../src/mode/nftables/full-sync.ts';
-import { serviceValueParts } from '../../src/mode/nftables/names.ts';
+import { ENDPOINT_SETS, serviceValueParts } from '../../src/mode/nftables/names.ts';
 import { observedSlots } from '../../src/mode/nftables/observed.ts';
 import { endpointSet, planFrontend, serviceSet } from '../../src/mode/nftables/planned-frontend.ts';
 import { vipTableRows } from '../../src/mode/nftables/rows.ts';
@@ -117,8 +117,8 @@ export async function compare(
       [...frontends].map(([service, list]) => [
         service,
         list.map((frontend) =>
-          planFrontend(frontend, (_, { family, keyedBy, key }) =>
-            observedSlots(observed.get(family), endpointSet({ keyedBy }), key),
+          planFrontend(frontend, (place) =>
+            observedSlots(observed.get(place.family), endpointSet(place), place.key),
           ),
         ),
       ]),
@@ -133,20 +133,24 @@ export async function compare(
   };
 }
 
+const KEYINGS = (['vip', 'nodeport'] as const).flatMap((keyedBy) =>
+  (['all', 'inside'] as const).map((side) => ({ keyedBy, side })),
+);
+
 /**
- * Verdicts in force that would lead a packet nowhere: their chain is missing or without rules, or one of the slots that
- * it picks from. There must be none between any two transactions.
+ * Addresses in force that would lead a packet nowhere: their shape's chain is missing or without rules, or one of the
+ * slots that it picks from. There must be none between any two transactions.
  */
-export async function brokenVerdicts(transport: NetlinkTransport): Promise<string[]> {
+export async function deadEnds(transport: NetlinkTransport): Promise<string[]> {
   const { observed } = await new NftSession(transport).observe(FAMILIES);
   const broken: string[] = [];
   for (const table of observed.values()) {
-    for (const keyedBy of ['vip', 'nodeport'] as const) {
-      for (const [key, value] of table.elements.get(serviceSet({ keyedBy })) ?? []) {
+    for (const keying of KEYINGS) {
+      for (const [key, value] of table.elements.get(serviceSet(keying)) ?? []) {
         const { shapeId, comment } = serviceValueParts(value);
         const chain = table.elements.get('shapes')?.get(shapeId) ?? 'no chain';
         const slotCount = Number(/pick-(\d+)/.exec(chain)?.[1] ?? 0);
-        const slots = observedSlots(table, endpointSet({ keyedBy }), key);
+        const slots = observedSlots(table, endpointSet(keying), key);
         if ((table.chains.get(chain)?.rules ?? []).length === 0)
           broken.push(`${comment}: no rules in ${chain}`);
         if (slots.length < slotCount) broken.push(`${comment}: ${chain}, but ${slots.length} slots`);
@@ -154,6 +158,18 @@ export async function brokenVerdicts(transport: NetlinkTransport): Promise<strin
     }
   }
   return broken;
+}
+
+/** What a packet may be about to read that has read one of our maps already: ids of shapes, slots and chains. */
+export async function readLater(transport: NetlinkTransport): Promise<Set<string>> {
+  const { observed } = await new NftSession(transport).observe(FAMILIES);
+  const ids = [...observed].flatMap(([family, { elements, chains }]) => [
+    ...[...chains.keys()].map((name) => `${family} ${name}`),
+    ...(['shapes', 'inside-services', 'inside-nodeports', ...ENDPOINT_SETS] as const).flatMap((set) =>
+      [...elements.get(set)!.keys()].map((key) => `${family} ${set} ${key}`),
+    ),
+  ]);
+  return new Set(ids);
 }
 
 function compareRows(

@@ -4,7 +4,7 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import { type ElementChange, mustWait } from './element-change.ts';
-import { ENDPOINT_SETS, SETS, type SetName } from './names.ts';
+import { ENDPOINT_SETS, SERVICE_SETS, SETS, type SetName, serviceValueParts } from './names.ts';
 import type { ObservedTable } from './observed.ts';
 
 /** The elements of one family's table as seen, and what they counted. The elements are emptied by reconciliation. */
@@ -51,6 +51,9 @@ export function* reconcileElements(
     elements?.delete(change.key);
     if (change.service !== undefined && frozen.has(change.service)) {
       frozenKeys.add(frozenKey(change.family, change.set, change.key));
+      // Its element may still lead to a shape that nobody else has.
+      const { shapeId } = serviceValueParts(before ?? '');
+      if (SERVICE_SETS.has(change.set)) frozenKeys.add(frozenKey(change.family, 'shapes', shapeId));
       continue;
     }
     if (before === change.after) continue;
