@@ -57,18 +57,43 @@ function readPorts(fields: readonly Field[]): readonly EndpointPort[] {
 function readEndpoints(fields: readonly Field[], family: IpFamily): readonly Endpoint[] {
   const endpoints: Endpoint[] = [];
   for (const field of fields) {
-    const isReady = field.at('conditions').at('ready').boolean(true);
+    const conditions = field.at('conditions');
+    const isReady = conditions.at('ready').boolean(true);
+    const isServing = conditions.at('serving').boolean(true);
+    const isTerminating = conditions.at('terminating').boolean(false);
+    const hints = field.at('hints');
+    const zoneHints = readHints(hints.at('forZones'));
+    const nodeHints = readHints(hints.at('forNodes'));
     const nodeName = field.at('nodeName').text();
     const address = field.at('addresses').items()[0];
     const ip = address?.ipOrSkip();
     if (address === undefined || ip === undefined) continue;
     if (familyOf(ip) === family) {
-      endpoints.push({ ip, isReady, nodeName: nodeName === '' ? undefined : intern(nodeName) });
+      endpoints.push({
+        ip,
+        isReady,
+        isServing,
+        isTerminating,
+        zoneHints,
+        nodeHints,
+        nodeName: nodeName === '' ? undefined : intern(nodeName),
+      });
     } else {
       address.skip(`must be an IPv${family} address as addressType says`);
     }
   }
   return compact(endpoints);
+}
+
+/** The distinct names; undefined when there are none, which is to have no hints at all. */
+function readHints(list: Field): readonly string[] | undefined {
+  if (list.value === undefined) return undefined;
+  const names = new Set<string>();
+  for (const hint of list.items()) {
+    const name = hint.at('name').text();
+    if (name !== '') names.add(intern(name));
+  }
+  return names.size === 0 ? undefined : [...names];
 }
 
 /** A copy without spare capacity: V8 reserves 17 places at the first push, and there are 100,000 of these lists. */

@@ -1,10 +1,13 @@
-// core/v1 Node → Node: InternalIP addresses before ExternalIP ones, as kube-proxy orders them
+// core/v1 Node → Node: its zone, and InternalIP addresses before ExternalIP ones, as kube-proxy orders them
 // (k8s.io/component-helpers node/util GetNodeHostIPs).
 
 import type { Built } from './built.ts';
 import { Field } from './fields.ts';
 import type { Ip } from './ip.ts';
 import type { Node } from './types.ts';
+
+/** The well-known label of core/v1; kube-proxy reads no other, not even its beta predecessor. */
+const ZONE_LABEL = 'topology.kubernetes.io/zone';
 
 /** Reduces a raw Node. */
 export function buildNode(object: unknown): Built<Node> {
@@ -17,5 +20,11 @@ export function buildNode(object: unknown): Built<Node> {
       if (ip !== undefined) addresses.add(ip);
     }
   }
-  return root.built({ name: root.at('metadata').at('name').subdomain(), addresses: [...addresses] });
+  const metadata = root.at('metadata');
+  const zone = metadata.at('labels').at(ZONE_LABEL).text();
+  return root.built({
+    name: metadata.at('name').subdomain(),
+    zone: zone === '' ? undefined : zone,
+    addresses: [...addresses],
+  });
 }

@@ -8,6 +8,7 @@ import { familyOf, type Ip, type IpFamily } from './ip.ts';
 import type { Service, ServiceKey, ServicePort } from './types.ts';
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
+const POLICIES = ['Cluster', 'Local'] as const;
 /** Its presence, whatever its value, says that another proxy serves the Service. */
 const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
 
@@ -24,7 +25,13 @@ export function buildService(object: unknown): Built<Service> {
   const clusterIps = isSkipped ? [] : readClusterIps(spec);
   const isProxied = clusterIps.length > 0;
   const ipFamilies = clusterIps.map(familyOf);
+  const externalIps = isProxied ? readIps(spec.at('externalIPs').items(), ipFamilies) : [];
   const ingress = root.at('status').at('loadBalancer').at('ingress');
+  const internalPolicy = spec.at('internalTrafficPolicy').oneOf(POLICIES, 'Cluster');
+  const externalPolicy = spec.at('externalTrafficPolicy').oneOf(POLICIES, 'Cluster');
+  // A ClusterIP Service without external IPs has nothing that an external policy could be about.
+  const isExternal = isProxied && (type !== 'ClusterIP' || externalIps.length > 0);
+  const isExternalLocal = isExternal && externalPolicy === 'Local';
   return root.built({
     key: `${namespace}/${name}` as ServiceKey,
     namespace,
@@ -35,8 +42,11 @@ export function buildService(object: unknown): Built<Service> {
     isProxied,
     clusterIps,
     ipFamilies,
-    externalIps: isProxied ? readIps(spec.at('externalIPs').items(), ipFamilies) : [],
+    externalIps,
     loadBalancerIps: isProxied ? readIps(ingress.items().filter(isVip).map(ipField), ipFamilies) : [],
+    isInternalLocal: isProxied && internalPolicy === 'Local',
+    isExternalLocal,
+    healthCheckNodePort: readHealthCheckNodePort(spec, type === 'LoadBalancer' && isExternalLocal),
     ports: isProxied ? readPorts(spec.at('ports').items()) : [],
   });
 }
@@ -92,6 +102,15 @@ function isVip(ingress: Field): boolean {
 
 function ipField(ingress: Field): Field {
   return ingress.at('ip');
+}
+
+/** The API server allocates one for each Service that needs it; without it the load balancer cannot tell nodes apart. */
+function readHealthCheckNodePort(spec: Field, isNeeded: boolean): number {
+  const field = spec.at('healthCheckNodePort');
+  const port = field.integer(0, 65535, 0);
+  if (!isNeeded) return 0;
+  if (port === 0) field.skip('must be a port, because externalTrafficPolicy is Local');
+  return port;
 }
 
 /** Ports in order. What the API server refuses as a repetition is skipped. */

@@ -1,11 +1,13 @@
-// Service + EndpointSlices + node settings → Frontends. Pure; Kubernetes' rules as kube-proxy 1.36 applies them
-// (pkg/proxy/serviceport.go, endpointslicecache.go, topology.go).
+// Service + EndpointSlices + node settings → Frontends: which addresses there are, and which traffic to them gets which
+// endpoints. Pure; Kubernetes' rules as kube-proxy 1.36 applies them (pkg/proxy/serviceport.go, nftables/proxier.go).
 
 import { familyOf, type Ip, type IpFamily } from '../model/ip.ts';
 import type { EndpointSlice, Service, ServicePort } from '../model/types.ts';
-import type { Backend, Frontend, FrontendKind, Masquerade } from './frontend.ts';
+import type { Frontend, FrontendKind, Masquerade } from './frontend.ts';
+import { mergeEndpoints } from './merge-endpoints.ts';
+import { type Selection, selectEndpoints } from './select-endpoints.ts';
 
-/** What about this node and its configuration decides Frontends. */
+/** What about this node and its configuration decides Frontends, for as long as the daemon runs. */
 export interface FrontendSettings {
   /** This node's name; endpoints that carry it are local. */
   readonly nodeName: string;
@@ -15,21 +17,28 @@ export interface FrontendSettings {
   readonly masqueradeAll: boolean;
 }
 
+/** What clients of an address get, by the kind of the address. */
+type Treatment = Pick<Frontend, 'backends' | 'masquerade' | 'insideBackends'>;
+
 /**
  * Every Frontend of one Service, in a fixed order: by port, then family, then kind. An address that appears twice for
  * one port (an external IP that is also an ingress IP) yields one Frontend, of the first kind that names it.
+ * `zone` is this node's; undefined when it has none.
  */
 export function buildFrontends(
   service: Service,
   slices: readonly EndpointSlice[],
   settings: FrontendSettings,
+  zone: string | undefined,
 ): Frontend[] {
   if (!service.isProxied) return [];
+  const place = { nodeName: settings.nodeName, zone };
   const frontends: Frontend[] = [];
   for (const port of service.ports) {
     for (const family of service.ipFamilies) {
-      const backends = buildBackends(port, family, slices, settings.nodeName);
-      const add = (kind: FrontendKind, address: Ip | undefined, masquerade: Masquerade): void => {
+      const endpoints = mergeEndpoints(port, family, slices, settings.nodeName);
+      const selection = selectEndpoints(endpoints, place, usesOf(service, port, family));
+      const add = (kind: FrontendKind, address: Ip | undefined, treatment: Treatment): void => {
         frontends.push({
           kind,
           family,
@@ -38,27 +47,68 @@ export function buildFrontends(
           port: kind === 'NodePort' ? port.nodePort : port.port,
           service: service.key,
           displayName: displayName(service, port),
-          backends,
-          masquerade,
-          whenEmpty: 'refuse',
-          insideBackends: undefined,
+          // A client is told at once that a Service has no endpoints. Where only a Local policy keeps them away it is
+          // left to try again: the load balancer is about to send it to another node.
+          whenEmpty: selection.hasAny ? 'drop' : 'refuse',
+          ...treatment,
         });
       };
       const seen = new Set<Ip>();
-      const addAll = (kind: FrontendKind, addresses: readonly Ip[], masquerade: Masquerade): void => {
+      const addAll = (kind: FrontendKind, addresses: readonly Ip[], treatment: Treatment): void => {
         for (const address of addresses) {
           if (familyOf(address) !== family || seen.has(address)) continue;
           seen.add(address);
-          add(kind, address, masquerade);
+          add(kind, address, treatment);
         }
       };
-      addAll('ClusterIP', service.clusterIps, clusterIpMasquerade(family, settings));
-      addAll('ExternalIP', service.externalIps, 'always');
-      addAll('LoadBalancer', service.loadBalancerIps, 'always');
-      if (port.nodePort !== 0) add('NodePort', undefined, 'always');
+      const external = externalTreatment(service, selection);
+      addAll('ClusterIP', service.clusterIps, clusterIpTreatment(service, selection, family, settings));
+      addAll('ExternalIP', service.externalIps, external);
+      addAll('LoadBalancer', service.loadBalancerIps, external);
+      if (port.nodePort !== 0) add('NodePort', undefined, external);
     }
   }
   return frontends;
+}
+
+/**
+ * Which endpoint lists the traffic of a port needs. An internal policy never touches external addresses, so these need
+ * the cluster list even under internalTrafficPolicy Local: as what they balance over, or as what their inside gets.
+ */
+function usesOf(service: Service, port: ServicePort, family: IpFamily): { cluster: boolean; local: boolean } {
+  const isOfFamily = (ip: Ip): boolean => familyOf(ip) === family;
+  const isExternal =
+    port.nodePort !== 0 || service.loadBalancerIps.some(isOfFamily) || service.externalIps.some(isOfFamily);
+  return {
+    cluster: !service.isInternalLocal || isExternal,
+    local: service.isInternalLocal || (service.isExternalLocal && isExternal),
+  };
+}
+
+/** internalTrafficPolicy binds every client, this node and its pods too: they have no other list. */
+function clusterIpTreatment(
+  service: Service,
+  selection: Selection,
+  family: IpFamily,
+  settings: FrontendSettings,
+): Treatment {
+  return {
+    backends: service.isInternalLocal ? selection.local : selection.cluster,
+    masquerade: clusterIpMasquerade(family, settings),
+    insideBackends: undefined,
+  };
+}
+
+/**
+ * externalTrafficPolicy Cluster masquerades, or an endpoint on another node would answer the client directly. Local
+ * preserves the client's address, and is about clients that came from outside: what this node and its pods send to the
+ * address short-circuits to the whole cluster, as if it had gone out and come back through any node. Both lists are
+ * kept even when they are equal: the node's own connections are masqueraded, others are not.
+ */
+function externalTreatment(service: Service, { cluster, local }: Selection): Treatment {
+  return service.isExternalLocal
+    ? { backends: local, masquerade: 'never', insideBackends: cluster }
+    : { backends: cluster, masquerade: 'always', insideBackends: undefined };
 }
 
 /** `namespace/name` or `namespace/name:port`; the protocol is not part of it. */
@@ -69,53 +119,4 @@ function displayName(service: Service, port: ServicePort): string {
 function clusterIpMasquerade(family: IpFamily, settings: FrontendSettings): Masquerade {
   if (settings.masqueradeAll) return 'always';
   return settings.clusterCidrFamilies.includes(family) ? 'off-cluster' : 'never';
-}
-
-/**
- * Ready endpoints of a port over all slices of the family, merged by `ip:port` and ordered by it, so that the result
- * does not depend on the order of slices. Ports match by name and protocol: slices may map one name to several numbers.
- */
-function buildBackends(
-  port: ServicePort,
-  family: IpFamily,
-  slices: readonly EndpointSlice[],
-  nodeName: string,
-): readonly Backend[] {
-  const backends: Backend[] = [];
-  for (const slice of slices) {
-    if (slice.family !== family) continue;
-    for (const target of slice.ports) {
-      if (target.name !== port.name || target.protocol !== port.protocol) continue;
-      for (const { ip, isReady, nodeName: endpointNode } of slice.endpoints) {
-        if (!isReady) continue;
-        backends.push({
-          ip,
-          port: target.port,
-          isMaybeLocal: endpointNode === undefined || endpointNode === nodeName,
-        });
-      }
-    }
-  }
-  backends.sort(compareBackends);
-  return withoutDuplicates(backends);
-}
-
-function compareBackends(a: Backend, b: Backend): number {
-  if (a.ip !== b.ip) return a.ip < b.ip ? -1 : 1;
-  return a.port - b.port;
-}
-
-function isSameBackend(a: Backend, b: Backend): boolean {
-  return a.ip === b.ip && a.port === b.port;
-}
-
-/** One backend per `ip:port`; it is maybe local when any of its entries is. */
-function withoutDuplicates(sorted: readonly Backend[]): Backend[] {
-  const unique: Backend[] = [];
-  for (const backend of sorted) {
-    const last = unique.at(-1);
-    if (last === undefined || !isSameBackend(last, backend)) unique.push(backend);
-    else if (backend.isMaybeLocal && !last.isMaybeLocal) unique[unique.length - 1] = backend;
-  }
-  return unique;
 }

@@ -1,12 +1,14 @@
 // The virtual-IP table of this node, kept incrementally: which Frontends each Service has after conflicts are settled.
 
-import type { EndpointSlice, Problem, Service, ServiceKey } from '../model/types.ts';
+import type { EndpointSlice, Node, Problem, Service, ServiceKey } from '../model/types.ts';
 import { buildFrontends, type FrontendSettings } from './build-frontends.ts';
 import { Claims } from './claims.ts';
 import { type Frontend, frontendKey } from './frontend.ts';
 
 /** Where the table reads objects; the Store is one. */
 export interface ObjectReader {
+  readonly node: Node | undefined;
+  serviceKeys(): Iterable<ServiceKey>;
   service(key: ServiceKey): Service | undefined;
   slices(key: ServiceKey): readonly EndpointSlice[];
 }
@@ -15,18 +17,23 @@ export class VipTable {
   readonly #settings: FrontendSettings;
   readonly #claims = new Claims();
   readonly #conflicts = new Map<ServiceKey, readonly Problem[]>();
+  /** This node's, as of the last refresh. It outlives the Node object, which may go and come while the node works on. */
+  #zone: string | undefined;
 
   constructor(settings: FrontendSettings) {
     this.#settings = settings;
   }
 
   /**
-   * The Frontends of the given Services, and of every other Service that won or lost an address because of them.
-   * A Service that is gone, or has none, maps to an empty list.
+   * The Frontends of the given Services, and of every other Service that won or lost an address because of them; of
+   * all Services when this node is in another zone than before. A Service that is gone, or has none, maps to an empty
+   * list.
    */
   refresh(objects: ObjectReader, services: Iterable<ServiceKey>): Map<ServiceKey, readonly Frontend[]> {
     const built = new Map<ServiceKey, readonly Frontend[]>();
-    for (const key of services) {
+    const isMoved = objects.node !== undefined && objects.node.zone !== this.#zone;
+    if (isMoved) this.#zone = objects.node.zone;
+    for (const key of isMoved ? new Set([...services, ...objects.serviceKeys()]) : services) {
       const frontends = this.#build(objects, key);
       built.set(key, frontends);
       const createdAtMs = objects.service(key)?.createdAtMs ?? Number.POSITIVE_INFINITY;
@@ -46,7 +53,9 @@ export class VipTable {
 
   #build(objects: ObjectReader, key: ServiceKey): readonly Frontend[] {
     const service = objects.service(key);
-    return service === undefined ? [] : buildFrontends(service, objects.slices(key), this.#settings);
+    return service === undefined
+      ? []
+      : buildFrontends(service, objects.slices(key), this.#settings, this.#zone);
   }
 
   #settle(service: ServiceKey, frontends: readonly Frontend[]): readonly Frontend[] {

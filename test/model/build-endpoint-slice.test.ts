@@ -26,6 +26,7 @@ describe('an EndpointSlice', () => {
         {
           addresses: ['10.1.0.1', '10.1.0.9'],
           conditions: { ready: true, serving: true },
+          hints: { forZones: [{ name: 'zone-a' }], forNodes: [{ name: 'node-1' }] },
           nodeName: 'node-1',
         },
         { addresses: ['010.1.0.2'], conditions: { ready: false } },
@@ -38,23 +39,58 @@ describe('an EndpointSlice', () => {
       family: 4,
       ports: [{ name: 'http', protocol: 'TCP', port: 8080 }],
       endpoints: [
-        { ip: '10.1.0.1', isReady: true, nodeName: 'node-1' },
-        { ip: '10.1.0.2', isReady: false, nodeName: undefined },
+        {
+          ip: '10.1.0.1',
+          isReady: true,
+          isServing: true,
+          isTerminating: false,
+          zoneHints: ['zone-a'],
+          nodeHints: ['node-1'],
+          nodeName: 'node-1',
+        },
+        {
+          ip: '10.1.0.2',
+          isReady: false,
+          isServing: true,
+          isTerminating: false,
+          zoneHints: undefined,
+          nodeHints: undefined,
+          nodeName: undefined,
+        },
       ],
     });
   });
 
   it.each([
-    ['no conditions', {}, true],
-    ['null conditions', { conditions: null }, true],
-    ['ready unset', { conditions: {} }, true],
-    ['ready null', { conditions: { ready: null } }, true],
-    ['ready true', { conditions: { ready: true } }, true],
-    ['ready false', { conditions: { ready: false } }, false],
-    ['ready false while serving', { conditions: { ready: false, serving: true, terminating: true } }, false],
-  ])('with %s', (_, endpoint, isReady) => {
+    ['no conditions', {}, [true, true, false]],
+    ['null conditions', { conditions: null }, [true, true, false]],
+    ['empty conditions', { conditions: {} }, [true, true, false]],
+    ['all null', { conditions: { ready: null, serving: null, terminating: null } }, [true, true, false]],
+    ['ready', { conditions: { ready: true } }, [true, true, false]],
+    ['not ready', { conditions: { ready: false } }, [false, true, false]],
+    ['not serving', { conditions: { serving: false } }, [true, false, false]],
+    ['terminating', { conditions: { terminating: true } }, [true, true, true]],
+    ['not terminating', { conditions: { terminating: false } }, [true, true, false]],
+    ['draining', { conditions: { ready: false, serving: true, terminating: true } }, [false, true, true]],
+  ])('with conditions: %s', (_, endpoint, expected) => {
     const { slice } = build({ endpoints: [{ addresses: ['10.1.0.1'], ...endpoint }] });
-    expect(slice.endpoints[0]?.isReady).toBe(isReady);
+    const { isReady, isServing, isTerminating } = slice.endpoints[0]!;
+    expect([isReady, isServing, isTerminating]).toEqual(expected);
+  });
+
+  it.each([
+    ['no hints', {}, undefined, undefined],
+    ['null hints', { hints: null }, undefined, undefined],
+    ['empty hints', { hints: {} }, undefined, undefined],
+    ['null lists', { hints: { forZones: null, forNodes: null } }, undefined, undefined],
+    ['empty lists', { hints: { forZones: [], forNodes: [] } }, undefined, undefined],
+    ['empty names', { hints: { forZones: [{ name: '' }, {}], forNodes: [{}] } }, undefined, undefined],
+    ['zones', { hints: { forZones: [{ name: 'b' }, { name: 'a' }] } }, ['b', 'a'], undefined],
+    ['nodes', { hints: { forNodes: [{ name: 'n' }] } }, undefined, ['n']],
+    ['repetitions', { hints: { forZones: [{ name: 'a' }, { name: 'a' }] } }, ['a'], undefined],
+  ])('with %s', (_, endpoint, zoneHints, nodeHints) => {
+    const { slice } = build({ endpoints: [{ addresses: ['10.1.0.1'], ...endpoint }] });
+    expect(slice.endpoints[0]).toMatchObject({ zoneHints, nodeHints });
   });
 
   it('has only ports with a number; an absent name is the empty one', () => {
@@ -142,6 +178,30 @@ describe('an invalid EndpointSlice', () => {
     [
       'endpoints[0].conditions.ready: must be true or false, got "yes"',
       raw({ endpoints: [{ addresses: ['10.1.0.1'], conditions: { ready: 'yes' } }] }),
+    ],
+    [
+      'endpoints[0].conditions.serving: must be true or false, got 1',
+      raw({ endpoints: [{ addresses: ['10.1.0.1'], conditions: { serving: 1 } }] }),
+    ],
+    [
+      'endpoints[0].conditions.terminating: must be true or false, got "false"',
+      raw({ endpoints: [{ addresses: ['10.1.0.1'], conditions: { terminating: 'false' } }] }),
+    ],
+    [
+      'endpoints[0].hints: must be an object, got "zone-a"',
+      raw({ endpoints: [{ addresses: ['10.1.0.1'], hints: 'zone-a' }] }),
+    ],
+    [
+      'endpoints[0].hints.forZones: must be a list, got "zone-a"',
+      raw({ endpoints: [{ addresses: ['10.1.0.1'], hints: { forZones: 'zone-a' } }] }),
+    ],
+    [
+      'endpoints[0].hints.forNodes[0]: must be an object, got "node-1"',
+      raw({ endpoints: [{ addresses: ['10.1.0.1'], hints: { forNodes: ['node-1'] } }] }),
+    ],
+    [
+      'endpoints[0].hints.forZones[1].name: must be a string, got 1',
+      raw({ endpoints: [{ addresses: ['10.1.0.1'], hints: { forZones: [{ name: 'a' }, { name: 1 }] } }] }),
     ],
     [
       'endpoints[0].nodeName: must be a string, got 1',

@@ -14,7 +14,11 @@ it('orders internal addresses before external ones and passes over names', () =>
     { type: 'ExternalIP', address: '192.168.50.10' },
     { type: 'InternalDNS', address: 'node-1.internal' },
   ];
-  const value = { name: 'node-1.example', addresses: ['192.168.50.10', 'fd00::10', '203.0.113.1'] };
+  const value = {
+    name: 'node-1.example',
+    zone: undefined,
+    addresses: ['192.168.50.10', 'fd00::10', '203.0.113.1'],
+  };
   expect(buildNode(raw(addresses))).toEqual({ kind: 'built', value, warnings: [] });
 });
 
@@ -27,7 +31,7 @@ it('skips an address that is none', () => {
   );
   expect(built).toEqual({
     kind: 'built',
-    value: { name: 'node-1.example', addresses: ['10.0.0.1'] },
+    value: { name: 'node-1.example', zone: undefined, addresses: ['10.0.0.1'] },
     warnings: [
       {
         code: 'SKIPPED_FIELD',
@@ -42,9 +46,24 @@ it('has no addresses before the kubelet reports them', () => {
 });
 
 it.each([
+  ['the zone label', { 'topology.kubernetes.io/zone': 'zone-a' }, 'zone-a'],
+  ['an empty zone label', { 'topology.kubernetes.io/zone': '' }, undefined],
+  ['a null zone label', { 'topology.kubernetes.io/zone': null }, undefined],
+  ['the beta label, which is not read', { 'failure-domain.beta.kubernetes.io/zone': 'zone-a' }, undefined],
+  ['a region only', { 'topology.kubernetes.io/region': 'region-1' }, undefined],
+  ['null labels', null, undefined],
+])('with %s', (_, labels, zone) => {
+  expect(buildNode({ metadata: { name: 'n', labels } })).toMatchObject({ kind: 'built', value: { zone } });
+});
+
+it.each([
   [{}, 'metadata.name: must be a DNS subdomain of at most 253 characters, got nothing'],
   [raw([], 'Node 1'), 'metadata.name: must be a DNS subdomain of at most 253 characters, got "Node 1"'],
   [raw([], 'a'.repeat(254)), /^metadata\.name: must be a DNS subdomain/],
+  [
+    { metadata: { name: 'n', labels: { 'topology.kubernetes.io/zone': 1 } } },
+    'metadata.labels["topology.kubernetes.io/zone"]: must be a string, got 1',
+  ],
   [raw('10.0.0.1'), 'status.addresses: must be a list, got "10.0.0.1"'],
 ])('refuses %j', (object, reason) => {
   expect(buildNode(object)).toEqual({

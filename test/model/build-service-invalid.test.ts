@@ -56,6 +56,22 @@ describe('an invalid Service', () => {
       { spec: { clusterIPs: ['10.96.0.1'], ipFamilies: ['IPv6'] } },
     ],
     ['spec.ipFamilies[0]: must be one of IPv4, IPv6, got "v4"', { spec: { ipFamilies: ['v4'] } }],
+    [
+      'spec.internalTrafficPolicy: must be one of Cluster, Local, got "local"',
+      { spec: { internalTrafficPolicy: 'local' } },
+    ],
+    [
+      'spec.externalTrafficPolicy: must be one of Cluster, Local, got 1',
+      { spec: { externalTrafficPolicy: 1 } },
+    ],
+    [
+      'spec.healthCheckNodePort: must be an integer from 0 to 65535, got "32000"',
+      { spec: { healthCheckNodePort: '32000' } },
+    ],
+    [
+      'spec.healthCheckNodePort: must be an integer from 0 to 65535, got 65536',
+      { spec: { healthCheckNodePort: 65536 } },
+    ],
     ['spec.externalIPs: must be a list, got "203.0.113.1"', { spec: { externalIPs: '203.0.113.1' } }],
     [
       'status.loadBalancer.ingress[0].ipMode: must be one of VIP, Proxy, got "vip"',

@@ -63,6 +63,9 @@ describe('a Service', () => {
       ipFamilies: [4, 6],
       externalIps: ['203.0.113.1', 'fd00::1'],
       loadBalancerIps: ['198.51.100.1'],
+      isInternalLocal: false,
+      isExternalLocal: false,
+      healthCheckNodePort: 0,
       ports: [
         { name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 },
         { name: 'dns', protocol: 'UDP', port: 53, nodePort: 0 },
@@ -78,6 +81,9 @@ describe('a Service', () => {
       ports: [{ name: '', protocol: 'TCP', port: 80, nodePort: 0 }],
       externalIps: [],
       loadBalancerIps: [],
+      isInternalLocal: false,
+      isExternalLocal: false,
+      healthCheckNodePort: 0,
     });
   });
 
@@ -85,6 +91,9 @@ describe('a Service', () => {
     const spec = {
       type: null,
       externalIPs: null,
+      internalTrafficPolicy: null,
+      externalTrafficPolicy: null,
+      healthCheckNodePort: null,
       ports: [{ name: null, protocol: null, port: 80, nodePort: null }],
     };
     expect(build({ metadata: { creationTimestamp: null, labels: null }, spec })).toEqual(build());
@@ -221,6 +230,55 @@ describe('external and load balancer addresses', () => {
     const { reasons } = warningsOf({ spec: { externalIPs } });
     expect(reasons).toHaveLength(21);
     expect(reasons.at(-1)).toBe('99980 more entries are skipped like these');
+  });
+});
+
+describe('traffic policies', () => {
+  const local = { externalTrafficPolicy: 'Local' };
+  const health = { ...local, healthCheckNodePort: 32000 };
+  const externalIPs = ['203.0.113.1'];
+  it.each<[string, object, boolean]>([
+    ['LoadBalancer', { ...health, type: 'LoadBalancer' }, true],
+    ['NodePort', { ...local, type: 'NodePort' }, true],
+    ['ClusterIP with external IPs', { ...local, externalIPs }, true],
+    ['ClusterIP without external IPs, which has none to bind', local, false],
+    ['ExternalName', { ...local, type: 'ExternalName', externalIPs }, false],
+    ['headless', { ...local, clusterIP: 'None', externalIPs }, false],
+    ['NodePort with policy Cluster', { externalTrafficPolicy: 'Cluster', type: 'NodePort' }, false],
+    ['NodePort with an empty policy', { externalTrafficPolicy: '', type: 'NodePort' }, false],
+    ['NodePort without a policy', { type: 'NodePort' }, false],
+    ['NodePort with internal Local only', { internalTrafficPolicy: 'Local', type: 'NodePort' }, false],
+  ])('external Local counts: %s', (_, spec, isExternalLocal) => {
+    expect(build({ spec }).isExternalLocal).toBe(isExternalLocal);
+  });
+
+  it.each<[string, object, boolean]>([
+    ['Local', { internalTrafficPolicy: 'Local' }, true],
+    ['Local, of a LoadBalancer', { internalTrafficPolicy: 'Local', type: 'LoadBalancer' }, true],
+    ['Cluster', { internalTrafficPolicy: 'Cluster' }, false],
+    ['empty', { internalTrafficPolicy: '' }, false],
+    ['absent, while external is Local', { ...local, type: 'NodePort' }, false],
+    ['Local, of a headless Service', { internalTrafficPolicy: 'Local', clusterIP: 'None' }, false],
+  ])('internal policy %s', (_, spec, isInternalLocal) => {
+    expect(build({ spec }).isInternalLocal).toBe(isInternalLocal);
+  });
+
+  it.each<[string, object, number]>([
+    ['a LoadBalancer with external Local', { ...health, type: 'LoadBalancer' }, 32000],
+    ['a LoadBalancer with external Cluster', { type: 'LoadBalancer', healthCheckNodePort: 32000 }, 0],
+    ['a NodePort with external Local', { ...health, type: 'NodePort' }, 0],
+    ['a ClusterIP with external IPs and Local', { ...health, externalIPs }, 0],
+    ['a headless LoadBalancer', { ...health, type: 'LoadBalancer', clusterIP: 'None' }, 0],
+  ])('healthCheckNodePort of %s', (_, spec, port) => {
+    expect(build({ spec }).healthCheckNodePort).toBe(port);
+  });
+
+  it('a LoadBalancer with external Local that lacks a healthCheckNodePort is told, and works', () => {
+    const { service, reasons } = warningsOf({ spec: { ...local, type: 'LoadBalancer' } });
+    expect(service).toMatchObject({ isExternalLocal: true, healthCheckNodePort: 0 });
+    expect(reasons).toEqual([
+      'spec.healthCheckNodePort: must be a port, because externalTrafficPolicy is Local, got nothing; skipped',
+    ]);
   });
 });
 

@@ -24,6 +24,9 @@ const service = {
     clusterIPs: ['10.96.0.1', 'fd00::1'],
     ipFamilies: ['IPv4', 'IPv6'],
     externalIPs: ['203.0.113.1'],
+    internalTrafficPolicy: 'Local',
+    externalTrafficPolicy: 'Local',
+    healthCheckNodePort: 32000,
     ports: [
       { name: 'http', port: 80, nodePort: 30080 },
       { name: 'dns', port: 53, protocol: 'UDP' },
@@ -35,10 +38,17 @@ const slice = {
   metadata: { name: 'web-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'web' } },
   addressType: 'IPv4',
   ports: [{ name: 'http', port: 80, protocol: 'TCP' }],
-  endpoints: [{ addresses: ['10.1.0.1'], conditions: { ready: true }, nodeName: 'node-1' }],
+  endpoints: [
+    {
+      addresses: ['10.1.0.1'],
+      conditions: { ready: true, serving: true, terminating: false },
+      hints: { forZones: [{ name: 'zone-a' }], forNodes: [{ name: 'node-1' }] },
+      nodeName: 'node-1',
+    },
+  ],
 };
 const node = {
-  metadata: { name: 'node-1' },
+  metadata: { name: 'node-1', labels: { 'topology.kubernetes.io/zone': 'zone-a' } },
   status: { addresses: [{ type: 'InternalIP', address: '10.0.0.1' }] },
 };
 const endpoints = {
@@ -135,6 +145,13 @@ function expectService(value: Service): void {
     expect(parseIp(ip)).toBe(ip);
     expect(value.ipFamilies).toContain(familyOf(ip));
   }
+  expect(typeof value.isInternalLocal).toBe('boolean');
+  expect(typeof value.isExternalLocal).toBe('boolean');
+  const { healthCheckNodePort } = value;
+  expect(
+    Number.isInteger(healthCheckNodePort) && healthCheckNodePort >= 0 && healthCheckNodePort <= 65535,
+  ).toBe(true);
+  if (healthCheckNodePort !== 0) expect(value).toMatchObject({ type: 'LoadBalancer', isExternalLocal: true });
   for (const port of value.ports) {
     expectPort(port);
     expect(Number.isInteger(port.nodePort) && port.nodePort >= 0 && port.nodePort <= 65535).toBe(true);
@@ -145,16 +162,22 @@ function expectService(value: Service): void {
 function expectSlice(value: EndpointSlice): void {
   expect(value.serviceKey).toMatch(/^[-a-z0-9]+\/[-a-z0-9]+$/);
   value.ports.forEach(expectPort);
-  for (const { ip, isReady, nodeName } of value.endpoints) {
+  for (const { ip, nodeName, ...rest } of value.endpoints) {
     expect(parseIp(ip)).toBe(ip);
     expect(familyOf(ip)).toBe(value.family);
-    expect(typeof isReady).toBe('boolean');
+    for (const is of [rest.isReady, rest.isServing, rest.isTerminating]) expect(typeof is).toBe('boolean');
+    for (const hints of [rest.zoneHints, rest.nodeHints]) {
+      if (hints === undefined) continue;
+      expect(hints).not.toHaveLength(0);
+      for (const name of hints) expect(name).toMatch(/./s);
+    }
     expect(['string', 'undefined']).toContain(typeof nodeName);
   }
 }
 
 function expectNode(value: Node): void {
   expect(value.name).not.toBe('');
+  expect(value.zone === undefined || (typeof value.zone === 'string' && value.zone !== '')).toBe(true);
   for (const ip of value.addresses) expect(parseIp(ip)).toBe(ip);
 }
 

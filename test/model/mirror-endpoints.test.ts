@@ -29,6 +29,8 @@ describe('mirrorEndpoints', () => {
       { name: 'dns', protocol: 'UDP', port: 53 },
     ];
     const serviceKey = 'prod/db';
+    // What Endpoints do not say is what a slice means by saying nothing: a not-ready address is neither ready nor ending.
+    const unsaid = { isServing: true, isTerminating: false, zoneHints: undefined, nodeHints: undefined };
     expect(built.map((one) => one.kind === 'built' && one.value)).toEqual([
       {
         key: 'prod/db-mirrored-0',
@@ -36,8 +38,8 @@ describe('mirrorEndpoints', () => {
         family: 4,
         ports,
         endpoints: [
-          { ip: '10.1.0.1', isReady: true, nodeName: 'node-1' },
-          { ip: '10.1.0.2', isReady: false, nodeName: undefined },
+          { ...unsaid, ip: '10.1.0.1', isReady: true, nodeName: 'node-1' },
+          { ...unsaid, ip: '10.1.0.2', isReady: false, nodeName: undefined },
         ],
       },
       {
@@ -45,14 +47,14 @@ describe('mirrorEndpoints', () => {
         serviceKey,
         family: 6,
         ports,
-        endpoints: [{ ip: 'fd00::1', isReady: true, nodeName: undefined }],
+        endpoints: [{ ...unsaid, ip: 'fd00::1', isReady: true, nodeName: undefined }],
       },
       {
         key: 'prod/db-mirrored-2',
         serviceKey,
         family: 4,
         ports: [{ name: '', protocol: 'TCP', port: 80 }],
-        endpoints: [{ ip: '10.1.0.3', isReady: true, nodeName: undefined }],
+        endpoints: [{ ...unsaid, ip: '10.1.0.3', isReady: true, nodeName: undefined }],
       },
     ]);
   });

@@ -1,42 +1,18 @@
-// Service + slices → Frontends: which addresses, which backends, who is masqueraded.
+// Service + slices → Frontends: which addresses, which traffic gets which endpoints, who is masqueraded.
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseIp } from '../../src/model/ip.ts';
-import type { EndpointSlice, Service, ServiceKey } from '../../src/model/types.ts';
+import type { Endpoint, EndpointSlice, Service } from '../../src/model/types.ts';
 import { buildFrontends, type FrontendSettings } from '../../src/vip/build-frontends.ts';
-import { frontendKey } from '../../src/vip/frontend.ts';
+import { type Frontend, frontendKey } from '../../src/vip/frontend.ts';
+import { ELSEWHERE, endpoint, HERE, ip, type State, service, slice, states } from './objects.ts';
 
-const ip = (text: string) => parseIp(text)!;
-const key = 'default/web' as ServiceKey;
-const settings: FrontendSettings = { nodeName: 'node-1', clusterCidrFamilies: [4], masqueradeAll: false };
+const settings: FrontendSettings = { nodeName: HERE, clusterCidrFamilies: [4], masqueradeAll: false };
 
-const service = (over: Partial<Service> = {}): Service => ({
-  key,
-  namespace: 'default',
-  name: 'web',
-  uid: '',
-  createdAtMs: 0,
-  type: 'ClusterIP',
-  isProxied: true,
-  clusterIps: [ip('10.96.0.1')],
-  ipFamilies: [4],
-  externalIps: [],
-  loadBalancerIps: [],
-  ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 0 }],
-  ...over,
-});
+const build = (one: Service, slices: readonly EndpointSlice[], over: Partial<FrontendSettings> = {}) =>
+  buildFrontends(one, slices, { ...settings, ...over }, 'zone-a');
 
-const slice = (addresses: string[], over: Partial<EndpointSlice> = {}): EndpointSlice => ({
-  key: 'default/web-1',
-  serviceKey: key,
-  family: 4,
-  ports: [{ name: 'http', protocol: 'TCP', port: 8080 }],
-  endpoints: addresses.map((address) => ({ ip: ip(address), isReady: true, nodeName: 'node-2' })),
-  ...over,
-});
-
-const summary = (frontends: ReturnType<typeof buildFrontends>) =>
+const summary = (frontends: readonly Frontend[]) =>
   frontends.map(
     (one) =>
       `${one.kind} ${frontendKey(one)} ${one.masquerade} ${one.backends.map((b) => `${b.ip}:${b.port}`)}`,
@@ -44,7 +20,7 @@ const summary = (frontends: ReturnType<typeof buildFrontends>) =>
 
 describe('addresses', () => {
   test('one frontend per address, port and family', () => {
-    const frontends = buildFrontends(
+    const frontends = build(
       service({
         clusterIps: [ip('10.96.0.1'), ip('fd00::1')],
         ipFamilies: [4, 6],
@@ -56,7 +32,6 @@ describe('addresses', () => {
         ],
       }),
       [],
-      settings,
     );
     expect(summary(frontends)).toEqual([
       'ClusterIP 10.96.0.1:80/TCP off-cluster ',
@@ -75,67 +50,166 @@ describe('addresses', () => {
   });
 
   test('a Service that is left alone has none', () => {
-    expect(buildFrontends(service({ isProxied: false }), [slice(['10.1.0.1'])], settings)).toEqual([]);
+    expect(build(service({ isProxied: false }), [slice(['10.1.0.1'])])).toEqual([]);
   });
 
   test('an address named twice counts once, as what it is named first', () => {
     const both = service({ externalIps: [ip('192.0.2.1')], loadBalancerIps: [ip('192.0.2.1')] });
-    expect(buildFrontends(both, [], settings).map(({ kind }) => kind)).toEqual(['ClusterIP', 'ExternalIP']);
+    expect(build(both, []).map(({ kind }) => kind)).toEqual(['ClusterIP', 'ExternalIP']);
   });
 
   test('--masquerade-all masquerades cluster IPs whoever asks', () => {
-    const [frontend] = buildFrontends(service(), [], { ...settings, masqueradeAll: true });
+    const [frontend] = build(service(), [], { masqueradeAll: true });
     expect(frontend!.masquerade).toBe('always');
   });
 });
 
-describe('backends', () => {
-  const backends = (slices: EndpointSlice[], over: Partial<Service> = {}) =>
-    buildFrontends(service(over), slices, settings)[0]!.backends;
+const external = {
+  type: 'LoadBalancer',
+  externalIps: [ip('192.0.2.1')],
+  loadBalancerIps: [ip('203.0.113.1')],
+  ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 }],
+} as const;
+const here = endpoint('10.1.0.1', 'ready', { nodeName: HERE });
+const there = endpoint('10.1.0.2', 'ready', { nodeName: ELSEWHERE });
+const hereDraining = endpoint('10.1.0.1', 'draining', { nodeName: HERE });
+const thereDraining = endpoint('10.1.0.2', 'draining', { nodeName: ELSEWHERE });
 
-  test('only ready endpoints', () => {
-    const mixed = slice(['10.1.0.1']);
-    const unready = { ip: ip('10.1.0.2'), isReady: false, nodeName: undefined };
-    expect(backends([{ ...mixed, endpoints: [...mixed.endpoints, unready] }]).map((b) => b.ip)).toEqual([
-      '10.1.0.1',
+/** What the clients of a Frontend get: `1,2 always`, `drop`, `2 never, inside 1,2`; endpoints by their last byte. */
+function treatment({ backends, masquerade, whenEmpty, insideBackends }: Frontend): string {
+  const list = (some: Frontend['backends']) =>
+    some.length === 0 ? whenEmpty : some.map((one) => one.ip.split('.')[3]).join();
+  const outside = backends.length === 0 ? whenEmpty : `${list(backends)} ${masquerade}`;
+  return insideBackends === undefined ? outside : `${outside}, inside ${list(insideBackends)}`;
+}
+
+describe('traffic policies', () => {
+  const internal = { isInternalLocal: true };
+  const local = { isExternalLocal: true };
+  const neither = {};
+  const bothLocal = { ...internal, ...local };
+  test.each<[string, Partial<Service>, Endpoint[], string, string]>([
+    ['Cluster', neither, [here, there], '1,2 off-cluster', '1,2 always'],
+    ['Cluster, none here', neither, [there], '2 off-cluster', '2 always'],
+    ['Cluster, only draining ones', neither, [hereDraining, thereDraining], '1,2 off-cluster', '1,2 always'],
+    ['Cluster, no endpoint', neither, [], 'refuse', 'refuse'],
+    ['Cluster, none usable', neither, [endpoint('10.1.0.1', 'unready')], 'refuse', 'refuse'],
+    ['internal Local', internal, [here, there], '1 off-cluster', '1,2 always'],
+    ['internal Local, none here', internal, [there], 'drop', '2 always'],
+    ['internal Local, only draining here', internal, [hereDraining, there], '1 off-cluster', '2 always'],
+    ['internal Local, draining elsewhere', internal, [thereDraining], 'drop', '2 always'],
+    ['internal Local, no endpoint', internal, [], 'refuse', 'refuse'],
+    ['external Local', local, [here, there], '1,2 off-cluster', '1 never, inside 1,2'],
+    ['external Local, all here', local, [here], '1 off-cluster', '1 never, inside 1'],
+    ['external Local, none here', local, [there], '2 off-cluster', 'drop, inside 2'],
+    [
+      'external Local, only draining here',
+      local,
+      [hereDraining, there],
+      '2 off-cluster',
+      '1 never, inside 2',
+    ],
+    ['external Local, draining elsewhere', local, [thereDraining], '2 off-cluster', 'drop, inside 2'],
+    ['external Local, no endpoint', local, [], 'refuse', 'refuse, inside refuse'],
+    ['both Local', bothLocal, [here, there], '1 off-cluster', '1 never, inside 1,2'],
+    ['both Local, none here', bothLocal, [there], 'drop', 'drop, inside 2'],
+    ['both Local, no endpoint', bothLocal, [], 'refuse', 'refuse, inside refuse'],
+  ])('%s', (_, policies, endpoints, clusterIp, others) => {
+    const frontends = build(service({ ...external, ...policies }), [slice(endpoints)]);
+    expect(frontends.map((one) => `${one.kind}: ${treatment(one)}`)).toEqual([
+      `ClusterIP: ${clusterIp}`,
+      `ExternalIP: ${others}`,
+      `LoadBalancer: ${others}`,
+      `NodePort: ${others}`,
     ]);
   });
 
-  test('ports match by name and protocol, and one name may mean several numbers', () => {
-    const other = slice(['10.1.0.2'], { key: 'b', ports: [{ name: 'http', protocol: 'TCP', port: 9090 }] });
-    const wrongName = slice(['10.1.0.3'], { key: 'c', ports: [{ name: 'admin', protocol: 'TCP', port: 1 }] });
-    const wrongProtocol = slice(['10.1.0.4'], {
-      key: 'd',
-      ports: [{ name: 'http', protocol: 'UDP', port: 1 }],
-    });
-    expect(
-      backends([slice(['10.1.0.1']), other, wrongName, wrongProtocol]).map((b) => `${b.ip}:${b.port}`),
-    ).toEqual(['10.1.0.1:8080', '10.1.0.2:9090']);
+  test.each<[string, Partial<Service>]>([
+    ['an external IP', { externalIps: [ip('192.0.2.1')] }],
+    ['a load balancer IP', { loadBalancerIps: [ip('203.0.113.1')] }],
+    ['a node port', { ports: external.ports }],
+  ])(
+    '%s alone makes the cluster list needed under internal Local, and the local one under external Local',
+    (_, over) => {
+      const [, inward] = build(service({ ...over, ...internal }), [slice([here, there])]);
+      expect(treatment(inward!)).toBe('1,2 always');
+      const [, outward] = build(service({ ...over, ...local }), [slice([here, there])]);
+      expect(treatment(outward!)).toBe('1 never, inside 1,2');
+    },
+  );
+
+  test('topology holds for what may go anywhere, inside too, and not for what must stay', () => {
+    const hinted = (one: Endpoint, zone: string) => ({ ...one, zoneHints: [zone] });
+    const slices = [slice([hinted(here, 'zone-b'), hinted(there, 'zone-a')])];
+    expect(build(service({ ...external, ...local }), slices).map(treatment)).toEqual([
+      '2 off-cluster',
+      ...Array(3).fill('1 never, inside 2'),
+    ]);
   });
 
-  test('slices of the other family are not used', () => {
-    expect(backends([slice(['fd00::1'], { family: 6 })])).toEqual([]);
+  test('--masquerade-all is about cluster IPs only', () => {
+    const frontends = build(service({ ...external, ...local }), [slice([here])], { masqueradeAll: true });
+    expect(frontends.map(({ masquerade }) => masquerade)).toEqual(['always', 'never', 'never', 'never']);
   });
 
-  test('a backend on this node or on an unnamed node may dial itself', () => {
-    const endpoints = ['node-1', undefined, 'node-2'].map((nodeName, i) => ({
-      ip: ip(`10.1.0.${i + 1}`),
-      isReady: true,
-      nodeName,
-    }));
-    expect(backends([slice([], { endpoints })]).map((b) => b.isMaybeLocal)).toEqual([true, true, false]);
+  test('families are selected apart', () => {
+    const dual = service({ ...internal, clusterIps: [ip('10.96.0.1'), ip('fd00::1')], ipFamilies: [4, 6] });
+    const v6 = slice([endpoint('fd00:1::1', 'ready', { nodeName: ELSEWHERE })], { family: 6 });
+    expect(build(dual, [slice([here]), v6]).map(treatment)).toEqual(['1 off-cluster', 'drop']);
+    expect(build(dual, [slice([here])]).map(treatment)).toEqual(['1 off-cluster', 'refuse']);
   });
+});
 
-  test('do not depend on the order of slices or endpoints, and hold no duplicate', () => {
-    const address = fc.integer({ min: 1, max: 6 }).map((n) => `10.1.0.${n}`);
+describe('of any Service and endpoints', () => {
+  const anyEndpoint = fc
+    .record({
+      address: fc.integer({ min: 1, max: 6 }).map((n) => `10.1.0.${n}`),
+      state: fc.constantFrom(...(Object.keys(states) as State[])),
+      nodeName: fc.constantFrom(HERE, ELSEWHERE, undefined),
+      zoneHints: fc.constantFrom(undefined, ['zone-a'], ['zone-b']),
+    })
+    .map(({ address, state, ...over }) => endpoint(address, state, over));
+  const anySlices = fc
+    .array(fc.array(anyEndpoint, { maxLength: 4 }), { maxLength: 4 })
+    .map((lists) => lists.map((list, i) => slice(list, { key: `s${i}` })));
+  const anyService = fc
+    .record({ isInternalLocal: fc.boolean(), isExternalLocal: fc.boolean() })
+    .map((policies) => service({ ...external, ...policies }));
+
+  test('nothing depends on the order of slices and endpoints', () => {
     fc.assert(
-      fc.property(fc.array(fc.array(address, { maxLength: 5 }), { maxLength: 4 }), (lists) => {
-        const slices = lists.map((list, i) => slice(list, { key: `s${i}` }));
-        const forward = backends(slices);
-        expect(
-          backends(slices.map((s) => ({ ...s, endpoints: [...s.endpoints].reverse() })).reverse()),
-        ).toEqual(forward);
-        expect(forward.map((b) => b.ip)).toEqual([...new Set(lists.flat())].sort());
+      fc.property(anyService, anySlices, (one, slices) => {
+        const backward = slices.map((s) => ({ ...s, endpoints: s.endpoints.toReversed() })).reverse();
+        expect(build(one, backward)).toEqual(build(one, slices));
+      }),
+    );
+  });
+
+  test('policy Cluster never drops, and only a Service without usable endpoints refuses', () => {
+    fc.assert(
+      fc.property(anyService, anySlices, (one, slices) => {
+        const frontends = build(one, slices);
+        const refusing = frontends.filter(
+          ({ backends, whenEmpty }) => backends.length === 0 && whenEmpty === 'refuse',
+        );
+        expect([0, frontends.length]).toContain(refusing.length);
+        for (const { kind, backends, whenEmpty, insideBackends } of frontends) {
+          const isLocal = kind === 'ClusterIP' ? one.isInternalLocal : one.isExternalLocal;
+          if (backends.length === 0 && whenEmpty === 'drop') expect(isLocal).toBe(true);
+          if (insideBackends !== undefined) expect(insideBackends.length > 0).toBe(whenEmpty === 'drop');
+        }
+      }),
+    );
+  });
+
+  test('policy Local sends outside traffic to this node, and keeps its source', () => {
+    fc.assert(
+      fc.property(anySlices, (slices) => {
+        for (const frontend of build(service({ ...external, isExternalLocal: true }), slices).slice(1)) {
+          expect(frontend.masquerade).toBe('never');
+          const local = slices.flatMap((s) => s.endpoints.filter(({ nodeName }) => nodeName === HERE));
+          for (const backend of frontend.backends) expect(local.map((one) => one.ip)).toContain(backend.ip);
+        }
       }),
     );
   });
