@@ -6,6 +6,7 @@ import type { Source } from '../source/source.ts';
 import { nodePortCidrs } from '../vip/node-port-addresses.ts';
 import { VipTable } from '../vip/vip-table.ts';
 import type { Backend } from './backend.ts';
+import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { interfaceAddresses, kernelFamilies } from './interfaces.ts';
 import type { Log } from './log.ts';
 import { NftSession } from './nft-session.ts';
@@ -13,7 +14,7 @@ import { NftablesBackend } from './nftables-backend.ts';
 import { openSource } from './open-source.ts';
 import { ProblemLog } from './problem-log.ts';
 import { releaseGarbage } from './release-garbage.ts';
-import { SyncLoop, type SyncReport } from './sync-loop.ts';
+import { type AfterSync, SyncLoop, type SyncReport } from './sync-loop.ts';
 
 /** A sync of as many Services leaves garbage that is worth collecting. */
 const COLD_LOAD_SERVICES = 1000;
@@ -39,6 +40,7 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
   const store = new Store();
   const table = new VipTable(frontendSettings(settings));
   const problems = new ProblemLog(log);
+  const conntrack = new ConntrackReconciler({ objects: store });
   const stop = stopSignal();
   let isInForce = false;
   let garbageTimer: NodeJS.Timeout | undefined;
@@ -49,6 +51,7 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
     nodePortCidrs: () => nodePortCidrs(settings.nodePortAddresses, store.node, interfaceAddresses()),
     minIntervalMs: settings.minSyncPeriodMs,
     checkIntervalMs: settings.syncPeriodMs,
+    afterSync: afterSync(conntrack, log),
     onSync: (report) => {
       logSync(log, report);
       if (report.changedServices >= COLD_LOAD_SERVICES) {
@@ -80,7 +83,21 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
     stop.release();
     await source.stop();
     await loop.stop();
+    conntrack.close();
   }
+}
+
+/** The removal of stale flows as a part of every sync. */
+function afterSync(conntrack: ConntrackReconciler, log: Log): AfterSync {
+  return {
+    note: (update) => conntrack.note(update),
+    distrust: () => conntrack.distrust(),
+    async settle() {
+      const { deleted, failure } = await conntrack.reconcile();
+      if (deleted > 0) log.debug({ deleted }, 'stale UDP flows deleted');
+      return failure === undefined ? [] : [{ error: failure, services: [] }];
+    },
+  };
 }
 
 /** What of the settings decides Frontends. */

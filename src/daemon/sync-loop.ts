@@ -8,7 +8,7 @@ import type { Cidr } from '../model/ip.ts';
 import type { Store, StoreChange } from '../model/store.ts';
 import type { ServiceKey } from '../model/types.ts';
 import type { VipTable } from '../vip/vip-table.ts';
-import type { Backend, SyncResult } from './backend.ts';
+import type { Backend, BackendUpdate, SyncFailure, SyncResult } from './backend.ts';
 
 /** Timers as the loop needs them, so that tests own time. */
 export interface Clock {
@@ -30,6 +30,16 @@ export const systemClock: Clock = {
   },
 };
 
+/** What has to happen outside the rules once they are in force, such as forgetting connections to removed endpoints. */
+export interface AfterSync {
+  /** Told of every update before it is written, and never of what the store learns while that goes on. */
+  note(update: BackendUpdate): void;
+  /** The rules were not what they should have been for a while: all is to be settled anew. */
+  distrust(): void;
+  /** Called after a clean sync: all that was noted is in force. What fails is called again with the retry of the sync. */
+  settle(): Promise<readonly SyncFailure[]>;
+}
+
 export interface SyncLoopOptions {
   readonly store: Store;
   readonly table: VipTable;
@@ -41,6 +51,7 @@ export interface SyncLoopOptions {
   /** How often the kernel is checked for edits of others; also the longest time between retries. */
   readonly checkIntervalMs: number;
   readonly clock?: Clock;
+  readonly afterSync?: AfterSync;
   /** Called after every sync, clean or not. */
   readonly onSync: (report: SyncReport) => void;
 }
@@ -166,14 +177,19 @@ export class SyncLoop {
     if (!this.#isRunning && !this.#isStopped) void this.#run(cause, step);
   }
 
-  async #sync(): Promise<Step> {
+  async #sync({ isRepair = false } = {}): Promise<Step> {
     const services = this.#dirty;
     this.#dirty = new Set();
     const nodePortCidrs = this.#isNodeDirty ? this.#options.nodePortCidrs() : undefined;
     this.#isNodeDirty = false;
-    const frontends = this.#options.table.refresh(this.#options.store, services);
-    const result = await this.#options.backend.sync({ frontends, nodePortCidrs });
-    return { result, changedServices: services.size };
+    const { table, store, backend, afterSync } = this.#options;
+    const update = { frontends: table.refresh(store, services), nodePortCidrs };
+    afterSync?.note(update);
+    const result = await backend.sync(update);
+    const changedServices = services.size;
+    if (isRepair && result.writes > 0) afterSync?.distrust();
+    if (afterSync === undefined || result.failures.length > 0) return { result, changedServices };
+    return { result: { ...result, failures: await afterSync.settle() }, changedServices };
   }
 
   async #flush(): Promise<Step> {
@@ -183,7 +199,7 @@ export class SyncLoop {
   async #check(): Promise<Step | undefined> {
     if (!(await this.#options.backend.hasDrifted())) return undefined;
     this.#options.backend.distrust();
-    return this.#sync();
+    return this.#sync({ isRepair: true });
   }
 }
 
