@@ -1,8 +1,8 @@
 // When the loop syncs, on a clock of the test's own, against a backend that does as it is told.
 
 import { describe, expect, test } from 'vitest';
-import type { Backend, BackendUpdate, SyncResult } from '../../src/daemon/backend.ts';
-import { type Clock, SyncLoop, type SyncReport } from '../../src/daemon/sync-loop.ts';
+import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../../src/daemon/backend.ts';
+import { type AfterSync, type Clock, SyncLoop, type SyncReport } from '../../src/daemon/sync-loop.ts';
 import type { SourceEvent } from '../../src/model/source-event.ts';
 import { Store } from '../../src/model/store.ts';
 import { VipTable } from '../../src/vip/vip-table.ts';
@@ -82,6 +82,23 @@ class FakeBackend implements Backend {
   close(): void {}
 }
 
+/** Writes down what it is told. */
+class FakeAfterSync implements AfterSync {
+  calls: string[] = [];
+  results: SyncFailure[][] = [];
+
+  note({ frontends }: BackendUpdate): void {
+    this.calls.push(`note ${[...frontends.keys()].sort()}`);
+  }
+  distrust(): void {
+    this.calls.push('distrust');
+  }
+  async settle(): Promise<readonly SyncFailure[]> {
+    this.calls.push('settle');
+    return this.results.shift() ?? [];
+  }
+}
+
 const service = (name: string, port = 80): SourceEvent => ({
   type: 'upsert',
   kind: 'Service',
@@ -101,6 +118,7 @@ function setup(options: { minIntervalMs?: number } = {}) {
   const backend = new FakeBackend();
   const store = new Store();
   const table = new VipTable({ nodeName: 'n1', clusterCidrFamilies: [], masqueradeAll: false });
+  const afterSync = new FakeAfterSync();
   const reports: SyncReport[] = [];
   const loop = new SyncLoop({
     store,
@@ -110,11 +128,12 @@ function setup(options: { minIntervalMs?: number } = {}) {
     minIntervalMs: options.minIntervalMs ?? 0,
     checkIntervalMs: 30_000,
     clock,
+    afterSync,
     onSync: (report) => reports.push(report),
   });
   const apply = (...events: SourceEvent[]): void => loop.changed(store.apply(events));
   const names = (): string[][] => backend.updates.map(({ frontends }) => [...frontends.keys()].sort());
-  return { clock, backend, loop, reports, apply, names };
+  return { clock, backend, afterSync, loop, reports, apply, names };
 }
 
 describe('SyncLoop', () => {
@@ -256,5 +275,63 @@ describe('SyncLoop', () => {
     apply(service('a'));
     await clock.advance(60_000);
     expect(names()).toEqual([[]]);
+  });
+});
+
+describe('what comes after a sync', () => {
+  test('is told of an update before it is written, and called when that was clean', async () => {
+    const { apply, clock, backend, afterSync } = setup();
+    let open = (): void => undefined;
+    backend.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    apply(...SYNCED, service('a'));
+    await clock.advance(0);
+    expect(afterSync.calls).toEqual(['note n/a']);
+    // Of what comes meanwhile it hears with the next sync, which writes it.
+    apply(service('bb'));
+    open();
+    await clock.advance(0);
+    expect(afterSync.calls).toEqual(['note n/a', 'settle', 'note n/bb', 'settle']);
+  });
+
+  test('is not called after a sync that failed, but after its retry', async () => {
+    const { apply, clock, backend, afterSync } = setup();
+    backend.results = [FAILED];
+    apply(...SYNCED, service('a'));
+    await clock.advance(0);
+    expect(afterSync.calls).toEqual(['note n/a']);
+    await clock.advance(200);
+    expect(afterSync.calls).toEqual(['note n/a', 'note ', 'settle']);
+  });
+
+  test('is tried again with the sync when it fails itself', async () => {
+    const { apply, clock, afterSync, reports } = setup();
+    const failed: SyncFailure = { error: new Error('no'), services: [] };
+    afterSync.results = [[failed], [failed]];
+    apply(...SYNCED);
+    await clock.advance(0);
+    expect(reports.at(-1)).toMatchObject({ writes: 1, failures: [failed] });
+    await clock.advance(600);
+    expect(reports.map(({ cause, failures }) => [cause, failures.length])).toEqual([
+      ['change', 1],
+      ['retry', 1],
+      ['retry', 0],
+    ]);
+    await clock.advance(20_000);
+    expect(afterSync.calls.filter((call) => call === 'settle')).toHaveLength(3);
+  });
+
+  test('settles everything anew after a repair that had something to write, and only then', async () => {
+    const { apply, clock, backend, afterSync } = setup();
+    apply(...SYNCED);
+    await clock.advance(0);
+    backend.isDrifted = true;
+    backend.results = [{ ...CLEAN, writes: 0 }];
+    afterSync.calls = [];
+    await clock.advance(30_000);
+    expect(afterSync.calls).toEqual(['note ', 'settle']);
+    await clock.advance(30_000);
+    expect(afterSync.calls.slice(2)).toEqual(['note ', 'distrust', 'settle']);
   });
 });
