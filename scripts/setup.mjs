@@ -23,7 +23,7 @@ const PROGRAMS = {
   demo: ['ip', 'nft'],
   bench: ['ip', 'nft'],
   // The addon is compiled by its tests too, with sanitizers.
-  test: ['ip', 'nft', 'openssl', 'setpriv', ...COMPILER],
+  test: ['ip', 'nft', 'conntrack', 'openssl', 'setpriv', ...COMPILER],
 };
 
 /** Package managers: how they install, and what they call the package of a program where its name differs. */
@@ -38,12 +38,18 @@ const MANAGERS = [
   {
     program: 'dnf',
     install: ['install', '-y', '-q'],
-    packages: { ip: 'iproute', nft: 'nftables', setpriv: 'util-linux', 'g++': 'gcc-c++' },
+    packages: {
+      ip: 'iproute',
+      nft: 'nftables',
+      conntrack: 'conntrack-tools',
+      setpriv: 'util-linux',
+      'g++': 'gcc-c++',
+    },
   },
   {
     program: 'apk',
     install: ['add', '--quiet'],
-    packages: { ip: 'iproute2', nft: 'nftables' },
+    packages: { ip: 'iproute2', nft: 'nftables', conntrack: 'conntrack-tools' },
   },
   {
     program: 'pacman',
@@ -51,6 +57,7 @@ const MANAGERS = [
     packages: {
       ip: 'iproute2',
       nft: 'nftables',
+      conntrack: 'conntrack-tools',
       setpriv: 'util-linux',
       'g++': 'gcc',
       python3: 'python',

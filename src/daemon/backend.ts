@@ -40,6 +40,10 @@ export interface Backend {
   readonly hasDeferred: boolean;
   /** Carries out deletions that have waited long enough. Part of the sync sequence: never call concurrently with `sync`. */
   flushDeferred(): Promise<SyncResult>;
+  /**
+   * Lets go of what is there for nothing and was so at the last call already. Called now and then, in the same sequence.
+   */
+  releaseUnused(): Promise<SyncResult>;
   /** Services whose objects the kernel refused. */
   problems(): Problem[];
   close(): void;

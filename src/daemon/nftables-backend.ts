@@ -2,15 +2,21 @@
 // refuses. All plans come from src/mode/nftables.
 //
 // INVARIANTS: `#desired` is always what is wanted. While `#isTrusted`, the kernel holds exactly that, less what belongs
-// to `#frozen` Services, plus what `#deferred` lists. After any failure it is not trusted, and the next sync observes
+// to `#frozen` Services, plus what `#deferred` and `#unused` list. After any failure it is not trusted, and the next sync observes
 // and compares everything.
 
 import { KernelError, KproxyError } from '../errors.ts';
 import { type RuleSettings, shapeChainOf } from '../mode/nftables/chains.ts';
 import { deleteObjects } from '../mode/nftables/cleanup.ts';
-import { Deferred } from '../mode/nftables/deferred.ts';
-import { Desired, type DesiredDelta } from '../mode/nftables/desired.ts';
-import { type ElementChange, groupBySet, isCounted, mustWait } from '../mode/nftables/element-change.ts';
+import { Deferred, type DeferredObject } from '../mode/nftables/deferred.ts';
+import { Desired, type DesiredDelta, shapeChange } from '../mode/nftables/desired.ts';
+import {
+  type ElementChange,
+  elementId,
+  groupBySet,
+  isCounted,
+  mustWait,
+} from '../mode/nftables/element-change.ts';
 import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
 import { observedSlots } from '../mode/nftables/observed.ts';
 import {
@@ -29,6 +35,7 @@ import {
   structureTransaction,
   type Transaction,
 } from '../mode/nftables/transaction.ts';
+import { UnusedShapes } from '../mode/nftables/unused-shapes.ts';
 import type { Cidr, IpFamily } from '../model/ip.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { NftRequest } from '../netlink/nftables/batch.ts';
@@ -52,6 +59,7 @@ export class NftablesBackend implements Backend {
   readonly #rules: RuleSettings;
   readonly #desired = new Desired();
   readonly #deferred = new Deferred();
+  readonly #unused = new UnusedShapes();
   /** What was handed over and is not in `#desired` yet. */
   readonly #pending = new Map<ServiceKey, readonly Frontend[]>();
   #pendingNodePortCidrs: readonly Cidr[] | undefined;
@@ -118,11 +126,31 @@ export class NftablesBackend implements Backend {
     return this.#attempt(async (progress) => {
       if (!this.#isTrusted) return;
       const { elements, objects } = this.#deferred.take();
-      let refusals = await this.#commitAll([], elements, progress);
-      // A chain cannot go in the transaction that deletes the last element that leads to it (kernels before 6.2).
-      if (refusals.length === 0) refusals = await this.#commitAll(deleteObjects(objects), [], progress);
-      if (refusals.length > 0) this.#fail(refusals, progress);
+      await this.#delete(elements, objects, progress);
     });
+  }
+
+  async releaseUnused(): Promise<SyncResult> {
+    return this.#attempt(async (progress) => {
+      if (!this.#isTrusted) return;
+      const chains = this.#unused.take();
+      await this.#delete(
+        chains.map((chain) => shapeChange(chain, false)),
+        chains.map(({ family, shape }) => ({ kind: 'chain', family, name: shapeChain(shape) })),
+        progress,
+      );
+    });
+  }
+
+  /** Elements first: a chain cannot go in the transaction that deletes the last element that leads to it (before 6.2). */
+  async #delete(
+    elements: readonly ElementChange[],
+    objects: readonly DeferredObject[],
+    progress: Progress,
+  ): Promise<void> {
+    let refusals = await this.#commitAll([], elements, progress);
+    if (refusals.length === 0) refusals = await this.#commitAll(deleteObjects(objects), [], progress);
+    if (refusals.length > 0) this.#fail(refusals, progress);
   }
 
   /** Runs a step; whatever goes wrong in the kernel ends up in its result. */
@@ -165,6 +193,7 @@ export class NftablesBackend implements Backend {
       });
       this.#generation = generation;
       this.#deferred.clear();
+      this.#unused.clear();
       const plan = planFullSync(
         this.#desired,
         this.#families,
@@ -176,6 +205,7 @@ export class NftablesBackend implements Backend {
       const refusals = await this.#commitAll(plan.structure, plan.elements, progress);
       if (refusals.length === 0) {
         for (const object of plan.strays) this.#deferred.addObject(object);
+        for (const chain of plan.unused) this.#unused.add(chain);
         this.#isTrusted = true;
         return;
       }
@@ -202,16 +232,18 @@ export class NftablesBackend implements Backend {
     const cidrs = this.#pendingNodePortCidrs;
     this.#pendingNodePortCidrs = undefined;
     const addresses = cidrs === undefined ? [] : this.#desired.updateNodePortAddresses(cidrs);
+    const known = new Set(this.#unused.keys());
     return {
       structure: this.#planChains(delta),
-      elements: this.#planElements([...addresses, ...delta.elements]),
+      elements: this.#planElements([...addresses, ...delta.elements], known),
     };
   }
 
   #planChains({ addedChains, removedChains }: DesiredDelta): NftRequest[] {
     const requests: NftRequest[] = [];
-    for (const { family, shape } of addedChains) {
-      if (!this.#families.includes(family)) continue;
+    for (const added of addedChains) {
+      const { family, shape } = added;
+      if (!this.#families.includes(family) || this.#unused.revive(added)) continue;
       const chain = shapeChainOf(family, shape, this.#rules);
       // One that waits for its deletion may be left from other settings, or somebody else's.
       const isPresent = this.#deferred.reviveObject({ kind: 'chain', family, name: chain.name });
@@ -220,18 +252,18 @@ export class NftablesBackend implements Backend {
         ...addRules(family, chain),
       );
     }
-    for (const { family, shape } of removedChains) {
-      if (this.#families.includes(family)) {
-        this.#deferred.addObject({ kind: 'chain', family, name: shapeChain(shape) });
-      }
-    }
+    for (const removed of removedChains)
+      if (this.#families.includes(removed.family)) this.#unused.add(removed);
     return requests;
   }
 
   /** Puts off what must wait, and takes back what waited and is wanted again. */
-  #planElements(changes: readonly ElementChange[]): ElementChange[] {
+  #planElements(changes: readonly ElementChange[], unusedBefore: ReadonlySet<string>): ElementChange[] {
     const now: ElementChange[] = [];
     for (const change of ofFamilies(changes, this.#families)) {
+      // The element of a shape stays and comes back with its chain.
+      if (change.set === 'shapes' && (change.after === undefined || unusedBefore.has(elementId(change))))
+        continue;
       if (mustWait(change)) this.#deferred.addElement(change);
       else {
         const revived = this.#deferred.revive(change);

@@ -197,8 +197,11 @@ export class SyncLoop {
   }
 
   async #check(): Promise<Step | undefined> {
-    if (!(await this.#options.backend.hasDrifted())) return undefined;
-    this.#options.backend.distrust();
+    const { backend } = this.#options;
+    const released = await backend.releaseUnused();
+    if (released.failures.length > 0) return { result: released, changedServices: 0 };
+    if (!(await backend.hasDrifted())) return undefined;
+    backend.distrust();
     return this.#sync({ isRepair: true });
   }
 }

@@ -28,6 +28,9 @@ class SlowBackend implements Backend {
     this.hasDeferred = false;
     return this.#step('flush', CLEAN);
   }
+  async releaseUnused(): Promise<SyncResult> {
+    return { writes: 0, isFull: false, transactions: 0, failures: [] };
+  }
   hasDrifted(): Promise<boolean> {
     return this.#step('check', false);
   }

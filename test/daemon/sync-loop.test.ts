@@ -70,6 +70,9 @@ class FakeBackend implements Backend {
     this.hasDeferred = false;
     return CLEAN;
   }
+  async releaseUnused(): Promise<SyncResult> {
+    return CLEAN;
+  }
   async hasDrifted(): Promise<boolean> {
     return this.isDrifted;
   }

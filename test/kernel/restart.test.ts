@@ -105,8 +105,8 @@ test.each([
   // The slot, and the hairpin pair of either pod.
   ['an endpoint replaced', () => putWeb([1, 2, 4]), 3, 3],
   ['nothing but the order of endpoints', () => putWeb([3, 1, 2]), 0, 0],
-  // Its element, cluster IP, hairpin pair, three slots, a shape and its chain, whose rules go before it does.
-  ['a Service deleted', () => node.manifests.remove('web'), 8, 9],
+  // Its element, cluster IP, hairpin pair and three slots. Its shape stays for a while.
+  ['a Service deleted', () => node.manifests.remove('web'), 6, 6],
 ])('what changed meanwhile is written, and no more: %s', async (_, change, differences, writes) => {
   let planned: CommandResult | undefined;
   const restarted = await restart('SIGTERM', async () => {

@@ -195,7 +195,7 @@ function chainId({ family, shape }: ShapeChain): string {
 }
 
 /** What leads from the shape id of a frontend to the chain. */
-function shapeChange({ family, shape }: ShapeChain, isWanted: boolean): ElementChange {
+export function shapeChange({ family, shape }: ShapeChain, isWanted: boolean): ElementChange {
   const chain = shapeChain(shape);
   const [before, after] = isWanted ? [undefined, chain] : [chain, undefined];
   return { family, set: 'shapes', key: shapeId(shape), before, after, service: undefined };

@@ -4,12 +4,13 @@ import type { IpFamily } from '../../model/ip.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import { constantChains, type RuleSettings, shapeChainOf } from './chains.ts';
 import type { DeferredObject } from './deferred.ts';
-import type { Desired } from './desired.ts';
+import type { Desired, ShapeChain } from './desired.ts';
 import type { ElementChange } from './element-change.ts';
-import type { Observed } from './observed.ts';
+import type { Observed, ObservedTable } from './observed.ts';
 import { type Frozen, reconcileElements, referencedChains, type SeenElements } from './reconcile-elements.ts';
-import { reconcileStructure } from './reconcile-structure.ts';
+import { hasSameRules, reconcileStructure } from './reconcile-structure.ts';
 import { setDeclarations } from './sets.ts';
+import { type Shape, shapeChain, shapeOfId } from './shape.ts';
 
 export interface FullSync {
   /** Tables, sets, chains and rules, in order; to be written before the elements. */
@@ -18,6 +19,8 @@ export interface FullSync {
   readonly elements: Iterable<ElementChange>;
   /** What nobody wants any more, to be deleted once no element refers to it. */
   readonly strays: readonly DeferredObject[];
+  /** Shapes that are there as they should be, and that nobody needs now: no reason to write anything. */
+  readonly unused: readonly ShapeChain[];
 }
 
 /** Plans a full sync. Consumes the elements of `observed`. */
@@ -31,6 +34,7 @@ export function planFullSync(
 ): FullSync {
   const structure: NftRequest[] = [];
   const strays: DeferredObject[] = [];
+  const unused: ShapeChain[] = [];
   const seen = new Map<IpFamily, SeenElements>();
   for (const family of families) {
     const shapes = [...desired.chains()].filter((chain) => chain.family === family);
@@ -43,11 +47,36 @@ export function planFullSync(
     structure.push(...plan.requests);
     if (!plan.isRebuilt && table !== undefined) seen.set(family, table);
     const kept = frozen.size > 0 && table !== undefined ? referencedChains(table) : new Set<string>();
+    const idle = table === undefined ? [] : unusedShapes(family, settings, table, plan.strayChains);
+    for (const { id, shape } of idle) {
+      // Not an element that nobody wants.
+      table?.elements.get('shapes')?.delete(id);
+      kept.add(shapeChain(shape));
+      unused.push({ family, shape });
+    }
     for (const name of plan.strayChains) if (!kept.has(name)) strays.push({ kind: 'chain', family, name });
     for (const name of plan.straySets) strays.push({ kind: 'set', family, name });
   }
   const wanted = ofFamilies(desired.elements(), families);
-  return { structure, strays, elements: reconcileElements(wanted, seen, frozen, wait) };
+  return { structure, strays, unused, elements: reconcileElements(wanted, seen, frozen, wait) };
+}
+
+/** Of the chains that nobody wants, those that are whole: their rules, and the element that leads to them. */
+function unusedShapes(
+  family: IpFamily,
+  settings: RuleSettings,
+  { elements, chains }: ObservedTable,
+  strayChains: readonly string[],
+): { id: string; shape: Shape }[] {
+  const whole: { id: string; shape: Shape }[] = [];
+  for (const [id, name] of elements.get('shapes') ?? []) {
+    const shape = shapeOfId(id);
+    const present = chains.get(name);
+    if (shape === undefined || present === undefined || !strayChains.includes(name)) continue;
+    const chain = shapeChainOf(family, shape, settings);
+    if (chain.name === name && hasSameRules(chain, present)) whole.push({ id, shape });
+  }
+  return whole;
 }
 
 /** Leaves out what this kernel cannot have. */

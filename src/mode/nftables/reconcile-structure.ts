@@ -116,7 +116,8 @@ function hasSameBase({ base }: Chain, { base: present }: ObservedChain): boolean
   );
 }
 
-function hasSameRules(chain: Chain, present: ObservedChain): boolean {
+/** True when a chain that was seen has the rules it should have. */
+export function hasSameRules(chain: Chain, present: ObservedChain): boolean {
   return (
     chain.rules.length === present.rules.length &&
     chain.rules.every((rule, i) => isDeepEqual(normalizeExpressions(rule), present.rules[i]))

@@ -34,17 +34,20 @@ export interface CatalogUpdate {
 export class Catalog {
   readonly #told = new Map<string, ManifestObject>();
   #problems: ReadonlyMap<string, Finding> = new Map();
+  #isListing = false;
   #isListed = false;
 
   /**
    * Takes files in the order of precedence, later ones winning. `raws` has the values of objects parsed since the last
-   * call. An object without one is told at the next call that has it; until then its last state stays.
+   * call. An object without one is told at the next call that has it; until then its last state stays. The listing ends
+   * with the first call that `isComplete`.
    */
-  update(files: readonly ManifestFile[], raws: RawObjects): CatalogUpdate {
+  update(files: readonly ManifestFile[], raws: RawObjects, isComplete = true): CatalogUpdate {
     const view = merge(files);
     const events: SourceEvent[] = [];
     const missing = new Set<string>();
-    if (!this.#isListed) events.push(...KINDS.map((kind) => ({ type: 'list-start', kind }) as const));
+    if (!this.#isListing) events.push(...KINDS.map((kind) => ({ type: 'list-start', kind }) as const));
+    this.#isListing = true;
     for (const [id, { object, origin, file }] of view.statements) {
       if (this.#told.get(id)?.digest === object.digest) continue;
       if (raws.has(object)) {
@@ -57,8 +60,10 @@ export class Catalog {
       events.push({ type: 'delete', kind, namespace, name });
       this.#told.delete(id);
     }
-    if (!this.#isListed) events.push(...KINDS.map((kind) => ({ type: 'list-end', kind }) as const));
-    this.#isListed = true;
+    if (isComplete && !this.#isListed) {
+      events.push(...KINDS.map((kind) => ({ type: 'list-end', kind }) as const));
+      this.#isListed = true;
+    }
     events.push(...this.#tellProblems(view.findings));
     return { events, missing };
   }

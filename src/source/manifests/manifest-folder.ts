@@ -22,13 +22,18 @@ export interface ReadOptions {
   readonly fresh: ReadonlySet<string>;
   /** A known file is not read again before it has been at rest for this long: writers truncate first. */
   readonly restMs: number;
+  /**
+   * Called with all files so far whenever many objects have been parsed. What it was given in `raws` is forgotten then:
+   * a large folder's raw objects are several times the size of what is kept of them.
+   */
+  readonly onPart?: ((files: readonly ManifestFile[], raws: RawObjects) => void) | undefined;
 }
 
 /** What a reading comes to. */
 export interface FolderContent {
   /** Ordered by name. */
   readonly files: readonly ManifestFile[];
-  /** The raw values of the objects that were parsed just now. */
+  /** The raw values of the objects that were parsed just now, or since the last part. */
   readonly raws: RawObjects;
   /** True when a file was being written, and is to be read later. */
   readonly isDeferred: boolean;
@@ -36,12 +41,15 @@ export interface FolderContent {
 
 /** Timestamps younger than this may stand still over two writes (the kernel's clock tick; seconds on some file systems). */
 const SETTLED_AFTER_MS = 2_000;
-const READS_AT_ONCE = 32;
+/** Few, because each file is held as bytes, as text and as objects at a time. */
+const READS_AT_ONCE = 8;
+/** Parsed objects that make a part. */
+const PART_OBJECTS = 20_000;
 
 /** Reads what changed. Throws the system's error when the folder, or the one file, is not there or cannot be listed. */
 export async function readFolder(
   { folder, fileName }: ManifestPath,
-  { previous, fresh, restMs }: ReadOptions,
+  { previous, fresh, restMs, onPart }: ReadOptions,
 ): Promise<FolderContent> {
   if (fileName !== undefined) await stat(join(folder, fileName));
   const names = fileName === undefined ? (await readdir(folder)).filter(isManifestName).sort() : [fileName];
@@ -57,6 +65,13 @@ export async function readFolder(
       });
     });
     readings.push(...(await Promise.all(batch)));
+    if (onPart !== undefined && raws.size >= PART_OBJECTS) {
+      onPart(
+        readings.flatMap(({ file }) => file ?? []),
+        raws,
+      );
+      raws.clear();
+    }
   }
   return {
     files: readings.flatMap(({ file }) => file ?? []),

@@ -10,7 +10,7 @@ import type { Source, SourceSink } from '../source.ts';
 import { Catalog } from './catalog.ts';
 import { Debounce } from './debounce.ts';
 import { FolderWatch } from './folder-watch.ts';
-import type { ManifestFile } from './manifest-file.ts';
+import type { ManifestFile, RawObjects } from './manifest-file.ts';
 import { type ManifestPath, readFolder } from './manifest-folder.ts';
 import { isSystemError } from './system-error.ts';
 
@@ -106,7 +106,15 @@ class ManifestSource implements Source {
 
   /** Tells what changed; returns the files to parse afresh, as what they state comes into force only now. */
   async #tell(fresh: ReadonlySet<string>): Promise<ReadonlySet<string>> {
-    const options = { previous: this.#files, fresh, restMs: this.#quietMs };
+    const isFirst = this.#files.length === 0;
+    const options = {
+      previous: this.#files,
+      fresh,
+      restMs: this.#quietMs,
+      onPart: isFirst
+        ? (soFar: readonly ManifestFile[], raws: RawObjects) => this.#tellPart(soFar, raws)
+        : undefined,
+    };
     const { files, raws, isDeferred } = await readFolder(this.#where!, options);
     if (this.#isStopped) return new Set();
     if (isDeferred) this.#debounce.trigger();
@@ -115,6 +123,11 @@ class ManifestSource implements Source {
     this.#options.log?.debug({ files: files.length, events: events.length }, 'manifests read');
     if (events.length > 0) this.#sink(events);
     return missing;
+  }
+
+  /** Tells a part of the first listing, so that its raw objects need not be held until the end. */
+  #tellPart(files: readonly ManifestFile[], raws: RawObjects): void {
+    if (!this.#isStopped) this.#sink(this.#catalog.update(files, raws, false).events);
   }
 }
 

@@ -52,6 +52,19 @@ class Reader {
     if (missing.size > 0) expect(this.#tell(folder, missing).size).toBe(0);
   }
 
+  /** A first reading that is told file by file. */
+  readInParts(folder: Folder): void {
+    const names = Object.keys(folder).sort();
+    for (const name of names) {
+      const raws: RawObjects = new Map();
+      const bytes = Buffer.from((folder[name] ?? []).join('\n---\n'));
+      const documents = readDocuments(bytes, [], raws, false);
+      this.#files = [...this.#files, { name, stamp: '', documents, finding: undefined }];
+      this.recorder.sink(this.#catalog.update(this.#files, raws, false).events);
+    }
+    this.read(folder);
+  }
+
   #tell(folder: Folder, fresh: ReadonlySet<string>): ReadonlySet<string> {
     const raws: RawObjects = new Map();
     this.#files = Object.keys(folder)
@@ -73,6 +86,19 @@ function replay(folders: readonly Folder[]): Recorder {
   for (const folder of folders) reader.read(folder);
   return reader.recorder;
 }
+
+it('tells the same in parts as at once', () => {
+  fc.assert(
+    fc.property(history(sound), (folders) => {
+      const folder = folders.at(-1)!;
+      const inParts = new Reader();
+      inParts.readInParts(folder);
+      const atOnce = replay([folder]);
+      expect(inParts.recorder.objects).toEqual(atOnce.objects);
+      expect(inParts.recorder.problems).toEqual(atOnce.problems);
+    }),
+  );
+});
 
 it('tells the same step by step as at once', () => {
   fc.assert(
