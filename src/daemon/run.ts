@@ -5,8 +5,10 @@ import { Store } from '../model/store.ts';
 import type { Source } from '../source/source.ts';
 import { nodePortCidrs } from '../vip/node-port-addresses.ts';
 import { VipTable } from '../vip/vip-table.ts';
+import { allOf, answerHealthChecks, forgetStaleFlows } from './after-sync.ts';
 import type { Backend } from './backend.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
+import { HealthCheckServers } from './health-check-servers.ts';
 import { interfaceAddresses, kernelFamilies } from './interfaces.ts';
 import type { Log } from './log.ts';
 import { NftSession } from './nft-session.ts';
@@ -14,7 +16,7 @@ import { NftablesBackend } from './nftables-backend.ts';
 import { openSource } from './open-source.ts';
 import { ProblemLog } from './problem-log.ts';
 import { releaseGarbage } from './release-garbage.ts';
-import { type AfterSync, SyncLoop, type SyncReport } from './sync-loop.ts';
+import { SyncLoop, type SyncReport } from './sync-loop.ts';
 
 /** A sync of as many Services leaves garbage that is worth collecting. */
 const COLD_LOAD_SERVICES = 1000;
@@ -41,6 +43,7 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
   const table = new VipTable(frontendSettings(settings));
   const problems = new ProblemLog(log);
   const conntrack = new ConntrackReconciler({ objects: store });
+  const healthChecks = new HealthCheckServers(log);
   const stop = stopSignal();
   let isInForce = false;
   let garbageTimer: NodeJS.Timeout | undefined;
@@ -51,9 +54,13 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
     nodePortCidrs: () => nodePortCidrs(settings.nodePortAddresses, store.node, interfaceAddresses()),
     minIntervalMs: settings.minSyncPeriodMs,
     checkIntervalMs: settings.syncPeriodMs,
-    afterSync: afterSync(conntrack, log),
+    afterSync: allOf(
+      forgetStaleFlows(conntrack, log),
+      answerHealthChecks(healthChecks, store, settings.nodeName),
+    ),
     onSync: (report) => {
       logSync(log, report);
+      if (report.cause !== 'cleanup') healthChecks.setHealthy(report.failures.length === 0);
       if (report.changedServices >= COLD_LOAD_SERVICES) {
         clearTimeout(garbageTimer);
         garbageTimer = setTimeout(() => void releaseGarbage(), GARBAGE_DELAY_MS);
@@ -84,20 +91,8 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
     await source.stop();
     await loop.stop();
     conntrack.close();
+    await healthChecks.close();
   }
-}
-
-/** The removal of stale flows as a part of every sync. */
-function afterSync(conntrack: ConntrackReconciler, log: Log): AfterSync {
-  return {
-    note: (update) => conntrack.note(update),
-    distrust: () => conntrack.distrust(),
-    async settle() {
-      const { deleted, failure } = await conntrack.reconcile();
-      if (deleted > 0) log.debug({ deleted }, 'stale UDP flows deleted');
-      return failure === undefined ? [] : [{ error: failure, services: [] }];
-    },
-  };
 }
 
 /** What of the settings decides Frontends. */

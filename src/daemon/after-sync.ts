@@ -1,0 +1,59 @@
+// What has to happen outside the rules once they are in force: stale flows forgotten, health checks answered.
+
+import type { Store } from '../model/store.ts';
+import type { ServiceKey } from '../model/types.ts';
+import { buildHealthChecks, type HealthCheck } from '../vip/health-checks.ts';
+import type { SyncFailure } from './backend.ts';
+import type { ConntrackReconciler } from './conntrack-reconciler.ts';
+import type { HealthCheckServers } from './health-check-servers.ts';
+import type { Log } from './log.ts';
+import type { AfterSync } from './sync-loop.ts';
+
+/** Several such parts as one; each is settled whatever becomes of the others. */
+export function allOf(...parts: readonly AfterSync[]): AfterSync {
+  return {
+    note: (update) => {
+      for (const part of parts) part.note(update);
+    },
+    distrust: () => {
+      for (const part of parts) part.distrust();
+    },
+    async settle() {
+      const failures: SyncFailure[] = [];
+      for (const part of parts) failures.push(...(await part.settle()));
+      return failures;
+    },
+  };
+}
+
+/** UDP flows to endpoints that no longer serve are deleted: conntrack would keep sending packets there. */
+export function forgetStaleFlows(conntrack: ConntrackReconciler, log: Log): AfterSync {
+  return {
+    note: (update) => conntrack.note(update),
+    distrust: () => conntrack.distrust(),
+    async settle() {
+      const { deleted, failure } = await conntrack.reconcile();
+      if (deleted > 0) log.debug({ deleted }, 'stale UDP flows deleted');
+      return failure === undefined ? [] : [{ error: failure, services: [] }];
+    },
+  };
+}
+
+/** healthCheckNodePort servers answer what is in force, never what is only wanted. */
+export function answerHealthChecks(servers: HealthCheckServers, store: Store, nodeName: string): AfterSync {
+  const noted = new Map<ServiceKey, readonly HealthCheck[]>();
+  return {
+    note: ({ frontends }) => {
+      for (const key of frontends.keys()) {
+        const service = store.service(key);
+        noted.set(key, service === undefined ? [] : buildHealthChecks(service, store.slices(key), nodeName));
+      }
+    },
+    distrust: () => undefined,
+    async settle() {
+      servers.update(noted);
+      noted.clear();
+      return [];
+    },
+  };
+}
