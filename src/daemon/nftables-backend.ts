@@ -18,6 +18,7 @@ import {
   mustWait,
 } from '../mode/nftables/element-change.ts';
 import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
+import { SHAPE_SETS } from '../mode/nftables/names.ts';
 import { observedSlots } from '../mode/nftables/observed.ts';
 import {
   endpointSet,
@@ -262,7 +263,7 @@ export class NftablesBackend implements Backend {
     const now: ElementChange[] = [];
     for (const change of ofFamilies(changes, this.#families)) {
       // The element of a shape stays and comes back with its chain.
-      if (change.set === 'shapes' && (change.after === undefined || unusedBefore.has(elementId(change))))
+      if (SHAPE_SETS.has(change.set) && (change.after === undefined || unusedBefore.has(elementId(change))))
         continue;
       if (mustWait(change)) this.#deferred.addElement(change);
       else {

@@ -11,7 +11,7 @@ import { formatChange, formatRequest } from '../../src/mode/nftables/format.ts';
 import { planFullSync } from '../../src/mode/nftables/full-sync.ts';
 import { ENDPOINT_SETS, serviceValueParts } from '../../src/mode/nftables/names.ts';
 import { observedSlots } from '../../src/mode/nftables/observed.ts';
-import { endpointSet, planFrontend, serviceSet } from '../../src/mode/nftables/planned-frontend.ts';
+import { endpointSet, planFrontend, serviceSet, shapeSet } from '../../src/mode/nftables/planned-frontend.ts';
 import { vipTableRows } from '../../src/mode/nftables/rows.ts';
 import { type Cidr, type Ip, type IpFamily, parseCidr } from '../../src/model/ip.ts';
 import type { SourceEvent } from '../../src/model/source-event.ts';
@@ -148,7 +148,7 @@ export async function deadEnds(transport: NetlinkTransport): Promise<string[]> {
     for (const keying of KEYINGS) {
       for (const [key, value] of table.elements.get(serviceSet(keying)) ?? []) {
         const { shapeId, comment } = serviceValueParts(value);
-        const chain = table.elements.get('shapes')?.get(shapeId) ?? 'no chain';
+        const chain = table.elements.get(shapeSet(keying))?.get(shapeId) ?? 'no chain';
         const slotCount = Number(/pick-(\d+)/.exec(chain)?.[1] ?? 0);
         const slots = observedSlots(table, endpointSet(keying), key);
         if ((table.chains.get(chain)?.rules ?? []).length === 0)
@@ -165,9 +165,9 @@ export async function readLater(transport: NetlinkTransport): Promise<Set<string
   const { observed } = await new NftSession(transport).observe(FAMILIES);
   const ids = [...observed].flatMap(([family, { elements, chains }]) => [
     ...[...chains.keys()].map((name) => `${family} ${name}`),
-    ...(['shapes', 'inside-services', 'inside-nodeports', ...ENDPOINT_SETS] as const).flatMap((set) =>
-      [...elements.get(set)!.keys()].map((key) => `${family} ${set} ${key}`),
-    ),
+    ...(
+      ['shapes', 'inside-shapes', 'inside-services', 'inside-nodeports', ...ENDPOINT_SETS] as const
+    ).flatMap((set) => [...elements.get(set)!.keys()].map((key) => `${family} ${set} ${key}`)),
   ]);
   return new Set(ids);
 }

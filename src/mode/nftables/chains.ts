@@ -33,7 +33,7 @@ import {
   vmapByPriority,
 } from './expressions.ts';
 import { DROP_CHAIN, REFUSE_CHAIN } from './names.ts';
-import { endpointSet, serviceSet } from './planned-frontend.ts';
+import { endpointSet, serviceSet, shapeSet } from './planned-frontend.ts';
 import { type Shape, shapeChain } from './shape.ts';
 
 /** What of the configuration the rules contain. */
@@ -114,7 +114,7 @@ function insideRules(family: IpFamily, shape: Shape, settings: RuleSettings): St
   const toInside = vmapByPriority(
     keyFields(family, shape),
     serviceSet({ ...shape, side: 'inside' }),
-    'shapes',
+    shapeSet({ side: 'inside' }),
   );
   const clusterCidr = clusterCidrOf(family, settings);
   return [

@@ -5,7 +5,7 @@ import type { Cidr, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { ElementChange } from './element-change.ts';
 import { intervalElements } from './intervals.ts';
-import type { SetName } from './names.ts';
+import { type SetName, SHAPE_SETS } from './names.ts';
 import {
   endpointSet,
   frontendId,
@@ -13,6 +13,7 @@ import {
   type PlannedSide,
   type SidePlace,
   serviceSet,
+  shapeSet,
   sidesOf,
   slotKey,
 } from './planned-frontend.ts';
@@ -198,18 +199,20 @@ function chainId({ family, shape }: ShapeChain): string {
 export function shapeChange({ family, shape }: ShapeChain, isWanted: boolean): ElementChange {
   const chain = shapeChain(shape);
   const [before, after] = isWanted ? [undefined, chain] : [chain, undefined];
-  return { family, set: 'shapes', key: shapeId(shape), before, after, service: undefined };
+  return { family, set: shapeSet(shape), key: shapeId(shape), before, after, service: undefined };
 }
 
 function fixedShapes(family: IpFamily): ElementChange[] {
-  return [...FIXED_CHAINS].map(([key, after]) => ({
-    family,
-    set: 'shapes',
-    key,
-    before: undefined,
-    after,
-    service: undefined,
-  }));
+  return [...SHAPE_SETS].flatMap((set) =>
+    [...FIXED_CHAINS].map(([key, after]) => ({
+      family,
+      set,
+      key,
+      before: undefined,
+      after,
+      service: undefined,
+    })),
+  );
 }
 
 function sharedChange({ family, set, key }: SharedElement, isWanted: boolean): ElementChange {

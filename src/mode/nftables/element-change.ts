@@ -3,7 +3,7 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { Counter } from '../../netlink/nftables/element.ts';
-import { ENDPOINT_SETS, type SetName } from './names.ts';
+import { ENDPOINT_SETS, type SetName, SHAPE_SETS } from './names.ts';
 
 export interface ElementChange {
   readonly family: IpFamily;
@@ -27,7 +27,7 @@ export function elementId(change: Pick<ElementChange, 'family' | 'set' | 'key'>)
 
 /** Sets that are read after `services` or `nodeports` by the same packet. */
 const READ_LATER: ReadonlySet<SetName> = new Set([
-  'shapes',
+  ...SHAPE_SETS,
   'inside-services',
   'inside-nodeports',
   ...ENDPOINT_SETS,

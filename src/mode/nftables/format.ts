@@ -10,6 +10,7 @@ import {
   protocolOf,
   SERVICE_SETS,
   type SetName,
+  SHAPE_SETS,
   serviceValueParts,
   unpackHostU32,
   unpackPort,
@@ -61,7 +62,7 @@ function formatKey(family: IpFamily, set: SetName, key: string): string {
   const length = family === 4 ? 4 : 16;
   if (set === 'cluster-ips' || set === 'nodeport-addresses') return formatIp(key);
   if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
-  if (set === 'shapes') return chainOfShapeId(key) ?? unpackHostU32(key).toString(16);
+  if (SHAPE_SETS.has(set)) return chainOfShapeId(key) ?? unpackHostU32(key).toString(16);
   const hasAddress = !set.includes('nodeport');
   const rest = hasAddress ? key.slice(length) : key;
   const protocol = protocolOf(rest.charCodeAt(0))?.toLowerCase() ?? rest.charCodeAt(0);
@@ -83,7 +84,7 @@ function formatValue(family: IpFamily, set: SetName, value: string): string {
     const length = family === 4 ? 4 : 16;
     return `${formatIp(value.slice(0, length))} . ${unpackPort(value.slice(length))}`;
   }
-  if (set === 'shapes') return `goto ${value}`;
+  if (SHAPE_SETS.has(set)) return `goto ${value}`;
   return value === INTERVAL_END ? 'end of range' : JSON.stringify(value);
 }
 

@@ -6,7 +6,9 @@ import { constantChains, type RuleSettings, shapeChainOf } from './chains.ts';
 import type { DeferredObject } from './deferred.ts';
 import type { Desired, ShapeChain } from './desired.ts';
 import type { ElementChange } from './element-change.ts';
+import { SHAPE_SETS } from './names.ts';
 import type { Observed, ObservedTable } from './observed.ts';
+import { shapeSet } from './planned-frontend.ts';
 import { type Frozen, reconcileElements, referencedChains, type SeenElements } from './reconcile-elements.ts';
 import { hasSameRules, reconcileStructure } from './reconcile-structure.ts';
 import { setDeclarations } from './sets.ts';
@@ -50,7 +52,7 @@ export function planFullSync(
     const idle = table === undefined ? [] : unusedShapes(family, settings, table, plan.strayChains);
     for (const { id, shape } of idle) {
       // Not an element that nobody wants.
-      table?.elements.get('shapes')?.delete(id);
+      table?.elements.get(shapeSet(shape))?.delete(id);
       kept.add(shapeChain(shape));
       unused.push({ family, shape });
     }
@@ -69,7 +71,7 @@ function unusedShapes(
   strayChains: readonly string[],
 ): { id: string; shape: Shape }[] {
   const whole: { id: string; shape: Shape }[] = [];
-  for (const [id, name] of elements.get('shapes') ?? []) {
+  for (const [id, name] of [...SHAPE_SETS].flatMap((set) => [...(elements.get(set) ?? [])])) {
     const shape = shapeOfId(id);
     const present = chains.get(name);
     if (shape === undefined || present === undefined || !strayChains.includes(name)) continue;

@@ -17,6 +17,7 @@ export function nftFamily(family: IpFamily): NftFamily {
 /** Sets and maps of the table; README.md beside this file says what each holds. */
 export const SETS = [
   'shapes',
+  'inside-shapes',
   'services',
   'nodeports',
   'endpoints',
@@ -36,6 +37,12 @@ export const REFUSE_CHAIN = 'refuse';
 
 /** Where frontends go whose backends a Local policy keeps away: no answer. */
 export const DROP_CHAIN = 'drop-silently';
+
+/**
+ * Maps from shape ids to chains. The inside has one of its own: a chain that a map leads to may not read the same map, or
+ * the kernel sees a loop.
+ */
+export const SHAPE_SETS: ReadonlySet<SetName> = new Set(['shapes', 'inside-shapes']);
 
 /** Maps whose values are shape ids. */
 export const SERVICE_SETS: ReadonlySet<SetName> = new Set([

@@ -5,7 +5,7 @@ import type { ChainBase } from '../../netlink/nftables/chain.ts';
 import type { Counter, Element } from '../../netlink/nftables/element.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
-import { INTERVAL_END, SERVICE_SETS, SETS, type SetName, serviceValue } from './names.ts';
+import { INTERVAL_END, SERVICE_SETS, SETS, type SetName, SHAPE_SETS, serviceValue } from './names.ts';
 import { slotKey } from './planned-frontend.ts';
 
 export interface ObservedChain {
@@ -37,7 +37,7 @@ export function observedValue(set: SetName, element: Element): string {
   if (set === 'nodeport-addresses') return element.isIntervalEnd === true ? INTERVAL_END : '';
   const { data = '', verdict, comment = '' } = element;
   if (SERVICE_SETS.has(set)) return serviceValue(data, comment);
-  if (set === 'shapes') return verdict?.kind === 'goto' ? verdict.chain : `${verdict?.kind}`;
+  if (SHAPE_SETS.has(set)) return verdict?.kind === 'goto' ? verdict.chain : `${verdict?.kind}`;
   return data;
 }
 

@@ -105,6 +105,11 @@ export function serviceSet({ keyedBy, side }: Keying): SetName {
   return side === 'inside' ? `inside-${set}` : set;
 }
 
+/** The map that leads from its shape to a chain. */
+export function shapeSet({ side }: Pick<Keying, 'side'>): SetName {
+  return side === 'inside' ? 'inside-shapes' : 'shapes';
+}
+
 /** The map that holds its slots. */
 export function endpointSet({ keyedBy, side }: Keying): SetName {
   const set = keyedBy === 'vip' ? 'endpoints' : 'nodeport-endpoints';

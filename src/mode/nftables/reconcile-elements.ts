@@ -4,7 +4,7 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import { type ElementChange, mustWait } from './element-change.ts';
-import { ENDPOINT_SETS, SERVICE_SETS, SETS, type SetName, serviceValueParts } from './names.ts';
+import { ENDPOINT_SETS, SERVICE_SETS, SETS, type SetName, SHAPE_SETS, serviceValueParts } from './names.ts';
 import type { ObservedTable } from './observed.ts';
 
 /** The elements of one family's table as seen, and what they counted. The elements are emptied by reconciliation. */
@@ -53,7 +53,9 @@ export function* reconcileElements(
       frozenKeys.add(frozenKey(change.family, change.set, change.key));
       // Its element may still lead to a shape that nobody else has.
       const { shapeId } = serviceValueParts(before ?? '');
-      if (SERVICE_SETS.has(change.set)) frozenKeys.add(frozenKey(change.family, 'shapes', shapeId));
+      if (SERVICE_SETS.has(change.set)) {
+        for (const set of SHAPE_SETS) frozenKeys.add(frozenKey(change.family, set, shapeId));
+      }
       continue;
     }
     if (before === change.after) continue;
@@ -72,5 +74,5 @@ function frozenKey(family: IpFamily, set: SetName, key: string): string {
 
 /** Names of the chains that elements refer to. */
 export function referencedChains({ elements }: SeenElements): Set<string> {
-  return new Set(elements.get('shapes')?.values());
+  return new Set([...SHAPE_SETS].flatMap((set) => [...(elements.get(set)?.values() ?? [])]));
 }

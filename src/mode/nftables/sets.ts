@@ -16,6 +16,7 @@ export function setDeclarations(family: IpFamily): ReadonlyMap<SetName, SetDecla
   };
   return new Map<SetName, SetDeclaration>([
     ['shapes', verdictMap(SHAPE)],
+    ['inside-shapes', verdictMap(SHAPE)],
     ['services', counted(shapeMap([address, PROTOCOL, PORT]))],
     ['nodeports', counted(shapeMap([PROTOCOL, PORT]))],
     ['endpoints', dataMap([address, PROTOCOL, PORT, SLOT], [address, PORT])],

@@ -4,7 +4,7 @@
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { Element } from '../../netlink/nftables/element.ts';
 import { type ElementChange, groupBySet, isCounted } from './element-change.ts';
-import { INTERVAL_END, nftFamily, SERVICE_SETS, serviceValueParts, TABLE } from './names.ts';
+import { INTERVAL_END, nftFamily, SERVICE_SETS, SHAPE_SETS, serviceValueParts, TABLE } from './names.ts';
 
 export interface Transaction {
   readonly requests: readonly NftRequest[];
@@ -103,7 +103,7 @@ function toElement({ set, key, before, after, counter }: ElementChange, isAdditi
   const value = (isAddition ? after : before)!;
   if (set === 'nodeport-addresses') return value === INTERVAL_END ? { key, isIntervalEnd: true } : { key };
   if (!isAddition || value === '') return { key };
-  if (set === 'shapes') return { key, verdict: { kind: 'goto', chain: value } };
+  if (SHAPE_SETS.has(set)) return { key, verdict: { kind: 'goto', chain: value } };
   if (SERVICE_SETS.has(set)) {
     const { shapeId, comment } = serviceValueParts(value);
     const element: Element = { key, data: shapeId, comment };

@@ -5,7 +5,12 @@ import { describe, expect, test } from 'vitest';
 import { Deferred } from '../../../src/mode/nftables/deferred.ts';
 import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.ts';
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
-import { ENDPOINT_SETS, SERVICE_SETS, serviceValueParts } from '../../../src/mode/nftables/names.ts';
+import {
+  ENDPOINT_SETS,
+  SERVICE_SETS,
+  SHAPE_SETS,
+  serviceValueParts,
+} from '../../../src/mode/nftables/names.ts';
 import { noElements } from '../../../src/mode/nftables/observed.ts';
 import { type PlannedFrontend, planFrontend } from '../../../src/mode/nftables/planned-frontend.ts';
 import { reconcileElements, type SeenElements } from '../../../src/mode/nftables/reconcile-elements.ts';
@@ -139,11 +144,13 @@ function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
     elements.apply(now);
     const shapes = new Map<string, string>();
     for (const { set, family, key, after } of elements.byId.values()) {
-      if (set === 'shapes') shapes.set(`${family}${key}`, after!);
+      if (SHAPE_SETS.has(set)) shapes.set(`${family}${set}${key}`, after!);
     }
     for (const { set, family, after } of elements.byId.values()) {
       if (!SERVICE_SETS.has(set)) continue;
-      const chain = shapes.get(`${family}${serviceValueParts(after!).shapeId}`);
+      const chain = shapes.get(
+        `${family}${set.startsWith('inside-') ? 'inside-' : ''}shapes${serviceValueParts(after!).shapeId}`,
+      );
       expect(chains, 'a frontend leads to a chain that is there').toContain(chain);
     }
     for (const { family, shape } of delta.removedChains) {
