@@ -32,6 +32,7 @@ export function buildService(object: unknown): Built<Service> {
   // A ClusterIP Service without external IPs has nothing that an external policy could be about.
   const isExternal = isProxied && (type !== 'ClusterIP' || externalIps.length > 0);
   const isExternalLocal = isExternal && externalPolicy === 'Local';
+  if (isProxied) tellWhatIsMissing(spec);
   return root.built({
     key: `${namespace}/${name}` as ServiceKey,
     namespace,
@@ -49,6 +50,14 @@ export function buildService(object: unknown): Built<Service> {
     healthCheckNodePort: readHealthCheckNodePort(spec, type === 'LoadBalancer' && isExternalLocal),
     ports: isProxied ? readPorts(spec.at('ports').items()) : [],
   });
+}
+
+/** What this program does not do yet must not be lost in silence, least of all where it would keep somebody out. */
+function tellWhatIsMissing(spec: Field): void {
+  const ranges = spec.at('loadBalancerSourceRanges');
+  if (ranges.items().length > 0) ranges.skip('is not enforced yet, everybody is let in');
+  const affinity = spec.at('sessionAffinity');
+  if (affinity.text() === 'ClientIP') affinity.skip('is not there yet, connections are balanced at random');
 }
 
 /** Only `clusterIP` decides, as in kube-proxy: `None` is headless, and without one there is nothing to proxy. */

@@ -327,3 +327,19 @@ describe('repeated ports', () => {
     expect(build({ spec: { type: 'NodePort', ports } }).ports).toHaveLength(3);
   });
 });
+
+test('what is not there yet is told', () => {
+  const built = buildService({
+    metadata: { namespace: 'default', name: 'web' },
+    spec: {
+      clusterIP: '10.96.0.1',
+      ports: [{ port: 80 }],
+      sessionAffinity: 'ClientIP',
+      loadBalancerSourceRanges: ['192.0.2.0/24'],
+    },
+  });
+  expect(built.kind === 'built' && built.warnings.map(({ reason }) => reason)).toEqual([
+    expect.stringContaining('spec.loadBalancerSourceRanges: is not enforced yet'),
+    expect.stringContaining('spec.sessionAffinity: is not there yet'),
+  ]);
+});
