@@ -328,7 +328,7 @@ describe('repeated ports', () => {
   });
 });
 
-test('what is not there yet is told', () => {
+it('what is not there yet is told', () => {
   const built = buildService({
     metadata: { namespace: 'default', name: 'web' },
     spec: {
