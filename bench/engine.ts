@@ -41,17 +41,19 @@ export class Engine {
     });
   }
 
-  /** Puts a cluster into the store, and syncs it. The time is that of the sync alone. Once per engine. */
+  /** Puts a cluster into the store, batch by batch as a source does, and syncs it. The time is that of the sync alone. */
   load({ services, endpoints }: ClusterSize): Promise<TimedSync> {
     const kinds = ['Service', 'EndpointSlice'] as const;
-    const events: SourceEvent[] = kinds.map((kind) => ({ type: 'list-start', kind }));
+    const take = (events: readonly SourceEvent[]): void => this.#loop.changed(this.#store.apply(events));
+    take(kinds.map((kind) => ({ type: 'list-start', kind })));
     for (let i = 0; i < services; i++) {
-      events.push(upsert('Service', buildService(i)));
-      events.push(upsert('EndpointSlice', buildEndpointSlice(i, podIps(i, endpoints))));
+      take([
+        upsert('Service', buildService(i)),
+        upsert('EndpointSlice', buildEndpointSlice(i, podIps(i, endpoints))),
+      ]);
     }
-    events.push(...kinds.map((kind) => ({ type: 'list-end', kind }) as const));
-    const change = this.#store.apply(events);
-    return this.#timed(() => this.#loop.changed(change));
+    // Nothing is written before the lists have ended.
+    return this.apply(kinds.map((kind) => ({ type: 'list-end', kind })));
   }
 
   /** Applies a batch of events as a source does. */

@@ -29,8 +29,10 @@ export interface SyncResult {
 /** Durations in milliseconds, by kind of change. */
 export interface ChangesResult {
   readonly endpointReplaced: readonly number[];
-  /** Taken away and, the next time, given back. */
+  /** Taken away and, the next time, given back; other Services have as many. */
   readonly endpointCount: readonly number[];
+  /** Endpoints given to a Service until it has more than any other so far: a chain is made for their number. */
+  readonly endpointCountFirst: readonly number[];
   readonly serviceAdded: readonly number[];
   readonly serviceDeleted: readonly number[];
 }
@@ -44,6 +46,9 @@ export interface KubeProxyResult extends NftResult {
   readonly changes: Pick<ChangesResult, 'endpointReplaced' | 'serviceAdded' | 'serviceDeleted'> | undefined;
 }
 
+/** Endpoint counts that no Service has had. */
+const FIRST_OF_THEIR_NUMBER = 20;
+
 async function sync(size: ClusterSize): Promise<SyncResult> {
   const engine = new Engine();
   const before = await engine.generation();
@@ -56,12 +61,16 @@ async function sync(size: ClusterSize): Promise<SyncResult> {
 async function changes({ count, ...size }: ClusterSize & { count: number }): Promise<ChangesResult> {
   const engine = new Engine();
   await engine.load(size);
-  const timed = async (eventsOf: (i: number) => readonly SourceEvent[]): Promise<number[]> => {
+  const timed = async (eventsOf: (i: number) => readonly SourceEvent[], times = count): Promise<number[]> => {
     const durations: number[] = [];
-    for (let i = 0; i < count; i++) durations.push((await engine.apply(eventsOf(i))).tookMs);
+    for (let i = 0; i < times; i++) durations.push((await engine.apply(eventsOf(i))).tookMs);
     return durations;
   };
-  const victim = (i: number): number => (i * 7919) % size.services;
+  // All but the last, which is where the others find the number of endpoints that they change to.
+  const victim = (i: number): number => (i * 7919) % Math.max(size.services - 1, 1);
+  const last = size.services - 1;
+  const lastIps = podIps(last, size.endpoints).slice(1);
+  await engine.apply([upsert('EndpointSlice', buildEndpointSlice(last, lastIps))]);
   const result = {
     endpointReplaced: await timed((i) => [
       upsert('EndpointSlice', buildEndpointSlice(victim(i), withSpare(victim(i), size.endpoints, i))),
@@ -71,6 +80,11 @@ async function changes({ count, ...size }: ClusterSize & { count: number }): Pro
       const ips = withSpare(service, size.endpoints, count + (i >> 1));
       return [upsert('EndpointSlice', buildEndpointSlice(service, i % 2 === 0 ? ips.slice(1) : ips))];
     }),
+    endpointCountFirst: await timed((i) => {
+      const spares = Array.from({ length: i + 1 }, (_, k) => sparePodIp(2 * count + i * i + k));
+      const ips = [...podIps(victim(i), size.endpoints), ...spares];
+      return [upsert('EndpointSlice', buildEndpointSlice(victim(i), ips))];
+    }, FIRST_OF_THEIR_NUMBER),
     serviceAdded: await timed((i) => [
       upsert('Service', buildService(size.services + i)),
       upsert(

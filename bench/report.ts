@@ -18,7 +18,7 @@ export interface Line {
   /** What the same takes otherwise, with its name. */
   readonly reference?: string;
   /** How many times longer the reference takes. */
-  readonly ratio?: number;
+  readonly ratio?: number | undefined;
 }
 
 export function atMost(value: number, limit: number | undefined, unit: string): Check[] {
