@@ -102,6 +102,7 @@ describe('found at start', () => {
     [
       'a shape that drops',
       `delete element ip kproxy-ts shapes { none }
+       delete element ip kproxy-ts inside-shapes { none }
        add element ip kproxy-ts shapes { none : drop }`,
     ],
     ['a deleted shape', 'delete element ip kproxy-ts shapes { 100:2 }'],
@@ -136,6 +137,7 @@ describe('found at start', () => {
     [
       'a deleted chain that a shape led to',
       `delete element ip kproxy-ts shapes { none }
+       delete element ip kproxy-ts inside-shapes { none }
        flush chain ip kproxy-ts services
        flush chain ip kproxy-ts refuse
        delete chain ip kproxy-ts refuse`,
