@@ -1,0 +1,164 @@
+// The world of the behaviour table in network namespaces: the node under test with its pods and a client outside
+// (test/support/netns/topology.ts), and beside it a second node with pods of its own.
+//
+//   client ── node-1 ──────────────── node-2 ── remote-pod, remote-1, remote-2
+//               │   192.168.60.10  .20
+//               └── local-pod, local-1, local-2, local-3
+//
+// Node 2 sends everything of its pods through node 1, even what is for its own pods: so node 1 sees both directions of
+// every connection that it balances.
+
+import { Netns } from '../support/netns/netns.ts';
+import { connect, NodeTopology } from '../support/netns/topology.ts';
+import type { Agent } from '../support/netns/traffic.ts';
+import { FAMILIES } from './objects.ts';
+import {
+  type Addresses,
+  LOCAL_PODS,
+  PLACES,
+  type Place,
+  REMOTE_NODE,
+  REMOTE_POD_CIDRS,
+  REMOTE_PODS,
+  SECOND_ADDRESS,
+  SERVED_PORTS,
+  TO_REMOTE_NODE,
+} from './world.ts';
+
+const REMOTE_GATEWAY: Addresses = { 4: '10.1.1.1', 6: 'fd00:10:1:1::1' };
+const LENGTHS = { 4: 32, 6: 128 } as const;
+const host = (addresses: Addresses): string[] =>
+  FAMILIES.map((family) => `${addresses[family]}/${LENGTHS[family]}`);
+const link = (addresses: Addresses): string[] => [`${addresses[4]}/24`, `${addresses[6]}/64`];
+const defaultVia = (addresses: Addresses): string[] => [
+  `default via ${addresses[4]}`,
+  `::/0 via ${addresses[6]}`,
+];
+
+export class TwoNodes {
+  readonly topology: NodeTopology;
+  readonly #remoteNode: Netns;
+  readonly #remotePods = new Map<Place, Netns>();
+
+  private constructor(topology: NodeTopology, remoteNode: Netns) {
+    this.topology = topology;
+    this.#remoteNode = remoteNode;
+  }
+
+  /** Everybody of PLACES, answering with its name and port wherever an endpoint may be. */
+  static async create(): Promise<TwoNodes> {
+    const topology = await NodeTopology.create(
+      LOCAL_PODS.map((name) => ({ name, ip: PLACES[name][4], ip6: PLACES[name][6] })),
+    );
+    const nodes = new TwoNodes(topology, await Netns.create('node-2'));
+    try {
+      await nodes.#joinRemoteNode();
+      await Promise.all(REMOTE_PODS.map((name) => nodes.#addRemotePod(name)));
+      await nodes.#serve();
+    } catch (error) {
+      await nodes.delete();
+      throw error;
+    }
+    return nodes;
+  }
+
+  netns(place: Place): Netns {
+    if (place === 'node') return this.topology.node;
+    if (place === 'client') return this.topology.client;
+    return this.#remotePods.get(place) ?? this.topology.pod(place);
+  }
+
+  agent(place: Place): Agent {
+    return this.netns(place).agent();
+  }
+
+  async delete(): Promise<void> {
+    const remote = [this.#remoteNode, ...this.#remotePods.values()];
+    await Promise.all([this.topology.delete(), ...remote.map((netns) => netns.delete())]);
+  }
+
+  async #joinRemoteNode(): Promise<void> {
+    // Many refusals in a row must not be rationed.
+    await this.topology.node.sysctl({ 'net.ipv4.icmp_ratelimit': 0, 'net.ipv6.icmp.ratelimit': 0 });
+    await this.#remoteNode.sysctl({
+      'net.ipv4.ip_forward': 1,
+      'net.ipv6.conf.all.forwarding': 1,
+      'net.ipv4.conf.all.send_redirects': 0,
+      'net.ipv4.conf.default.send_redirects': 0,
+    });
+    await connect(
+      {
+        netns: this.topology.node,
+        device: 'eth1',
+        addresses: link(TO_REMOTE_NODE),
+        routes: FAMILIES.map((family) => `${REMOTE_POD_CIDRS[family]} via ${REMOTE_NODE[family]}`),
+      },
+      {
+        netns: this.#remoteNode,
+        device: 'eth0',
+        addresses: link(REMOTE_NODE),
+        routes: [
+          ...defaultVia(TO_REMOTE_NODE),
+          ...defaultVia(TO_REMOTE_NODE).map((route) => `${route} dev eth0 table 100`),
+        ],
+      },
+    );
+    await this.topology.node.ip(
+      `address add ${SECOND_ADDRESS[4]}/32 dev eth0`,
+      // Deprecated: a good address to dial, but no source.
+      `address add ${SECOND_ADDRESS[6]}/128 dev eth0 nodad preferred_lft 0`,
+    );
+    await this.topology.client.ip(
+      ...FAMILIES.map((family) => `route add ${REMOTE_POD_CIDRS[family]} via ${PLACES.node[family]}`),
+    );
+  }
+
+  async #addRemotePod(name: (typeof REMOTE_PODS)[number]): Promise<void> {
+    const device = `pod${REMOTE_PODS.indexOf(name)}`;
+    const pod = await Netns.create(name);
+    this.#remotePods.set(name, pod);
+    await connect(
+      {
+        netns: this.#remoteNode,
+        device,
+        addresses: host(REMOTE_GATEWAY),
+        routes: host(PLACES[name]).map((cidr) => `${cidr} dev ${device}`),
+      },
+      {
+        netns: pod,
+        device: 'eth0',
+        addresses: host(PLACES[name]),
+        routes: [...host(REMOTE_GATEWAY).map((cidr) => `${cidr} dev eth0`), ...defaultVia(REMOTE_GATEWAY)],
+      },
+    );
+    for (const family of FAMILIES)
+      await this.#remoteNode.exec(['ip', `-${family}`, ...`rule add iif ${device} table 100`.split(' ')]);
+  }
+
+  /** Ends every known flow, so that none of the next cluster is taken for one of the last. */
+  async forgetFlows(): Promise<void> {
+    await this.topology.node.exec(['conntrack', '-F']);
+  }
+
+  async #serve(): Promise<void> {
+    const pods = [...LOCAL_PODS, ...REMOTE_PODS];
+    const serveOn = (place: Place, address?: string): Promise<unknown>[] =>
+      SERVED_PORTS.flatMap((port) =>
+        (['tcp', 'udp'] as const).map((protocol) =>
+          this.agent(place).serve({
+            protocol,
+            port,
+            name: `${place}:${port}`,
+            ...(address !== undefined && { address }),
+          }),
+        ),
+      );
+    await Promise.all([
+      ...pods.flatMap((place) => serveOn(place)),
+      // A host with several addresses answers by the one that was asked.
+      ...(['node', 'client'] as const).flatMap((place) =>
+        FAMILIES.flatMap((family) => serveOn(place, PLACES[place][family])),
+      ),
+    ]);
+  }
+}
