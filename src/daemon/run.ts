@@ -80,7 +80,7 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
     },
   });
   try {
-    log.info({ source: source.description, node: settings.nodeName, mode: settings.proxyMode }, 'started');
+    log.info({ source: source.description, node: settings.nodeName, mode: settings.proxyMode }, 'starting');
     await source.start((events) => loop.changed(store.apply(events)));
     const signal = await stop.received;
     log.info({ signal }, 'stopping; the rules stay in force');
