@@ -69,7 +69,7 @@ test(`${KILLS} times`, async () => {
   };
   changeAll();
   const first = Daemon.start(node.netns, node.flags);
-  await first.waitForLog('started');
+  await first.waitForLog('starting');
   const started = performance.now();
   await first.rulesInForce();
   const loadMs = performance.now() - started;
@@ -80,7 +80,7 @@ test(`${KILLS} times`, async () => {
   for (let kill = 1; kill <= KILLS; kill++) {
     changeAll();
     const daemon = Daemon.start(node.netns, node.flags);
-    await daemon.waitForLog('started');
+    await daemon.waitForLog('starting');
     // Before, during and after the first big write, and during the ones that follow.
     const timer = setTimeout(() => daemon.stop('SIGKILL'), loadMs * 2 * random());
     if (await daemon.rulesInForce().then(yes, no)) killsInForce++;
