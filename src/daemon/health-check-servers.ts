@@ -2,7 +2,6 @@
 // Body, status and headers as kube-proxy's (pkg/proxy/healthcheck/service_health.go).
 
 import { createServer, type Server } from 'node:http';
-import type { IpFamily } from '../model/ip.ts';
 import type { ServiceKey } from '../model/types.ts';
 import type { HealthCheck } from '../vip/health-checks.ts';
 import type { Log } from './log.ts';
@@ -20,6 +19,8 @@ export class HealthCheckServers {
   /** By family and port. */
   readonly #running = new Map<string, Running>();
   readonly #checksByService = new Map<ServiceKey, readonly HealthCheck[]>();
+  /** What could not listen, by family and port: told once, though tried with every update. */
+  readonly #unavailable = new Set<string>();
   #isHealthy = false;
 
   constructor(log: Log) {
@@ -56,6 +57,7 @@ export class HealthCheckServers {
       const key = `${check.family} ${check.port}`;
       if (!wanted.has(key)) wanted.set(key, check);
     }
+    for (const key of this.#unavailable) if (!wanted.has(key)) this.#unavailable.delete(key);
     for (const [key, { server }] of this.#running) {
       if (wanted.has(key)) continue;
       this.#running.delete(key);
@@ -69,7 +71,7 @@ export class HealthCheckServers {
     }
   }
 
-  /** A port that cannot be had is told, and tried again with the next update. */
+  /** A port that cannot be had is told once, and tried again with every update. */
   #start(key: string, check: HealthCheck): void {
     const server = createServer((_request, response) => {
       const { status, headers, body } = this.#answer(running.check);
@@ -79,10 +81,13 @@ export class HealthCheckServers {
     this.#running.set(key, running);
     server.once('error', (err) => {
       if (this.#running.get(key) === running) this.#running.delete(key);
+      if (this.#unavailable.has(key)) return;
+      this.#unavailable.add(key);
       this.#log.warn({ err, service: check.service, port: check.port }, 'health check port not available');
     });
+    server.once('listening', () => this.#unavailable.delete(key));
     server.listen({
-      host: LISTEN_HOST[check.family as IpFamily],
+      host: LISTEN_HOST[check.family],
       port: check.port,
       ipv6Only: check.family === 6,
     });

@@ -108,7 +108,7 @@ describe('health check servers', () => {
     expect(await askUntil(second, (one) => typeof one === 'string')).toBe('ECONNREFUSED');
   });
 
-  test('a port that is taken is told, and had as soon as it is free', async () => {
+  test('a port that is taken is told once, and had as soon as it is free', async () => {
     const other = createServer((_, response) => response.end('other'));
     await new Promise<void>((resolve) => other.listen(0, '0.0.0.0', () => resolve()));
     const { port } = other.address() as AddressInfo;
@@ -118,6 +118,11 @@ describe('health check servers', () => {
     for (let turn = 0; turn < 1000 && lines.length === 0; turn++)
       await new Promise((resolve) => setImmediate(resolve));
     expect(lines.join('')).toContain('EADDRINUSE');
+    for (let attempt = 0; attempt < 3; attempt++) {
+      servers.update(check(port, 1));
+      for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(lines).toHaveLength(1);
     other.closeAllConnections();
     await new Promise((resolve) => other.close(resolve));
     servers.update(check(port, 1));

@@ -1,5 +1,5 @@
 // Endpoint slots, chains and stray sets that nothing covers any more, waiting for the transaction after next.
-// A packet that read a verdict before a commit may read the slot after it; by the next round it has long passed.
+// A packet that read a frontend's element before a commit may read the slot after it; by the next round it has passed.
 
 import type { IpFamily } from '../../model/ip.ts';
 import { type ElementChange, elementId } from './element-change.ts';

@@ -30,8 +30,8 @@ export interface ObservedTable {
 export type Observed = ReadonlyMap<IpFamily, ObservedTable>;
 
 /**
- * The value of a decoded element as the diff compares it. An element that only somebody else can have written (another
- * verdict, flags of its own) gets a value that no plan produces, so that it is replaced.
+ * The value of a decoded element as the diff compares it. A verdict that only somebody else can have written gets a value
+ * that no plan produces, so that it is replaced.
  */
 export function observedValue(set: SetName, element: Element): string {
   if (set === 'nodeport-addresses') return element.isIntervalEnd === true ? INTERVAL_END : '';
