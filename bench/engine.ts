@@ -26,13 +26,13 @@ export class Engine {
   #onSynced: (report: SyncReport) => void = () => undefined;
 
   constructor() {
-    const clusterCidr = parseCidr(POD_CIDR)!;
-    const rules = { masqueradeBit: 14, clusterCidrs: [clusterCidr] };
+    const detectLocal = { kind: 'ClusterCIDR', cidrs: [parseCidr(POD_CIDR)!] } as const;
+    const table = new VipTable({ nodeName: NODE_NAME, detectLocal, masqueradeAll: false });
     this.#loop = new SyncLoop({
       store: this.#store,
-      table: new VipTable({ nodeName: NODE_NAME, clusterCidrFamilies: [4], masqueradeAll: false }),
-      backend: new NftablesBackend({ session: this.#session, families: [4, 6], rules }),
-      nodePortCidrs: () => [],
+      table,
+      backend: new NftablesBackend({ session: this.#session, families: [4, 6], masqueradeBit: 14 }),
+      surroundings: () => ({ nodePortCidrs: [], serviceCidrs: [], localPods: table.facts.localPods }),
       minIntervalMs: 0,
       checkIntervalMs: 30_000,
       onSync: (report) => {

@@ -1,6 +1,6 @@
 // Settings: everything the daemon was told, validated once, frozen, and passed down. Nothing below reads flags or the environment.
 
-import type { Cidr } from '../model/ip.ts';
+import type { DetectLocal } from '../vip/local-pods.ts';
 import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
 import { type GivenFlag, parseFlags } from './flag.ts';
 import { type LogFormat, type ProxyMode, SETTINGS_FLAGS } from './flags.ts';
@@ -19,8 +19,7 @@ export interface Settings {
   /** Trimmed, lower case, never empty. */
   readonly nodeName: string;
   readonly proxyMode: ProxyMode;
-  /** At most one per family. */
-  readonly clusterCidrs: readonly Cidr[];
+  readonly detectLocal: DetectLocal;
   readonly nodePortAddresses: NodePortAddresses;
   /** 0 to 31. */
   readonly masqueradeBit: number;
@@ -73,7 +72,7 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
         },
     nodeName,
     proxyMode: values['proxy-mode'],
-    clusterCidrs: values['cluster-cidr'],
+    detectLocal: { kind: 'ClusterCIDR', cidrs: values['cluster-cidr'] },
     nodePortAddresses: values['nodeport-addresses'],
     masqueradeBit: values['iptables-masquerade-bit'],
     masqueradeAll: values['masquerade-all'],

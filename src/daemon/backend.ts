@@ -1,15 +1,15 @@
 // What the sync loop needs of a mode: one way to bring the kernel to the virtual-IP table.
 
-import type { Cidr } from '../model/ip.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { Frontend } from '../vip/frontend.ts';
+import type { Surroundings } from '../vip/surroundings.ts';
 
 /** What changed since the last call, whether or not that call succeeded. */
 export interface BackendUpdate {
   /** All Frontends of each changed Service; an empty list removes the Service. */
   readonly frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>;
-  /** Addresses on which node ports are served, when they changed. */
-  readonly nodePortCidrs: readonly Cidr[] | undefined;
+  /** All of them, when some may have changed. */
+  readonly surroundings: Surroundings | undefined;
 }
 
 /** How a sync went. It was clean only if `failures` is empty. */

@@ -43,8 +43,8 @@ export class ConntrackReconciler {
   /** Takes note of an update at the moment it is computed, whether or not writing it will succeed. */
   note(update: BackendUpdate): void {
     this.#targets.update(update.frontends, this.#objects);
-    if (update.nodePortCidrs === undefined) return;
-    this.#nodePortCidrs = update.nodePortCidrs;
+    if (update.surroundings === undefined) return;
+    this.#nodePortCidrs = update.surroundings.nodePortCidrs;
     this.#targets.distrustNodePorts();
   }
 

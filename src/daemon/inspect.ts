@@ -14,14 +14,13 @@ import { vipTableRows } from '../mode/nftables/rows.ts';
 import { structureTransaction } from '../mode/nftables/transaction.ts';
 import { Store } from '../model/store.ts';
 import type { Problem } from '../model/types.ts';
-import { nodePortCidrs } from '../vip/node-port-addresses.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import { VipTable } from '../vip/vip-table.ts';
-import { interfaceAddresses, kernelFamilies } from './interfaces.ts';
+import { kernelFamilies } from './interfaces.ts';
 import type { Log } from './log.ts';
 import { NftSession } from './nft-session.ts';
 import { openSource } from './open-source.ts';
-import { frontendSettings } from './run.ts';
+import { frontendSettings, surroundingsOf } from './run.ts';
 
 /** How long `diff` waits for a source to be listed. */
 const LIST_TIMEOUT_MS = 60_000;
@@ -58,12 +57,16 @@ export async function planDiff(
         ] as const,
     );
     desired.update(new Map(planned));
-    desired.updateNodePortAddresses(
-      nodePortCidrs(settings.nodePortAddresses, store.node, interfaceAddresses()),
-    );
+    const { nodePortCidrs, localPods } = surroundingsOf(settings, store, table);
+    desired.updateNodePortAddresses(nodePortCidrs);
     const later: ElementChange[] = [];
-    const plan = planFullSync(desired, families, settings, observed, new Set(), (change) =>
-      later.push(change),
+    const plan = planFullSync(
+      desired,
+      families,
+      { masqueradeBit: settings.masqueradeBit, localPods },
+      observed,
+      new Set(),
+      (change) => later.push(change),
     );
     const lines = [
       ...plan.structure.map(formatRequest),

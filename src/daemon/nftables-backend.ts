@@ -37,11 +37,13 @@ import {
   type Transaction,
 } from '../mode/nftables/transaction.ts';
 import { UnusedShapes } from '../mode/nftables/unused-shapes.ts';
-import type { Cidr, IpFamily } from '../model/ip.ts';
+import { isDeepEqual } from '../model/deep-equal.ts';
+import type { IpFamily } from '../model/ip.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { NftRequest } from '../netlink/nftables/batch.ts';
 import type { Counter } from '../netlink/nftables/element.ts';
 import type { Frontend } from '../vip/frontend.ts';
+import type { Surroundings } from '../vip/surroundings.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from './backend.ts';
 import type { NftSession, Refusal } from './nft-session.ts';
 
@@ -51,28 +53,29 @@ const MAX_ROUNDS = 8;
 export interface NftablesBackendOptions {
   readonly session: NftSession;
   readonly families: readonly IpFamily[];
-  readonly rules: RuleSettings;
+  /** 0 to 31: the bit of the packet mark that asks for masquerading. */
+  readonly masqueradeBit: number;
 }
 
 export class NftablesBackend implements Backend {
   readonly #session: NftSession;
   readonly #families: readonly IpFamily[];
-  readonly #rules: RuleSettings;
+  #rules: RuleSettings;
   readonly #desired = new Desired();
   readonly #deferred = new Deferred();
   readonly #unused = new UnusedShapes();
   /** What was handed over and is not in `#desired` yet. */
   readonly #pending = new Map<ServiceKey, readonly Frontend[]>();
-  #pendingNodePortCidrs: readonly Cidr[] | undefined;
+  #pendingSurroundings: Surroundings | undefined;
   readonly #frozen = new Map<ServiceKey, Refusal>();
   #isTrusted = false;
   /** The generation that the last observation saw, plus one for every commit of ours since. */
   #generation = 0;
 
-  constructor({ session, families, rules }: NftablesBackendOptions) {
+  constructor({ session, families, masqueradeBit }: NftablesBackendOptions) {
     this.#session = session;
     this.#families = families;
-    this.#rules = rules;
+    this.#rules = { masqueradeBit, localPods: new Map() };
   }
 
   get hasDeferred(): boolean {
@@ -107,7 +110,8 @@ export class NftablesBackend implements Backend {
 
   async sync(update: BackendUpdate): Promise<SyncResult> {
     for (const [service, frontends] of update.frontends) this.#pending.set(service, frontends);
-    this.#pendingNodePortCidrs = update.nodePortCidrs ?? this.#pendingNodePortCidrs;
+    this.#pendingSurroundings = update.surroundings ?? this.#pendingSurroundings;
+    this.#detectLocalPods(update);
     this.#thaw(update);
     const result = await this.#attempt(async (progress) => {
       if (this.#isTrusted) {
@@ -167,12 +171,21 @@ export class NftablesBackend implements Backend {
     return progress;
   }
 
+  /** With another way to tell pods of this node, many chains are others: a comparison finds them all. */
+  #detectLocalPods({ surroundings }: BackendUpdate): void {
+    if (surroundings === undefined) return;
+    const { localPods } = surroundings;
+    if (isDeepEqual([...localPods], [...this.#rules.localPods])) return;
+    this.#rules = { ...this.#rules, localPods };
+    this.#isTrusted = false;
+  }
+
   /**
    * Refused Services get another chance when they change, and whenever the loop retries; but not before all of them
    * are known, or the first ones found would keep the others from being found.
    */
-  #thaw({ frontends, nodePortCidrs }: BackendUpdate): void {
-    const isRetry = this.#isTrusted && frontends.size === 0 && nodePortCidrs === undefined;
+  #thaw({ frontends, surroundings }: BackendUpdate): void {
+    const isRetry = this.#isTrusted && frontends.size === 0 && surroundings === undefined;
     for (const service of [...(isRetry ? this.#frozen : frontends).keys()]) {
       if (this.#frozen.delete(service)) this.#isTrusted = false;
     }
@@ -230,9 +243,10 @@ export class NftablesBackend implements Backend {
     }
     this.#pending.clear();
     const delta = this.#desired.update(planned);
-    const cidrs = this.#pendingNodePortCidrs;
-    this.#pendingNodePortCidrs = undefined;
-    const addresses = cidrs === undefined ? [] : this.#desired.updateNodePortAddresses(cidrs);
+    const surroundings = this.#pendingSurroundings;
+    this.#pendingSurroundings = undefined;
+    const addresses =
+      surroundings === undefined ? [] : this.#desired.updateNodePortAddresses(surroundings.nodePortCidrs);
     const known = new Set(this.#unused.keys());
     return {
       structure: this.#planChains(delta),

@@ -4,6 +4,7 @@ import type { Settings } from '../config/settings.ts';
 import { Store } from '../model/store.ts';
 import type { Source } from '../source/source.ts';
 import { nodePortCidrs } from '../vip/node-port-addresses.ts';
+import type { Surroundings } from '../vip/surroundings.ts';
 import { VipTable } from '../vip/vip-table.ts';
 import { allOf, answerHealthChecks, forgetStaleFlows } from './after-sync.ts';
 import type { Backend } from './backend.ts';
@@ -27,7 +28,11 @@ const GARBAGE_DELAY_MS = 1000;
 /** Runs until SIGTERM or SIGINT, which leave the rules in force. Resolves with the exit code. Throws KproxyError. */
 export async function runDaemon(settings: Settings, log: Log): Promise<number> {
   const session = new NftSession();
-  const backend = new NftablesBackend({ session, families: kernelFamilies(), rules: settings });
+  const backend = new NftablesBackend({
+    session,
+    families: kernelFamilies(),
+    masqueradeBit: settings.masqueradeBit,
+  });
   try {
     // Fails at once where every sync would: without CAP_NET_ADMIN, or without nf_tables.
     await session.generation();
@@ -51,7 +56,7 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
     store,
     table,
     backend,
-    nodePortCidrs: () => nodePortCidrs(settings.nodePortAddresses, store.node, interfaceAddresses()),
+    surroundings: () => surroundingsOf(settings, store, table),
     minIntervalMs: settings.minSyncPeriodMs,
     checkIntervalMs: settings.syncPeriodMs,
     afterSync: allOf(
@@ -99,8 +104,17 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
 export function frontendSettings(settings: Settings): ConstructorParameters<typeof VipTable>[0] {
   return {
     nodeName: settings.nodeName,
-    clusterCidrFamilies: settings.clusterCidrs.map(({ family }) => family),
+    detectLocal: settings.detectLocal,
     masqueradeAll: settings.masqueradeAll,
+  };
+}
+
+/** What rules depend on besides Frontends, as of now. */
+export function surroundingsOf(settings: Settings, store: Store, table: VipTable): Surroundings {
+  return {
+    nodePortCidrs: nodePortCidrs(settings.nodePortAddresses, store.node, interfaceAddresses()),
+    serviceCidrs: [],
+    localPods: table.facts.localPods,
   };
 }
 

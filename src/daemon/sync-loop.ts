@@ -4,9 +4,9 @@
 // INVARIANTS: at most one sync runs at a time. Nothing that was marked dirty is lost: it is handed to the backend
 // once, and the backend keeps it until the kernel has it. A sync with a failure is retried.
 
-import type { Cidr } from '../model/ip.ts';
 import type { Store, StoreChange } from '../model/store.ts';
 import type { ServiceKey } from '../model/types.ts';
+import type { Surroundings } from '../vip/surroundings.ts';
 import type { VipTable } from '../vip/vip-table.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from './backend.ts';
 
@@ -44,8 +44,8 @@ export interface SyncLoopOptions {
   readonly store: Store;
   readonly table: VipTable;
   readonly backend: Backend;
-  /** Addresses on which node ports are served, from the present state of the store. */
-  readonly nodePortCidrs: () => readonly Cidr[];
+  /** From the present state of the store and the table. */
+  readonly surroundings: () => Surroundings;
   /** Least time between the end of one sync and the start of the next. */
   readonly minIntervalMs: number;
   /** How often the kernel is checked for edits of others; also the longest time between retries. */
@@ -180,10 +180,13 @@ export class SyncLoop {
   async #sync({ isRepair = false } = {}): Promise<Step> {
     const services = this.#dirty;
     this.#dirty = new Set();
-    const nodePortCidrs = this.#isNodeDirty ? this.#options.nodePortCidrs() : undefined;
+    const isNodeDirty = this.#isNodeDirty;
     this.#isNodeDirty = false;
     const { table, store, backend, afterSync } = this.#options;
-    const update = { frontends: table.refresh(store, services), nodePortCidrs };
+    const frontends = table.refresh(store, services);
+    // After the table, which takes note of the node.
+    const surroundings = isNodeDirty ? this.#options.surroundings() : undefined;
+    const update: BackendUpdate = { frontends, surroundings };
     afterSync?.note(update);
     const result = await backend.sync(update);
     const changedServices = services.size;

@@ -26,5 +26,6 @@ export function buildNode(object: unknown): Built<Node> {
     name: metadata.at('name').subdomain(),
     zone: zone === '' ? undefined : zone,
     addresses: [...addresses],
+    podCidrs: [],
   });
 }

@@ -5,6 +5,7 @@ import type { Built } from './built.ts';
 import { Field } from './fields.ts';
 import { intern } from './intern.ts';
 import { familyOf, type Ip, type IpFamily } from './ip.ts';
+import { DEFAULT_POLICY } from './service-policy.ts';
 import type { Service, ServiceKey, ServicePort } from './types.ts';
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
@@ -48,6 +49,9 @@ export function buildService(object: unknown): Built<Service> {
     isInternalLocal: isProxied && internalPolicy === 'Local',
     isExternalLocal,
     healthCheckNodePort: readHealthCheckNodePort(spec, type === 'LoadBalancer' && isExternalLocal),
+    affinityTimeoutSeconds: undefined,
+    sourceRanges: [],
+    policy: DEFAULT_POLICY,
     ports: isProxied ? readPorts(spec.at('ports').items()) : [],
   });
 }

@@ -1,7 +1,8 @@
 // The Kubernetes objects this daemon reads, reduced to the fields that decide anything.
 // Everything here is validated, canonical and frozen by convention; raw API objects never get past src/model/build-*.
 
-import type { Ip, IpFamily } from './ip.ts';
+import type { Cidr, Ip, IpFamily } from './ip.ts';
+import type { ServicePolicy } from './service-policy.ts';
 
 /** L4 protocols a Service may use (core/v1 Protocol). */
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -44,6 +45,15 @@ export interface Service {
   readonly isExternalLocal: boolean;
   /** spec.healthCheckNodePort of a LoadBalancer Service with external policy Local, else 0. */
   readonly healthCheckNodePort: number;
+  /**
+   * With sessionAffinity ClientIP, how long after its last connection a client keeps its endpoint, in seconds (1 to
+   * 86,400). undefined without affinity.
+   */
+  readonly affinityTimeoutSeconds: number | undefined;
+  /** spec.loadBalancerSourceRanges of both families; empty lets everybody in. They concern load-balancer addresses only. */
+  readonly sourceRanges: readonly Cidr[];
+  /** What annotations ask for. */
+  readonly policy: ServicePolicy;
   readonly ports: readonly ServicePort[];
 }
 
@@ -90,6 +100,15 @@ export interface Node {
   readonly zone: string | undefined;
   /** InternalIP entries first, then ExternalIP, in the order of status.addresses; the first is the primary. */
   readonly addresses: readonly Ip[];
+  /** spec.podCIDRs, or spec.podCIDR alone; in order. */
+  readonly podCidrs: readonly Cidr[];
+}
+
+/** networking.k8s.io/v1 ServiceCIDR, reduced. */
+export interface ServiceCidr {
+  readonly name: string;
+  /** spec.cidrs: one, or one per family. */
+  readonly cidrs: readonly Cidr[];
 }
 
 /**

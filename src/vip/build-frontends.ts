@@ -5,14 +5,13 @@ import { familyOf, type Ip, type IpFamily } from '../model/ip.ts';
 import type { EndpointSlice, Service, ServicePort } from '../model/types.ts';
 import type { Frontend, FrontendKind, Masquerade } from './frontend.ts';
 import { mergeEndpoints } from './merge-endpoints.ts';
+import type { NodeFacts } from './node-facts.ts';
 import { type Selection, selectEndpoints } from './select-endpoints.ts';
 
-/** What about this node and its configuration decides Frontends, for as long as the daemon runs. */
+/** What of the configuration decides Frontends, for as long as the daemon runs. */
 export interface FrontendSettings {
   /** This node's name; endpoints that carry it are local. */
   readonly nodeName: string;
-  /** Families for which clients outside the cluster can be told apart (`--cluster-cidr` has a CIDR of the family). */
-  readonly clusterCidrFamilies: readonly IpFamily[];
   /** `--masquerade-all`: cluster-IP traffic is masqueraded whoever sends it. */
   readonly masqueradeAll: boolean;
 }
@@ -23,16 +22,15 @@ type Treatment = Pick<Frontend, 'backends' | 'masquerade' | 'insideBackends'>;
 /**
  * Every Frontend of one Service, in a fixed order: by port, then family, then kind. An address that appears twice for
  * one port (an external IP that is also an ingress IP) yields one Frontend, of the first kind that names it.
- * `zone` is this node's; undefined when it has none.
  */
 export function buildFrontends(
   service: Service,
   slices: readonly EndpointSlice[],
   settings: FrontendSettings,
-  zone: string | undefined,
+  facts: NodeFacts,
 ): Frontend[] {
   if (!service.isProxied) return [];
-  const place = { nodeName: settings.nodeName, zone };
+  const place = { nodeName: settings.nodeName, zone: facts.zone };
   const frontends: Frontend[] = [];
   for (const port of service.ports) {
     for (const family of service.ipFamilies) {
@@ -50,6 +48,9 @@ export function buildFrontends(
           // A client is told at once that a Service has no endpoints. Where only a Local policy keeps them away it is
           // left to try again: the load balancer is about to send it to another node.
           whenEmpty: selection.hasAny ? 'drop' : 'refuse',
+          scheduler: service.policy.scheduler,
+          affinityTimeoutSeconds: service.affinityTimeoutSeconds,
+          sourceRanges: undefined,
           ...treatment,
         });
       };
@@ -62,7 +63,11 @@ export function buildFrontends(
         }
       };
       const external = externalTreatment(service, selection);
-      addAll('ClusterIP', service.clusterIps, clusterIpTreatment(service, selection, family, settings));
+      addAll(
+        'ClusterIP',
+        service.clusterIps,
+        clusterIpTreatment(service, selection, family, settings, facts),
+      );
       addAll('ExternalIP', service.externalIps, external);
       addAll('LoadBalancer', service.loadBalancerIps, external);
       if (port.nodePort !== 0) add('NodePort', undefined, external);
@@ -91,10 +96,11 @@ function clusterIpTreatment(
   selection: Selection,
   family: IpFamily,
   settings: FrontendSettings,
+  facts: NodeFacts,
 ): Treatment {
   return {
     backends: service.isInternalLocal ? selection.local : selection.cluster,
-    masquerade: clusterIpMasquerade(family, settings),
+    masquerade: clusterIpMasquerade(family, settings, facts),
     insideBackends: undefined,
   };
 }
@@ -116,7 +122,11 @@ function displayName(service: Service, port: ServicePort): string {
   return port.name === '' ? service.key : `${service.key}:${port.name}`;
 }
 
-function clusterIpMasquerade(family: IpFamily, settings: FrontendSettings): Masquerade {
-  if (settings.masqueradeAll) return 'always';
-  return settings.clusterCidrFamilies.includes(family) ? 'off-cluster' : 'never';
+function clusterIpMasquerade(
+  family: IpFamily,
+  { masqueradeAll }: FrontendSettings,
+  { localPods }: NodeFacts,
+): Masquerade {
+  if (masqueradeAll) return 'always';
+  return localPods.has(family) ? 'off-cluster' : 'never';
 }

@@ -1,14 +1,15 @@
 // The mode-independent product of this daemon: what a client may dial on this node, and what is behind it.
 // Kubernetes semantics end here; a mode only writes Frontends into a kernel.
 
-import type { Ip, IpFamily } from '../model/ip.ts';
+import type { Cidr, Ip, IpFamily } from '../model/ip.ts';
+import type { Scheduler } from '../model/service-policy.ts';
 import type { Protocol, ServiceKey } from '../model/types.ts';
 
 export type FrontendKind = 'ClusterIP' | 'ExternalIP' | 'LoadBalancer' | 'NodePort';
 
 /**
  * When the client's address is replaced by this node's:
- * `never`; `off-cluster` for clients outside the cluster CIDR; `always`.
+ * `never`; `off-cluster` for clients that are no pods of this node (`LocalPods`); `always`.
  */
 export type Masquerade = 'never' | 'off-cluster' | 'always';
 
@@ -19,6 +20,8 @@ export interface Backend {
   readonly port: number;
   /** On this node, or on a node its slice does not name: such a backend may dial itself through the VIP. */
   readonly isMaybeLocal: boolean;
+  /** 1 to MAX_WEIGHT: its share of connections, relative to the others. Those that weigh nothing are left out. */
+  readonly weight: number;
 }
 
 export interface Frontend {
@@ -42,10 +45,18 @@ export interface Frontend {
   readonly whenEmpty: 'refuse' | 'drop';
   /**
    * What this node and its own pods get in place of `backends`, undefined when the same: with externalTrafficPolicy
-   * Local, the endpoints of the whole cluster. Pods are recognised by the cluster CIDR and keep their address; the node's
-   * own connections are masqueraded.
+   * Local, the endpoints of the whole cluster. Pods (`LocalPods`) keep their address; the node's own connections are
+   * masqueraded.
    */
   readonly insideBackends: readonly Backend[] | undefined;
+  readonly scheduler: Scheduler;
+  /** Seconds after its last connection for which a client keeps its backend; undefined without affinity. */
+  readonly affinityTimeoutSeconds: number | undefined;
+  /**
+   * Where clients must come from, be there backends or not: CIDRs of this family, without one that lies in another;
+   * undefined lets everybody in. Those outside get no answer. Decided before `insideBackends`.
+   */
+  readonly sourceRanges: readonly Cidr[] | undefined;
 }
 
 /** What makes a Frontend unique on a node: two Services cannot both have it. `10.96.0.10:53/UDP`, `*v4:31906/TCP`. */

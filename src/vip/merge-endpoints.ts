@@ -25,7 +25,7 @@ export function mergeEndpoints(
       if (target.name !== port.name || target.protocol !== port.protocol) continue;
       for (const endpoint of slice.endpoints) {
         const isMaybeLocal = endpoint.nodeName === undefined || endpoint.nodeName === nodeName;
-        all.push({ endpoint, backend: { ip: endpoint.ip, port: target.port, isMaybeLocal } });
+        all.push({ endpoint, backend: { ip: endpoint.ip, port: target.port, isMaybeLocal, weight: 1 } });
       }
     }
   }

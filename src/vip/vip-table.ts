@@ -4,6 +4,8 @@ import type { EndpointSlice, Node, Problem, Service, ServiceKey } from '../model
 import { buildFrontends, type FrontendSettings } from './build-frontends.ts';
 import { Claims } from './claims.ts';
 import { type Frontend, frontendKey } from './frontend.ts';
+import type { DetectLocal } from './local-pods.ts';
+import { type NodeFacts, nodeFacts } from './node-facts.ts';
 
 /** Where the table reads objects; the Store is one. */
 export interface ObjectReader {
@@ -13,27 +15,37 @@ export interface ObjectReader {
   slices(key: ServiceKey): readonly EndpointSlice[];
 }
 
+export interface VipTableSettings extends FrontendSettings {
+  readonly detectLocal: DetectLocal;
+}
+
 export class VipTable {
-  readonly #settings: FrontendSettings;
+  readonly #settings: VipTableSettings;
   readonly #claims = new Claims();
   readonly #conflicts = new Map<ServiceKey, readonly Problem[]>();
-  /** This node's, as of the last refresh. It outlives the Node object, which may go and come while the node works on. */
-  #zone: string | undefined;
+  #facts: NodeFacts;
 
-  constructor(settings: FrontendSettings) {
+  constructor(settings: VipTableSettings) {
     this.#settings = settings;
+    this.#facts = nodeFacts(settings.detectLocal, undefined);
+  }
+
+  /** As of the last refresh; the same object while nothing changes. */
+  get facts(): NodeFacts {
+    return this.#facts;
   }
 
   /**
    * The Frontends of the given Services, and of every other Service that won or lost an address because of them; of
-   * all Services when this node is in another zone than before. A Service that is gone, or has none, maps to an empty
+   * all Services when the facts about this node are others than before. A Service that is gone, or has none, maps to an empty
    * list.
    */
   refresh(objects: ObjectReader, services: Iterable<ServiceKey>): Map<ServiceKey, readonly Frontend[]> {
     const built = new Map<ServiceKey, readonly Frontend[]>();
-    const isMoved = objects.node !== undefined && objects.node.zone !== this.#zone;
-    if (isMoved) this.#zone = objects.node.zone;
-    for (const key of isMoved ? new Set([...services, ...objects.serviceKeys()]) : services) {
+    const facts = nodeFacts(this.#settings.detectLocal, objects.node, this.#facts);
+    const isOther = facts !== this.#facts;
+    this.#facts = facts;
+    for (const key of isOther ? new Set([...services, ...objects.serviceKeys()]) : services) {
       const frontends = this.#build(objects, key);
       built.set(key, frontends);
       const createdAtMs = objects.service(key)?.createdAtMs ?? Number.POSITIVE_INFINITY;
@@ -55,7 +67,7 @@ export class VipTable {
     const service = objects.service(key);
     return service === undefined
       ? []
-      : buildFrontends(service, objects.slices(key), this.#settings, this.#zone);
+      : buildFrontends(service, objects.slices(key), this.#settings, this.#facts);
   }
 
   #settle(service: ServiceKey, frontends: readonly Frontend[]): readonly Frontend[] {

@@ -1,18 +1,17 @@
 // The modes that the behaviour table is run for. A mode adds itself here and nowhere else.
 
 import { buildSettings, type Settings } from '../../src/config/settings.ts';
-import { frontendSettings } from '../../src/daemon/run.ts';
+import { frontendSettings, surroundingsOf } from '../../src/daemon/run.ts';
 import { Desired } from '../../src/mode/nftables/desired.ts';
 import { planFullSync } from '../../src/mode/nftables/full-sync.ts';
 import { nftFamily } from '../../src/mode/nftables/names.ts';
 import { planFrontend } from '../../src/mode/nftables/planned-frontend.ts';
 import { elementTransaction } from '../../src/mode/nftables/transaction.ts';
-import type { Cidr } from '../../src/model/ip.ts';
 import { Store } from '../../src/model/store.ts';
 import type { ServiceKey } from '../../src/model/types.ts';
 import type { NftRequest } from '../../src/netlink/nftables/request.ts';
 import type { Frontend } from '../../src/vip/frontend.ts';
-import { nodePortCidrs } from '../../src/vip/node-port-addresses.ts';
+import type { Surroundings } from '../../src/vip/surroundings.ts';
 import { VipTable } from '../../src/vip/vip-table.ts';
 import { LISTED, upserts } from '../support/in-process-proxy.ts';
 import { rulesetOf } from './nft-ruleset.ts';
@@ -44,7 +43,7 @@ export const MODES: readonly Mode[] = [
 interface Vips {
   readonly settings: Settings;
   readonly frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>;
-  readonly nodePortCidrs: readonly Cidr[];
+  readonly surroundings: Surroundings;
 }
 
 function vipsOf({ objects, flags }: Cluster): Vips {
@@ -52,11 +51,8 @@ function vipsOf({ objects, flags }: Cluster): Vips {
   const store = new Store();
   store.apply([...LISTED, ...upserts(...objects)]);
   const table = new VipTable(frontendSettings(settings));
-  return {
-    settings,
-    frontends: table.refresh(store, store.serviceKeys()),
-    nodePortCidrs: nodePortCidrs(settings.nodePortAddresses, store.node, []),
-  };
+  const frontends = table.refresh(store, store.serviceKeys());
+  return { settings, frontends, surroundings: surroundingsOf(settings, store, table) };
 }
 
 function settingsOf(flags: readonly string[]): Settings {
@@ -70,17 +66,18 @@ function settingsOf(flags: readonly string[]): Settings {
 }
 
 /** All that a first sync writes to an empty kernel. */
-function nftablesRequests({ settings, frontends, nodePortCidrs: cidrs }: Vips): readonly NftRequest[] {
+function nftablesRequests({ settings, frontends, surroundings }: Vips): readonly NftRequest[] {
   const desired = new Desired();
   desired.update(
     new Map(
       [...frontends].map(([service, list]) => [service, list.map((one) => planFrontend(one, () => []))]),
     ),
   );
-  desired.updateNodePortAddresses(cidrs);
+  desired.updateNodePortAddresses(surroundings.nodePortCidrs);
+  const rules = { masqueradeBit: settings.masqueradeBit, localPods: surroundings.localPods };
   const wait = () => {
     throw new Error('nothing to wait for on an empty kernel');
   };
-  const { structure, elements } = planFullSync(desired, FAMILIES, settings, new Map(), new Set(), wait);
+  const { structure, elements } = planFullSync(desired, FAMILIES, rules, new Map(), new Set(), wait);
   return [...structure, ...elementTransaction([...elements]).requests];
 }

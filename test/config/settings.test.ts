@@ -35,7 +35,7 @@ it('is frozen to the bottom', () => {
   const settings = settingsOf(['cluster-cidr', '10.0.0.0/8']);
   expect(Object.isFrozen(settings)).toBe(true);
   expect(Object.isFrozen(settings.source)).toBe(true);
-  expect(Object.isFrozen(settings.clusterCidrs[0])).toBe(true);
+  expect(Object.isFrozen(settings.detectLocal)).toBe(true);
 });
 
 describe('each flag reaches its setting', () => {
@@ -57,8 +57,11 @@ describe('each flag reaches its setting', () => {
   });
 
   it('CIDR flags', () => {
-    const { clusterCidrs } = settingsOf(['cluster-cidr', '10.244.1.1/16, fd00::/48']);
-    expect(clusterCidrs.map(formatCidr)).toEqual(['10.244.0.0/16', 'fd00::/48']);
+    const { detectLocal } = settingsOf(['cluster-cidr', '10.244.1.1/16, fd00::/48']);
+    expect(detectLocal.kind === 'ClusterCIDR' && detectLocal.cidrs.map(formatCidr)).toEqual([
+      '10.244.0.0/16',
+      'fd00::/48',
+    ]);
     const { nodePortAddresses } = settingsOf(
       ['nodeport-addresses', '10.0.0.0/8,::/0'],
       ['nodeport-addresses', '192.168.0.0/16'],

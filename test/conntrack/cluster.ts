@@ -27,7 +27,11 @@ export interface Conditions {
 export class Cluster {
   readonly store = new Store();
   readonly targets = new FlowTargets();
-  readonly #table = new VipTable({ nodeName: 'node-1', clusterCidrFamilies: [], masqueradeAll: false });
+  readonly #table = new VipTable({
+    nodeName: 'node-1',
+    detectLocal: { kind: 'NodeCIDR' },
+    masqueradeAll: false,
+  });
 
   service(spec: UdpService): SourceEvent {
     const { name, clusterIps, externalIps, nodePort, createdAt, protocol = 'UDP', port = 53 } = spec;

@@ -38,18 +38,21 @@ beforeEach(async () => {
   await netns.exec(['conntrack', '-F']);
   disturbed = new DisturbedNetlink(netlink);
   cluster = new Cluster();
-  table = new VipTable({ nodeName: 'node-1', clusterCidrFamilies: [], masqueradeAll: false });
+  table = new VipTable({ nodeName: 'node-1', detectLocal: { kind: 'NodeCIDR' }, masqueradeAll: false });
   reconciler = new ConntrackReconciler({
     objects: cluster.store,
     session: new ConntrackSession(disturbed),
     localAddresses: () => [NODE_IP as Ip, '127.0.0.1' as Ip],
   });
-  reconciler.note({ frontends: new Map(), nodePortCidrs: hostCidrs(NODE_IP) });
+  reconciler.note({
+    frontends: new Map(),
+    surroundings: { nodePortCidrs: hostCidrs(NODE_IP), serviceCidrs: [], localPods: new Map() },
+  });
 });
 
 function note(...events: SourceEvent[]): void {
   const { services } = cluster.store.apply(events);
-  reconciler.note({ frontends: table.refresh(cluster.store, services), nodePortCidrs: undefined });
+  reconciler.note({ frontends: table.refresh(cluster.store, services), surroundings: undefined });
 }
 
 /** Adds UDP flows: the client's port, what it dialled, and who answers; then further options of the tool. */

@@ -66,9 +66,9 @@ function setup() {
   const reports: SyncReport[] = [];
   const loop = new SyncLoop({
     store,
-    table: new VipTable({ nodeName: 'node', clusterCidrFamilies: [], masqueradeAll: false }),
+    table: new VipTable({ nodeName: 'node', detectLocal: { kind: 'NodeCIDR' }, masqueradeAll: false }),
     backend,
-    nodePortCidrs: () => [],
+    surroundings: () => ({ nodePortCidrs: [], serviceCidrs: [], localPods: new Map() }),
     minIntervalMs: 0,
     checkIntervalMs: 10_000,
     clock: {

@@ -120,14 +120,14 @@ function setup(options: { minIntervalMs?: number } = {}) {
   const clock = new FakeClock();
   const backend = new FakeBackend();
   const store = new Store();
-  const table = new VipTable({ nodeName: 'n1', clusterCidrFamilies: [], masqueradeAll: false });
+  const table = new VipTable({ nodeName: 'n1', detectLocal: { kind: 'NodeCIDR' }, masqueradeAll: false });
   const afterSync = new FakeAfterSync();
   const reports: SyncReport[] = [];
   const loop = new SyncLoop({
     store,
     table,
     backend,
-    nodePortCidrs: () => [],
+    surroundings: () => ({ nodePortCidrs: [], serviceCidrs: [], localPods: new Map() }),
     minIntervalMs: options.minIntervalMs ?? 0,
     checkIntervalMs: 30_000,
     clock,

@@ -18,14 +18,16 @@ import type { SourceEvent } from '../../src/model/source-event.ts';
 import { Store } from '../../src/model/store.ts';
 import type { ServiceKey } from '../../src/model/types.ts';
 import type { Frontend } from '../../src/vip/frontend.ts';
+import type { DetectLocal } from '../../src/vip/local-pods.ts';
 import type { VipTableRow } from '../../src/vip/table-row.ts';
 import { VipTable } from '../../src/vip/vip-table.ts';
 import { NODE_NAME } from './manifests.ts';
 
 export const FAMILIES: readonly IpFamily[] = [4, 6];
 export const CLUSTER_CIDRS = ['10.1.0.0/24', 'fd00:10:1::/64'].map((text) => parseCidr(text)!);
-const RULES = { masqueradeBit: 14, clusterCidrs: CLUSTER_CIDRS };
-const FRONTENDS = { nodeName: NODE_NAME, clusterCidrFamilies: FAMILIES, masqueradeAll: false };
+const DETECT_LOCAL: DetectLocal = { kind: 'ClusterCIDR', cidrs: CLUSTER_CIDRS };
+const MASQUERADE_BIT = 14;
+const FRONTENDS = { nodeName: NODE_NAME, detectLocal: DETECT_LOCAL, masqueradeAll: false };
 
 /** The primary addresses of the node as node-port addresses. */
 export function hostCidrs(...ips: string[]): Cidr[] {
@@ -65,7 +67,7 @@ export class InProcessProxy {
 
   constructor(transport: NetlinkTransport) {
     const session = new NftSession(transport);
-    this.backend = new NftablesBackend({ session, families: FAMILIES, rules: RULES });
+    this.backend = new NftablesBackend({ session, families: FAMILIES, masqueradeBit: MASQUERADE_BIT });
   }
 
   /** Takes events and syncs once. */
@@ -74,12 +76,15 @@ export class InProcessProxy {
     const frontends = this.table.refresh(this.store, services);
     const nodePortCidrs = this.#nodePortCidrs;
     this.#nodePortCidrs = undefined;
-    return this.backend.sync({ frontends, nodePortCidrs });
+    const { localPods } = this.table.facts;
+    const surroundings =
+      nodePortCidrs === undefined ? undefined : { nodePortCidrs, serviceCidrs: [], localPods };
+    return this.backend.sync({ frontends, surroundings });
   }
 
   /** Syncs once, as a retry does. */
   retry(): Promise<SyncResult> {
-    return this.backend.sync({ frontends: new Map(), nodePortCidrs: undefined });
+    return this.backend.sync({ frontends: new Map(), surroundings: undefined });
   }
 
   /** Carries out every deferred deletion, as time does. */
@@ -109,7 +114,8 @@ export async function compare(
   nodePortCidrs: readonly Cidr[] = hostCidrs('192.168.50.10', 'fd00:50::10'),
 ): Promise<Differences> {
   const { observed } = await new NftSession(transport).observe(FAMILIES);
-  const frontends = new VipTable(FRONTENDS).refresh(store, store.serviceKeys());
+  const table = new VipTable(FRONTENDS);
+  const frontends = table.refresh(store, store.serviceKeys());
   const problems = compareRows(vipTableRows(observed), frontends);
   const desired = new Desired();
   desired.update(
@@ -126,7 +132,8 @@ export async function compare(
   );
   desired.updateNodePortAddresses(nodePortCidrs);
   const later: ElementChange[] = [];
-  const plan = planFullSync(desired, FAMILIES, RULES, observed, new Set(), (change) => later.push(change));
+  const rules = { masqueradeBit: MASQUERADE_BIT, localPods: table.facts.localPods };
+  const plan = planFullSync(desired, FAMILIES, rules, observed, new Set(), (change) => later.push(change));
   return {
     now: [...problems, ...plan.structure.map(formatRequest), ...Array.from(plan.elements, formatChange)],
     later: [...later.map(formatChange), ...plan.strays.map(({ kind, name }) => `- ${kind} ${name}`)],

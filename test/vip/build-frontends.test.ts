@@ -2,15 +2,23 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { parseCidr } from '../../src/model/ip.ts';
 import type { Endpoint, EndpointSlice, Service } from '../../src/model/types.ts';
 import { buildFrontends, type FrontendSettings } from '../../src/vip/build-frontends.ts';
 import { type Frontend, frontendKey } from '../../src/vip/frontend.ts';
+import { nodeFacts } from '../../src/vip/node-facts.ts';
 import { ELSEWHERE, endpoint, HERE, ip, type State, service, slice, states } from './objects.ts';
 
-const settings: FrontendSettings = { nodeName: HERE, clusterCidrFamilies: [4], masqueradeAll: false };
+const settings: FrontendSettings = { nodeName: HERE, masqueradeAll: false };
+
+/** What the node says: its zone, and a pod network of IPv4. */
+const facts = nodeFacts(
+  { kind: 'ClusterCIDR', cidrs: [parseCidr('10.1.0.0/16')!] },
+  { name: HERE, zone: 'zone-a', addresses: [], podCidrs: [] },
+);
 
 const build = (one: Service, slices: readonly EndpointSlice[], over: Partial<FrontendSettings> = {}) =>
-  buildFrontends(one, slices, { ...settings, ...over }, 'zone-a');
+  buildFrontends(one, slices, { ...settings, ...over }, facts);
 
 const summary = (frontends: readonly Frontend[]) =>
   frontends.map(

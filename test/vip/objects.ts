@@ -1,6 +1,7 @@
 // Model objects for tests, by what matters about them.
 
 import { parseIp } from '../../src/model/ip.ts';
+import { DEFAULT_POLICY } from '../../src/model/service-policy.ts';
 import type { Endpoint, EndpointSlice, Service, ServiceKey } from '../../src/model/types.ts';
 
 export const HERE = 'node-1';
@@ -53,6 +54,9 @@ export const service = (over: Partial<Service> = {}): Service => ({
   isInternalLocal: false,
   isExternalLocal: false,
   healthCheckNodePort: 0,
+  affinityTimeoutSeconds: undefined,
+  sourceRanges: [],
+  policy: DEFAULT_POLICY,
   ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 0 }],
   ...over,
 });

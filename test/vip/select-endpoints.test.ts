@@ -23,7 +23,10 @@ const numbered = (...list: (readonly [State, ...Over[]])[]): readonly PortEndpoi
   );
 
 function portEndpoint(one: Endpoint): PortEndpoint {
-  return { endpoint: one, backend: { ip: one.ip, port: 8080, isMaybeLocal: one.nodeName === HERE } };
+  return {
+    endpoint: one,
+    backend: { ip: one.ip, port: 8080, isMaybeLocal: one.nodeName === HERE, weight: 1 },
+  };
 }
 
 /** What was selected, by number. */

@@ -15,7 +15,7 @@ const plain = service({ key: plainKey, name: 'plain', clusterIps: [ip('10.96.0.2
 /** A cluster of a Service with hints and one without, where only the Node changes. */
 class Cluster {
   node: Node | undefined;
-  readonly table = new VipTable({ nodeName: HERE, clusterCidrFamilies: [], masqueradeAll: false });
+  readonly table = new VipTable({ nodeName: HERE, detectLocal: { kind: 'NodeCIDR' }, masqueradeAll: false });
   readonly #services = new Map<ServiceKey, readonly [Service, readonly EndpointSlice[]]>([
     [key, [service(), [hinted]]],
     [plainKey, [plain, []]],
@@ -27,7 +27,7 @@ class Cluster {
 
   /** The Node appears, or is written with this zone. */
   putNode(zone: string | undefined): void {
-    this.node = { name: HERE, zone, addresses: [] };
+    this.node = { name: HERE, zone, addresses: [], podCidrs: [] };
   }
 
   refresh(...services: ServiceKey[]): Record<string, string[]> {

@@ -1,9 +1,11 @@
 // Every chain of the table and its rules: the constant ones, and one per shape. README.md draws the packet path.
 
-import type { Cidr, IpFamily } from '../../model/ip.ts';
+import type { IpFamily } from '../../model/ip.ts';
 import type { ChainBase } from '../../netlink/nftables/chain.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
+import type { LocalPods, LocalPodsByFamily } from '../../vip/local-pods.ts';
 import {
+  cameThrough,
   clearPriority,
   daddr,
   daddrIsNotLoopback,
@@ -40,8 +42,8 @@ import { type Shape, shapeChain } from './shape.ts';
 export interface RuleSettings {
   /** 0 to 31: the bit of the packet mark that asks for masquerading. */
   readonly masqueradeBit: number;
-  /** At most one per family. */
-  readonly clusterCidrs: readonly Cidr[];
+  /** How pods of this node are told from other clients. */
+  readonly localPods: LocalPodsByFamily;
 }
 
 export interface Chain {
@@ -116,9 +118,9 @@ function insideRules(family: IpFamily, shape: Shape, settings: RuleSettings): St
     serviceSet({ ...shape, side: 'inside' }),
     shapeSet({ side: 'inside' }),
   );
-  const clusterCidr = clusterCidrOf(family, settings);
+  const pods = settings.localPods.get(family);
   return [
-    ...(clusterCidr === undefined ? [] : [[saddrInside(clusterCidr), toInside]]),
+    ...(pods === undefined ? [] : [[isFrom(pods), toInside]]),
     [saddrIsOfThisHost, setMark(2 ** settings.masqueradeBit), toInside],
   ];
 }
@@ -126,12 +128,16 @@ function insideRules(family: IpFamily, shape: Shape, settings: RuleSettings): St
 function markingRules(family: IpFamily, { masquerade }: Shape, settings: RuleSettings): Statement[][] {
   const mark = setMark(2 ** settings.masqueradeBit);
   if (masquerade === 'always') return [[mark]];
-  const clusterCidr = clusterCidrOf(family, settings);
-  return masquerade === 'never' || clusterCidr === undefined ? [] : [[saddrOutside(clusterCidr), mark]];
+  const pods = settings.localPods.get(family);
+  return masquerade === 'never' || pods === undefined ? [] : [[isNotFrom(pods), mark]];
 }
 
-function clusterCidrOf(family: IpFamily, { clusterCidrs }: RuleSettings): Cidr | undefined {
-  return clusterCidrs.find((cidr) => cidr.family === family);
+function isFrom(pods: LocalPods): Statement {
+  return pods.kind === 'source' ? saddrInside(pods.cidr) : cameThrough('eq', pods);
+}
+
+function isNotFrom(pods: LocalPods): Statement {
+  return pods.kind === 'source' ? saddrOutside(pods.cidr) : cameThrough('neq', pods);
 }
 
 function plain(name: string, statements: readonly (readonly Statement[])[]): Chain {

@@ -145,6 +145,20 @@ function prefixMask(prefix: number, length: number): string {
   return String.fromCharCode(...bytes.map((byte) => byte & 0xff));
 }
 
+/** IFNAMSIZ, linux/if.h: what a name takes in a register, zero padded. */
+const INTERFACE_NAME_BYTES = 16;
+
+/** `iifname "cni0"` / `iifname "cali*"`. What this node sends itself came through none. */
+export function cameThrough(
+  op: 'eq' | 'neq',
+  { name, isPrefix }: { readonly name: string; readonly isPrefix: boolean },
+): Statement {
+  return [
+    { kind: 'meta', key: 'iifname', register: FIRST },
+    { kind: 'cmp', register: FIRST, op, data: isPrefix ? name : name.padEnd(INTERFACE_NAME_BYTES, '\0') },
+  ];
+}
+
 /** `ip daddr != 127.0.0.0/8` (written as a comparison of the first byte) / `ip6 daddr != ::1` */
 export function daddrIsNotLoopback(family: IpFamily): Statement {
   const { daddr: offset, length: whole } = ADDRESSES[family];

@@ -55,10 +55,13 @@ class Elements {
   }
 }
 
+const PLAIN = { scheduler: 'random', affinityTimeoutSeconds: undefined, sourceRanges: undefined } as const;
+
 const backend = fc.record({
   ip: fc.constantFrom('10.1.0.1', '10.1.0.2', '10.1.0.3', '10.1.0.4').map((text) => text as Ip),
   port: fc.constantFrom(80, 8080),
   isMaybeLocal: fc.boolean(),
+  weight: fc.constant(1),
 });
 const unique = (backends: readonly Backend[]): Backend[] => [
   ...new Map(backends.map((one) => [`${one.ip}:${one.port}`, one])).values(),
@@ -78,6 +81,9 @@ const frontends = (service: ServiceKey): fc.Arbitrary<Frontend[]> =>
         masquerade: fc.constantFrom('never' as const, 'always' as const),
         whenEmpty: fc.constantFrom('refuse' as const, 'drop' as const),
         insideBackends: fc.option(fc.array(backend, { maxLength: 4 }).map(unique), { nil: undefined }),
+        scheduler: fc.constant(PLAIN.scheduler),
+        affinityTimeoutSeconds: fc.constant(PLAIN.affinityTimeoutSeconds),
+        sourceRanges: fc.constant(PLAIN.sourceRanges),
       }),
       {
         maxLength: 3,
@@ -234,6 +240,7 @@ describe('Desired', () => {
           masquerade: 'never',
           whenEmpty: 'refuse',
           insideBackends: undefined,
+          ...PLAIN,
         };
         return desired.update(
           new Map([[service, [planFrontend(frontend, (place) => desired.slots(place))]]]),
@@ -241,7 +248,12 @@ describe('Desired', () => {
       };
       const all = Array.from(
         { length: count },
-        (_, i): Backend => ({ ip: `10.1.${i >> 8}.${i & 255}` as Ip, port: 80, isMaybeLocal: false }),
+        (_, i): Backend => ({
+          ip: `10.1.${i >> 8}.${i & 255}` as Ip,
+          port: 80,
+          isMaybeLocal: false,
+          weight: 1,
+        }),
       );
       plan(all);
       const removal = plan(all.slice(1)).elements.length;
@@ -268,6 +280,7 @@ describe('Desired', () => {
           masquerade: 'never',
           whenEmpty: 'refuse',
           insideBackends: undefined,
+          ...PLAIN,
         },
         (place) => desired.slots(place),
       ),
