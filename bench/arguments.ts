@@ -1,8 +1,11 @@
 // What `npm run bench` can be told.
 
 import { parseArgs } from 'node:util';
+import { SERVICE_KINDS, type ServiceKind } from './objects.ts';
 
-export const MEASURES = ['cold', 'start', 'change', 'restart', 'memory'] as const;
+export const MEASURES = ['cold', 'start', 'change', 'restart', 'memory', 'connect', 'iptables'] as const;
+/** Minutes long, and of no other use than to compare with. */
+const ON_REQUEST: readonly Measure[] = ['iptables'];
 export type Measure = (typeof MEASURES)[number];
 
 export interface BenchOptions {
@@ -13,6 +16,12 @@ export interface BenchOptions {
   readonly measures: ReadonlySet<Measure>;
   /** File for the raw figures. */
   readonly json: string | undefined;
+  /** The numbers of Services among which connections are set up: at least 2, one of each protocol. */
+  readonly connectSizes: readonly number[];
+  /** What the dialled Services ask for. */
+  readonly connectKinds: readonly ServiceKind[];
+  /** The numbers of Services that iptables-nft-restore loads. */
+  readonly iptablesSizes: readonly number[];
   /** Changes of each kind. */
   readonly changes: number;
   /** The largest number of Services that nft loads in kube-proxy's layout, whose cost is quadratic. */
@@ -21,12 +30,15 @@ export interface BenchOptions {
 
 export const HELP = `Usage: npm run bench -- [options]
 
-  --sizes=1k,10k,50k    numbers of Services
-  --endpoints=5         endpoints of each Service; targets are for 5
-  --only=LIST           of ${MEASURES.join(',')}
-  --changes=1000        changes of each kind to time
-  --kube-proxy-max=10k  sizes up to which nft loads kube-proxy's layout for comparison (15 s at 10k, minutes at 50k)
-  --json=FILE           write every figure
+  --sizes=1k,10k,50k       numbers of Services
+  --endpoints=5            endpoints of each Service; targets are for 5
+  --only=LIST              of ${MEASURES.join(',')}; all but ${ON_REQUEST.join(',')} unless given
+  --changes=1000           changes of each kind to time
+  --kube-proxy-max=10k     sizes up to which nft loads kube-proxy's layout for comparison (15 s at 10k, minutes at 50k)
+  --connect-sizes=100,30k  numbers of Services among which connections are set up
+  --connect-kinds=plain    what those Services ask for, compared with the first: of ${SERVICE_KINDS.join(',')}
+  --iptables-sizes=5k,10k  numbers of Services that iptables-nft-restore loads as kube-proxy writes them (minutes)
+  --json=FILE              write every figure
 `;
 
 /** Throws an Error that names the option. */
@@ -37,38 +49,51 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions | 'help
     options: {
       sizes: { ...text, default: '1k,10k,50k' },
       endpoints: { ...text, default: '5' },
-      only: { ...text, default: MEASURES.join(',') },
+      only: { ...text, default: MEASURES.filter((one) => !ON_REQUEST.includes(one)).join(',') },
       changes: { ...text, default: '1000' },
+      'connect-sizes': { ...text, default: '100,30k' },
+      'iptables-sizes': { ...text, default: '5k,10k' },
+      'connect-kinds': { ...text, default: 'plain' },
       'kube-proxy-max': { ...text, default: '10k' },
       json: text,
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
   if (values.help) return 'help';
-  const sizes = values.sizes.split(',').map((one) => parseCount('--sizes', one, 100_000));
   return {
-    sizes: [...new Set(sizes)].sort((a, b) => a - b),
+    sizes: parseSizes('--sizes', values.sizes),
     endpoints: parseCount('--endpoints', values.endpoints, 40),
-    measures: new Set(values.only.split(',').map(parseMeasure)),
+    measures: new Set(values.only.split(',').map((one) => parseOneOf('--only', one, MEASURES))),
     json: values.json,
+    connectSizes: parseSizes('--connect-sizes', values['connect-sizes'], 2),
+    iptablesSizes: parseSizes('--iptables-sizes', values['iptables-sizes']),
+    connectKinds: values['connect-kinds']
+      .split(',')
+      .map((one) => parseOneOf('--connect-kinds', one, SERVICE_KINDS)),
     changes: parseCount('--changes', values.changes, 4_000),
     kubeProxyMax: parseCount('--kube-proxy-max', values['kube-proxy-max'], 100_000),
   };
 }
 
+/** Ascending. */
+function parseSizes(option: string, text: string, min = 1): number[] {
+  const sizes = text.split(',').map((one) => parseCount(option, one, 100_000, min));
+  return [...new Set(sizes)].sort((a, b) => a - b);
+}
+
 /** `500`, or thousands: `10k`. */
-function parseCount(option: string, text: string, max: number): number {
+function parseCount(option: string, text: string, max: number, min = 1): number {
   const [, digits, k] = /^(\d{1,7})(k?)$/.exec(text) ?? [];
   const count = Number(digits) * (k === 'k' ? 1000 : 1);
-  if (!(count >= 1 && count <= max))
-    throw new Error(`${option}: must be a number from 1 to ${max}, such as 10k, got "${text}"`);
+  if (!(count >= min && count <= max))
+    throw new Error(`${option}: must be a number from ${min} to ${max}, such as 10k, got "${text}"`);
   return count;
 }
 
-function parseMeasure(text: string): Measure {
-  const measure = MEASURES.find((one) => one === text);
-  if (measure === undefined) throw new Error(`--only: must be of ${MEASURES.join(',')}, got "${text}"`);
-  return measure;
+function parseOneOf<T extends string>(option: string, text: string, known: readonly T[]): T {
+  const one = known.find((name) => name === text);
+  if (one === undefined) throw new Error(`${option}: must be of ${known.join(',')}, got "${text}"`);
+  return one;
 }
 
 /** `10k`, `1234`. */

@@ -19,7 +19,7 @@ export async function measureCold(bench: Bench, folder: string): Promise<Section
     const path = join(folder, `table-${services}.nft`);
     for (let i = 0; i < RUNS; i++) {
       await bench.inNamespace('cold load', services, async (netns) => {
-        syncs.push(await bench.runTask(netns, { kind: 'sync', ...bench.size(services) }));
+        syncs.push(await bench.runTask(netns, { kind: 'sync', cluster: bench.size(services) }));
         if (i < RUNS - 1) return;
         const options = { timeoutMs: TIMEOUT_MS };
         writeFileSync(path, await netns.exec(['nft', 'list', 'ruleset'], options));

@@ -3,7 +3,14 @@
 
 import type { SyncReport } from '../src/daemon/sync-loop.ts';
 import type { SourceEvent } from '../src/model/source-event.ts';
-import { buildEndpointSlice, buildService, NODE_NAME, POD_CIDR, podIps } from './objects.ts';
+import {
+  buildEndpointSlice,
+  buildService,
+  NODE_NAME,
+  POD_CIDR,
+  podIps,
+  type ServiceTraits,
+} from './objects.ts';
 import { NftablesBackend, NftSession, parseCidr, Store, SyncLoop, VipTable } from './shipped.ts';
 
 /** How many objects. */
@@ -12,6 +19,9 @@ export interface ClusterSize {
   /** Per Service. */
   readonly endpoints: number;
 }
+
+/** All that a cluster follows from. */
+export type Cluster = ClusterSize & ServiceTraits;
 
 /** A sync, and how long it took from the event to the last acknowledgement of the kernel. */
 export interface TimedSync {
@@ -42,14 +52,14 @@ export class Engine {
   }
 
   /** Puts a cluster into the store, batch by batch as a source does, and syncs it. The time is that of the sync alone. */
-  load({ services, endpoints }: ClusterSize): Promise<TimedSync> {
+  load({ services, endpoints, ...traits }: Cluster): Promise<TimedSync> {
     const kinds = ['Service', 'EndpointSlice'] as const;
     const take = (events: readonly SourceEvent[]): void => this.#loop.changed(this.#store.apply(events));
     take(kinds.map((kind) => ({ type: 'list-start', kind })));
     for (let i = 0; i < services; i++) {
       take([
-        upsert('Service', buildService(i)),
-        upsert('EndpointSlice', buildEndpointSlice(i, podIps(i, endpoints))),
+        upsert('Service', buildService(i, traits)),
+        upsert('EndpointSlice', buildEndpointSlice(i, podIps(i, endpoints), traits)),
       ]);
     }
     // Nothing is written before the lists have ended.

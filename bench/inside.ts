@@ -1,17 +1,15 @@
 // What runs inside a network namespace: one task per process, so that each starts as cold as a daemon does. The task is
-// argv[2], as JSON; the result is printed, as JSON.
+// argv[2], as JSON; the result is printed, as JSON. Changes are asked of changing.ts.
 
 import { spawnSync } from 'node:child_process';
-import type { SourceEvent } from '../src/model/source-event.ts';
-import { type ClusterSize, Engine, upsert } from './engine.ts';
+import type { ChangesResult } from './changing.ts';
+import { type Cluster, type ClusterSize, Engine } from './engine.ts';
 import { addService, deleteService, kubeProxyTable, replaceEndpoints } from './kube-proxy-layout.ts';
-import { buildEndpointSlice, buildService, podIps, serviceName, sparePodIp } from './objects.ts';
+import { podIps, sparePodIp } from './objects.ts';
 
 export type Task =
   /** A sync of the whole cluster, into an empty namespace or one that has it already. */
-  | ({ readonly kind: 'sync' } & ClusterSize)
-  /** A sync, then so many changes of each kind. */
-  | ({ readonly kind: 'changes'; readonly count: number } & ClusterSize)
+  | { readonly kind: 'sync'; readonly cluster: Cluster }
   /** The same by nft, in kube-proxy's layout. */
   | ({ readonly kind: 'kube-proxy'; readonly count: number; readonly timeoutMs: number } & ClusterSize)
   /** `nft -f`. */
@@ -26,17 +24,6 @@ export interface SyncResult {
   readonly generations: number;
 }
 
-/** Durations in milliseconds, by kind of change. */
-export interface ChangesResult {
-  readonly endpointReplaced: readonly number[];
-  /** Taken away and, the next time, given back; other Services have as many. */
-  readonly endpointCount: readonly number[];
-  /** Endpoints given to a Service until it has more than any other so far: a chain is made for their number. */
-  readonly endpointCountFirst: readonly number[];
-  readonly serviceAdded: readonly number[];
-  readonly serviceDeleted: readonly number[];
-}
-
 export interface NftResult {
   /** undefined when it took longer than it was given. */
   readonly loadMs: number | undefined;
@@ -46,67 +33,13 @@ export interface KubeProxyResult extends NftResult {
   readonly changes: Pick<ChangesResult, 'endpointReplaced' | 'serviceAdded' | 'serviceDeleted'> | undefined;
 }
 
-/** Endpoint counts that no Service has had. */
-const FIRST_OF_THEIR_NUMBER = 20;
-
-async function sync(size: ClusterSize): Promise<SyncResult> {
+async function sync(cluster: Cluster): Promise<SyncResult> {
   const engine = new Engine();
   const before = await engine.generation();
-  const { tookMs, report } = await engine.load(size);
+  const { tookMs, report } = await engine.load(cluster);
   const generations = (await engine.generation()) - before;
   await engine.stop();
   return { tookMs, writes: report.writes, transactions: report.transactions, generations };
-}
-
-async function changes({ count, ...size }: ClusterSize & { count: number }): Promise<ChangesResult> {
-  const engine = new Engine();
-  await engine.load(size);
-  const timed = async (eventsOf: (i: number) => readonly SourceEvent[], times = count): Promise<number[]> => {
-    const durations: number[] = [];
-    for (let i = 0; i < times; i++) durations.push((await engine.apply(eventsOf(i))).tookMs);
-    return durations;
-  };
-  // All but the last, which is where the others find the number of endpoints that they change to.
-  const victim = (i: number): number => (i * 7919) % Math.max(size.services - 1, 1);
-  const last = size.services - 1;
-  const lastIps = podIps(last, size.endpoints).slice(1);
-  await engine.apply([upsert('EndpointSlice', buildEndpointSlice(last, lastIps))]);
-  const result = {
-    endpointReplaced: await timed((i) => [
-      upsert('EndpointSlice', buildEndpointSlice(victim(i), withSpare(victim(i), size.endpoints, i))),
-    ]),
-    endpointCount: await timed((i) => {
-      const service = victim(i >> 1);
-      const ips = withSpare(service, size.endpoints, count + (i >> 1));
-      return [upsert('EndpointSlice', buildEndpointSlice(service, i % 2 === 0 ? ips.slice(1) : ips))];
-    }),
-    endpointCountFirst: await timed((i) => {
-      const spares = Array.from({ length: i + 1 }, (_, k) => sparePodIp(2 * count + i * i + k));
-      const ips = [...podIps(victim(i), size.endpoints), ...spares];
-      return [upsert('EndpointSlice', buildEndpointSlice(victim(i), ips))];
-    }, FIRST_OF_THEIR_NUMBER),
-    serviceAdded: await timed((i) => [
-      upsert('Service', buildService(size.services + i)),
-      upsert(
-        'EndpointSlice',
-        buildEndpointSlice(size.services + i, podIps(size.services + i, size.endpoints)),
-      ),
-    ]),
-    serviceDeleted: await timed((i) => {
-      const { namespace, name } = serviceName(size.services + i);
-      return [
-        { type: 'delete', kind: 'Service', namespace, name },
-        { type: 'delete', kind: 'EndpointSlice', namespace, name: `${name}-x7k2p` },
-      ];
-    }),
-  };
-  await engine.stop();
-  return result;
-}
-
-/** The pods of a Service, one of them replaced by the spare of that number. */
-function withSpare(service: number, endpoints: number, spare: number): string[] {
-  return podIps(service, endpoints).with(spare % endpoints, sparePodIp(spare));
 }
 
 function kubeProxy({
@@ -122,7 +55,10 @@ function kubeProxy({
   return {
     loadMs,
     changes: {
-      endpointReplaced: timed((i) => replaceEndpoints(victim(i), withSpare(victim(i), size.endpoints, i))),
+      endpointReplaced: timed((i) => {
+        const ips = podIps(victim(i), size.endpoints).with(0, sparePodIp(i));
+        return replaceEndpoints(victim(i), ips);
+      }),
       serviceAdded: timed((i) => addService(size.services + i, podIps(size.services + i, size.endpoints))),
       serviceDeleted: timed((i) => deleteService(size.services + i)),
     },
@@ -147,9 +83,7 @@ function nft(path: string, input: string, timeoutMs: number): number | undefined
 async function run(task: Task): Promise<unknown> {
   switch (task.kind) {
     case 'sync':
-      return sync(task);
-    case 'changes':
-      return changes(task);
+      return sync(task.cluster);
     case 'kube-proxy':
       return kubeProxy(task);
     case 'nft':

@@ -8,7 +8,9 @@ import { type BenchOptions, HELP, parseBenchOptions } from './arguments.ts';
 import { Bench, type Section } from './bench.ts';
 import { measureChanges } from './changes.ts';
 import { measureCold } from './cold.ts';
+import { measureConnect } from './connect.ts';
 import { measureDaemon } from './daemon.ts';
+import { measureIptables } from './iptables.ts';
 import { describeMachine } from './machine.ts';
 import { formatLines, formatMachine } from './report.ts';
 import { measureRestart } from './restart.ts';
@@ -36,6 +38,8 @@ async function measure(options: BenchOptions, folder: string): Promise<void> {
     sections['daemon'] = await measureDaemon(bench, folder);
   if (measures.has('change')) sections['change'] = await measureChanges(bench);
   if (measures.has('restart')) sections['restart'] = await measureRestart(bench);
+  if (measures.has('connect')) sections['connect'] = await measureConnect(bench, folder);
+  if (measures.has('iptables')) sections['iptables'] = await measureIptables(bench, folder);
   const lines = Object.values(sections).flatMap((section) => section.lines);
   const tookSec = Math.round((performance.now() - startMs) / 1000);
   console.log(`\n${formatMachine(machine)}`);

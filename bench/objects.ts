@@ -3,6 +3,8 @@
 
 /** Where the services and the pods are: 100,000 services of 40 endpoints fit. */
 const SERVICE_NET = 0x0a600000; // 10.96.0.0/12
+/** What load balancers give out. */
+const INGRESS_NET = 0x64400000; // 100.64.0.0/10
 const POD_NET = 0x0a800000; // 10.128.0.0/9
 /** Pods that take the place of others: the upper half of the pods' network. */
 const SPARE_NET = 0x0ac00000; // 10.192.0.0/10
@@ -16,6 +18,30 @@ export const SERVICES_PER_NAMESPACE = 100;
 export const SERVICE_PORT = 80;
 export const POD_PORT = 8080;
 
+/** What every Service of a cluster asks for. */
+export type ServiceKind = keyof typeof KINDS;
+/** Those of type LoadBalancer are dialled at their ingress address: source ranges mean that one only. */
+const KINDS = {
+  plain: { isLoadBalancer: false, spec: {} },
+  affinity: {
+    isLoadBalancer: false,
+    spec: { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: 10_800 } } },
+  },
+  'load-balancer': { isLoadBalancer: true, spec: {} },
+  'source-ranges': {
+    isLoadBalancer: true,
+    spec: { loadBalancerSourceRanges: ['10.0.0.0/8', '192.168.0.0/16'] },
+  },
+} as const;
+export const SERVICE_KINDS = Object.keys(KINDS) as ServiceKind[];
+
+export interface ServiceTraits {
+  /** `plain` when left out. */
+  readonly kind?: ServiceKind | undefined;
+  /** Of the Services in turn; all are TCP when left out. */
+  readonly protocols?: readonly ('TCP' | 'UDP')[] | undefined;
+}
+
 /** `namespace` and `name` of a Service. */
 export function serviceName(index: number): { readonly namespace: string; readonly name: string } {
   return { namespace: `team-${Math.floor(index / SERVICES_PER_NAMESPACE)}`, name: `service-${index}` };
@@ -23,6 +49,11 @@ export function serviceName(index: number): { readonly namespace: string; readon
 
 export function clusterIp(index: number): string {
   return dotted(SERVICE_NET + index + 1);
+}
+
+/** Where a Service of that kind is dialled. */
+export function vip(index: number, kind: ServiceKind): string {
+  return KINDS[kind].isLoadBalancer ? dotted(INGRESS_NET + index + 1) : clusterIp(index);
 }
 
 /** The pods of a Service, so many per Service. */
@@ -35,9 +66,10 @@ export function sparePodIp(number: number): string {
   return dotted(SPARE_NET + number + 1);
 }
 
-export function buildService(index: number): object {
+export function buildService(index: number, traits: ServiceTraits = {}): object {
   const { namespace, name } = serviceName(index);
   const ip = clusterIp(index);
+  const { isLoadBalancer, spec } = KINDS[traits.kind ?? 'plain'];
   return {
     apiVersion: 'v1',
     kind: 'Service',
@@ -48,16 +80,25 @@ export function buildService(index: number): object {
       internalTrafficPolicy: 'Cluster',
       ipFamilies: ['IPv4'],
       ipFamilyPolicy: 'SingleStack',
-      ports: [{ name: 'http', port: SERVICE_PORT, protocol: 'TCP', targetPort: POD_PORT }],
+      ports: [{ ...port(index, traits), port: SERVICE_PORT, targetPort: POD_PORT }],
       selector: { 'app.kubernetes.io/name': name },
       sessionAffinity: 'None',
-      type: 'ClusterIP',
+      type: isLoadBalancer ? 'LoadBalancer' : 'ClusterIP',
+      ...spec,
     },
-    status: { loadBalancer: {} },
+    status: {
+      loadBalancer: isLoadBalancer
+        ? { ingress: [{ ip: dotted(INGRESS_NET + index + 1), ipMode: 'VIP' }] }
+        : {},
+    },
   };
 }
 
-export function buildEndpointSlice(index: number, ips: readonly string[]): object {
+export function buildEndpointSlice(
+  index: number,
+  ips: readonly string[],
+  traits: ServiceTraits = {},
+): object {
   const { namespace, name } = serviceName(index);
   return {
     addressType: 'IPv4',
@@ -90,8 +131,12 @@ export function buildEndpointSlice(index: number, ips: readonly string[]): objec
         },
       ],
     },
-    ports: [{ name: 'http', port: POD_PORT, protocol: 'TCP' }],
+    ports: [{ ...port(index, traits), port: POD_PORT }],
   };
+}
+
+function port(index: number, { protocols = ['TCP'] }: ServiceTraits): object {
+  return { name: 'http', protocol: protocols[index % protocols.length] };
 }
 
 function metadata(namespace: string, name: string, index: number): object {

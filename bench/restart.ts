@@ -10,7 +10,7 @@ export async function measureRestart(bench: Bench): Promise<Section> {
   const figures: Record<number, unknown> = {};
   for (const services of bench.options.sizes) {
     const warm = await bench.inNamespace('warm restart', services, async (netns) => {
-      const task = { kind: 'sync', ...bench.size(services) } as const;
+      const task = { kind: 'sync', cluster: bench.size(services) } as const;
       await bench.runTask<SyncResult>(netns, task);
       return bench.runTask<SyncResult>(netns, task);
     });

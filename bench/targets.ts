@@ -10,6 +10,8 @@ export const TARGETS = {
   changeP99Ms: { 10000: 10 },
   /** p50 at that size over p50 at a thousand. */
   changeGrowth: { 50000: 1.5 },
+  /** Set-up of a connection, p50 at that size over p50 at a hundred. */
+  connectGrowth: { 30000: 1.1 },
   /** With not one write, at any size. */
   restartSec: { 10000: 1.5 },
   rssMb: { 10000: 160, 50000: 350 },

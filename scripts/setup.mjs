@@ -21,9 +21,10 @@ const COMPILER = ['g++', 'make', 'python3'];
 /** Programs used beside Node, by purpose. The daemon itself runs none of them. */
 const PROGRAMS = {
   demo: ['ip', 'nft'],
-  bench: ['ip', 'nft'],
+  // g++ compiles the client that sets up connections.
+  bench: ['ip', 'nft', 'iptables-nft', 'g++'],
   // The addon is compiled by its tests too, with sanitizers.
-  test: ['ip', 'nft', 'conntrack', 'openssl', 'setpriv', ...COMPILER],
+  test: ['ip', 'nft', 'iptables-nft', 'conntrack', 'openssl', 'setpriv', ...COMPILER],
 };
 
 /** Package managers: how they install, and what they call the package of a program where its name differs. */
@@ -33,7 +34,7 @@ const MANAGERS = [
     // A freshly booted machine often holds the lock for its own updates.
     update: ['update', '-q'],
     install: ['install', '-y', '-q', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120'],
-    packages: { ip: 'iproute2', nft: 'nftables', setpriv: 'util-linux' },
+    packages: { ip: 'iproute2', nft: 'nftables', 'iptables-nft': 'iptables', setpriv: 'util-linux' },
   },
   {
     program: 'dnf',
@@ -49,7 +50,12 @@ const MANAGERS = [
   {
     program: 'apk',
     install: ['add', '--quiet'],
-    packages: { ip: 'iproute2', nft: 'nftables', conntrack: 'conntrack-tools' },
+    packages: {
+      ip: 'iproute2',
+      nft: 'nftables',
+      'iptables-nft': 'iptables',
+      conntrack: 'conntrack-tools',
+    },
   },
   {
     program: 'pacman',
@@ -57,6 +63,7 @@ const MANAGERS = [
     packages: {
       ip: 'iproute2',
       nft: 'nftables',
+      'iptables-nft': 'iptables',
       conntrack: 'conntrack-tools',
       setpriv: 'util-linux',
       'g++': 'gcc',

@@ -65,6 +65,15 @@ test.each([
   expect((await client.probe(dns(host))).outcome).toBe(udp);
 });
 
+test.each([
+  ['rejected', '198.51.100.3'],
+  ['nobody listens', '10.1.0.11'],
+  ['nobody listens, IPv6', 'fd00:10:1::11'],
+])('refusals in a row are all told: %s', async (_, host) => {
+  const tally = await client.burst({ ...dns(host), port: 9, count: 100 });
+  expect(tally.outcomes).toEqual({ refused: 100 });
+});
+
 test('a burst counts servers, peers and outcomes', async () => {
   const tally = await client.burst({ ...web('10.96.0.1'), count: 300 });
   expect(tally).toMatchObject({
@@ -103,8 +112,12 @@ test.each([
 ] as const)('a held %s connection outlives nothing but its server', async (_, protocol, outcome) => {
   const pod = topology.pod('web-1').agent();
   const stopServing = await pod.serve({ protocol, port: 82, name: 'brief' });
-  const target = { protocol, host: '10.1.0.11', port: 82, intervalMs: 10 } as const;
-  const [released, broken] = await Promise.all([client.hold(target), client.hold(target)]);
+  const target = { protocol, host: '10.1.0.11', port: 82 } as const;
+  const [released, broken] = await Promise.all([
+    client.hold({ ...target, intervalMs: 10 }),
+    // Silent while the server ends: a datagram that arrives just then is lost without an answer.
+    client.hold({ ...target, intervalMs: 60_000 }),
+  ]);
   expect(released.first.server).toBe('brief');
   const alive = await released.release();
   expect(alive).toMatchObject({ outcome: 'reply', server: 'brief', peerPort: released.first.peerPort });

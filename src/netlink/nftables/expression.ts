@@ -17,6 +17,7 @@ import { limit } from './expression/limit.ts';
 import { log } from './expression/log.ts';
 import { lookup } from './expression/lookup.ts';
 import { masquerade } from './expression/masquerade.ts';
+import { match } from './expression/match.ts';
 import { meta } from './expression/meta.ts';
 import { nat } from './expression/nat.ts';
 import { numgen } from './expression/numgen.ts';
@@ -24,6 +25,7 @@ import { payload } from './expression/payload.ts';
 import { range } from './expression/range.ts';
 import { redirect } from './expression/redirect.ts';
 import { reject } from './expression/reject.ts';
+import { target } from './expression/target.ts';
 import { type ExpressionOf, expressionCodec } from './expression-codec.ts';
 
 const KINDS = {
@@ -40,6 +42,7 @@ const KINDS = {
   log: ['log', log],
   lookup: ['lookup', lookup],
   masquerade: ['masq', masquerade],
+  match: ['match', match],
   meta: ['meta', meta],
   nat: ['nat', nat],
   numgen: ['numgen', numgen],
@@ -47,6 +50,7 @@ const KINDS = {
   range: ['range', range],
   redirect: ['redir', redirect],
   reject: ['reject', reject],
+  target: ['target', target],
 } as const;
 
 export type Expression = ExpressionOf<typeof KINDS>;

@@ -6,7 +6,7 @@ import { type ChainBase, chainAttributes } from './chain.ts';
 import { type Element, elementListHeader } from './element.ts';
 import type { Expression } from './expression.ts';
 import type { NftFamily } from './family.ts';
-import { ruleAttributes } from './rule.ts';
+import { type RuleCompat, ruleAttributes } from './rule.ts';
 import { type SetDeclaration, setCreation, setName } from './set.ts';
 import { tableAttributes } from './table.ts';
 import * as nft from './uapi.ts';
@@ -32,13 +32,18 @@ export type NftRequest =
   | ({ readonly op: 'deleteChain' } & InChain)
   /** Deletes the chain's rules. */
   | ({ readonly op: 'flushChain' } & InChain)
-  /** Last in its chain; with `position` after the rule of that handle, with `handle` in place of the rule of that handle. */
+  /**
+   * Last in its chain; with `position` after the rule of that handle. `isInserted`: first in its chain; with `position`
+   * before the rule of that handle. With `handle` in place of the rule of that handle.
+   */
   | ({
       readonly op: 'addRule';
       readonly expressions: readonly Expression[];
       readonly position?: bigint;
+      readonly isInserted?: boolean;
       readonly handle?: bigint;
       readonly comment?: string;
+      readonly compat?: RuleCompat;
     } & InChain)
   | ({ readonly op: 'deleteRule'; readonly handle: bigint } & InChain)
   /** Succeeds if the set exists and is the same. `setId` only matters to rules of the batch that refer to it. */
@@ -79,7 +84,10 @@ export const REQUEST_ENCODINGS: { readonly [O in Op]: Encoding<RequestOf<O>> } =
   flushChain: { type: nft.NFT_MSG_DELRULE, flags: none, attributes: ruleAttributes },
   addRule: {
     type: nft.NFT_MSG_NEWRULE,
-    flags: ({ handle }) => (handle === undefined ? create | append : replace),
+    flags: ({ handle, isInserted }) => {
+      if (handle !== undefined) return replace;
+      return isInserted ? create : create | append;
+    },
     attributes: ruleAttributes,
   },
   deleteRule: { type: nft.NFT_MSG_DELRULE, flags: none, attributes: ruleAttributes },

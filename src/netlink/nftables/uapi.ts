@@ -51,8 +51,23 @@ export const NFTA_RULE_TABLE = 1;
 export const NFTA_RULE_CHAIN = 2;
 export const NFTA_RULE_HANDLE = 3;
 export const NFTA_RULE_EXPRESSIONS = 4;
+export const NFTA_RULE_COMPAT = 5;
 export const NFTA_RULE_POSITION = 6;
 export const NFTA_RULE_USERDATA = 7;
+
+/** linux/netfilter/nf_tables_compat.h, down to NFTA_TARGET_INFO. */
+export const NFTA_RULE_COMPAT_PROTO = 1;
+export const NFTA_RULE_COMPAT_FLAGS = 2;
+
+export const NFT_RULE_COMPAT_F_INV = 2;
+
+export const NFTA_MATCH_NAME = 1;
+export const NFTA_MATCH_REV = 2;
+export const NFTA_MATCH_INFO = 3;
+
+export const NFTA_TARGET_NAME = 1;
+export const NFTA_TARGET_REV = 2;
+export const NFTA_TARGET_INFO = 3;
 
 export const NFTA_SET_TABLE = 1;
 export const NFTA_SET_NAME = 2;

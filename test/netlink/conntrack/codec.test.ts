@@ -7,7 +7,11 @@ import { describe, expect, it } from 'vitest';
 import { DecodeError, KernelError } from '../../../src/errors.ts';
 import { readFlowDump } from '../../../src/netlink/conntrack/dump.ts';
 import { decodeFlow, type Flow, flowAttributes } from '../../../src/netlink/conntrack/flow.ts';
-import { encodeFlowDeletion, encodeFlowDump } from '../../../src/netlink/conntrack/request.ts';
+import {
+  encodeFlowDeletion,
+  encodeFlowDump,
+  encodeStatsQuery,
+} from '../../../src/netlink/conntrack/request.ts';
 import { splitMessages } from '../../../src/netlink/message.ts';
 import { Writer } from '../../../src/netlink/writer.ts';
 import { differenceOf } from '../support/compare.ts';
@@ -198,6 +202,10 @@ describe('a request', () => {
       attribute(25, [attribute(1, u32(0b001000))]),
     );
     expect(differenceOf(encodeFlowDump(6, { protocol: 17 }, 8), wanted6)).toBeUndefined();
+  });
+
+  it('that only wants an answer', () => {
+    expect(differenceOf(encodeStatsQuery(9), message(0x105, 0x5, 9, header(2)))).toBeUndefined();
   });
 
   it('deletes by the tuple of the answers, spelt as the conntrack tool does, zone and id', () => {

@@ -44,6 +44,8 @@ function expression<Kind extends Expression['kind'], T extends Record<string, fc
   ) as fc.Arbitrary<never>;
 }
 
+const xtExtension = { name, revision: fc.nat(255), info: packed } as const;
+
 const counter = expression('counter', {}, { packets: positive64, bytes: positive64 });
 const limit = expression(
   'limit',
@@ -132,6 +134,7 @@ export const EXPRESSIONS: { readonly [Kind in Expression['kind']]: fc.Arbitrary<
     { register, set: name },
     { destRegister: fc.oneof(register, fc.constant(0)), setId: u32, isInverted: isTrue },
   ),
+  match: expression('match', xtExtension),
   masquerade: fc.oneof(
     expression('masquerade', {}, { flags: natFlags, protoMin: register }),
     expression('masquerade', { protoMin: fc.constant(1), protoMax: fc.constant(2) }, { flags: natFlags }),
@@ -178,6 +181,7 @@ export const EXPRESSIONS: { readonly [Kind in Expression['kind']]: fc.Arbitrary<
     expression('reject', { type: fc.constantFrom('icmp-unreach', 'icmpx-unreach'), code: u8 }),
     expression('reject', { type: fc.constant('tcp-rst') }),
   ),
+  target: expression('target', xtExtension),
   unknown: expression('unknown', { name: name.map((text) => `x-${text}`) }, { data: packed }),
 };
 
@@ -263,6 +267,7 @@ export const anyRequest: fc.Arbitrary<NftRequest> = fc.oneof(
       position: u64,
       handle: u64,
       comment,
+      compat: fc.record({ protocol: u32, isInverted: fc.boolean() }),
     },
     { requiredKeys: ['op', 'family', 'table', 'chain', 'expressions'] },
   ),

@@ -35,7 +35,7 @@ export function startLoad({ concurrency = 4, pauseMs = 5, ...target }) {
   };
 }
 
-/** Asks over one connection every `intervalMs`, until released or until it fails. */
+/** Asks over one connection every `intervalMs`, until released or until it fails. A release ends the pause. */
 export async function hold({ intervalMs = 50, ...target }) {
   const connection = open(target);
   const first = await outcomeOf(connection);
@@ -45,13 +45,14 @@ export async function hold({ intervalMs = 50, ...target }) {
   }
   let last = first;
   let asked = 1;
-  let isReleased = false;
+  const release = new AbortController();
+  const { signal } = release;
   // The last round begins after the release, so that its report tells how things stand then.
   const ask = async () => {
     let isLast = false;
     while (!isLast && last.outcome === 'reply') {
-      isLast = isReleased;
-      if (!isLast) await sleep(intervalMs);
+      await sleep(intervalMs, undefined, { signal }).catch(() => {});
+      isLast = signal.aborted;
       last = await outcomeOf(connection);
       asked++;
     }
@@ -60,7 +61,7 @@ export async function hold({ intervalMs = 50, ...target }) {
   return {
     first,
     release: async () => {
-      isReleased = true;
+      release.abort();
       await ended;
       connection.close();
       return { first, asked, ...last };

@@ -35,6 +35,9 @@ export class Netns {
         'net.ipv6.conf.default.accept_dad': 0,
         'net.ipv6.conf.all.accept_dad': 0,
         'net.ipv6.conf.default.accept_ra': 0,
+        // No type of ICMP message is rationed, neither by destination nor altogether: refusals in a row are all told.
+        'net.ipv4.icmp_ratemask': 0,
+        'net.ipv6.icmp.ratemask': '',
       });
       await netns.ip('link set lo up');
     } catch (error) {

@@ -1,5 +1,6 @@
 // A node, a client outside and pods, as namespaces joined by veth pairs, the way a routed CNI (ptp, Calico) joins them:
-// each pod hangs on its own routed link, and the gateway address is on the node's end of every one of them.
+// each pod hangs on its own routed link, and the gateway address is on the node's end of every one of them. A pod may
+// hang on a bridge instead, as the bridge CNI has it; it is routed all the same, even to others on the bridge.
 //
 //   client ── eth0 ─────────── eth0 ── node ── pod0 ── eth0 ── pod 10.1.0.11
 //        192.168.50.2   192.168.50.10   │ └── pod1 ── eth0 ── pod 10.1.0.12
@@ -44,6 +45,8 @@ export interface PodSpec {
   readonly ip: string;
   /** Within POD_CIDR6. */
   readonly ip6?: string;
+  /** Bridge of the node to hang on, made when it is the first there; unless given, the pod has a link of its own. */
+  readonly bridge?: string;
 }
 
 /** The node on which a daemon may run, a client outside of it, and pods. */
@@ -51,6 +54,7 @@ export class NodeTopology {
   readonly node: Netns;
   readonly client: Netns;
   readonly #podsByName = new Map<string, Netns>();
+  readonly #bridges = new Map<string, Promise<void>>();
   #links = 0;
 
   private constructor(node: Netns, client: Netns) {
@@ -72,7 +76,7 @@ export class NodeTopology {
   }
 
   /** Adds a pod and returns its namespace. */
-  async addPod({ name, ip, ip6 }: PodSpec): Promise<Netns> {
+  async addPod({ name, ip, ip6, bridge }: PodSpec): Promise<Netns> {
     const device = `pod${this.#links++}`;
     const pod = await Netns.create(name);
     this.#podsByName.set(name, pod);
@@ -82,8 +86,11 @@ export class NodeTopology {
       [`${GATEWAY.ip}/32`, `${GATEWAY.ip6}/128`],
     ].map((addresses) => addresses.slice(0, families.length)) as [string[], string[]];
     const defaults = [`default via ${GATEWAY.ip}`, `::/0 via ${GATEWAY.ip6}`].slice(0, families.length);
+    if (bridge !== undefined) await this.#makeBridge(bridge);
     await connect(
-      { netns: this.node, device, addresses: gateway, routes: own.map((cidr) => `${cidr} dev ${device}`) },
+      bridge === undefined
+        ? { netns: this.node, device, addresses: gateway, routes: own.map((cidr) => `${cidr} dev ${device}`) }
+        : { netns: this.node, device, addresses: [] },
       {
         netns: pod,
         device: 'eth0',
@@ -91,7 +98,26 @@ export class NodeTopology {
         routes: [...gateway.map((cidr) => `${cidr} dev eth0`), ...defaults],
       },
     );
+    if (bridge !== undefined)
+      await this.node.ip(
+        `link set ${device} master ${bridge}`,
+        ...own.map((cidr) => `route add ${cidr} dev ${bridge}`),
+      );
     return pod;
+  }
+
+  /** Settles when it is there, whoever made it. */
+  #makeBridge(bridge: string): Promise<void> {
+    const made =
+      this.#bridges.get(bridge) ??
+      this.node.ip(
+        `link add ${bridge} type bridge`,
+        `address add ${GATEWAY.ip}/32 dev ${bridge}`,
+        `address add ${GATEWAY.ip6}/128 dev ${bridge} nodad`,
+        `link set ${bridge} up`,
+      );
+    this.#bridges.set(bridge, made);
+    return made;
   }
 
   /** The namespace of a pod added before. */

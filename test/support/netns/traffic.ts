@@ -12,6 +12,8 @@ export interface Target {
   readonly port: number;
   /** Longest wait for an answer; 2,000 by default. */
   readonly timeoutMs?: number;
+  /** Address to dial from, one of the namespace; the kernel chooses unless given. */
+  readonly localAddress?: string;
 }
 
 /**
@@ -130,7 +132,10 @@ export class Agent {
     };
   }
 
-  /** One connection kept open and asked every `intervalMs` (50). Rejects when it cannot be made. */
+  /**
+   * One connection kept open and asked every `intervalMs` (50). Rejects when it cannot be made. `release` ends the pause,
+   * asks once more and closes.
+   */
   async hold(
     target: Target & { readonly intervalMs?: number },
   ): Promise<{ readonly first: Reply; release(): Promise<HoldReport> }> {
