@@ -2,6 +2,8 @@
 // Names and meanings are those of kube-proxy 1.36 (cmd/kube-proxy/app/options.go) unless `kubeProxy` says otherwise.
 
 import { ConfigError } from '../errors.ts';
+import type { AllowedExternalIps } from '../vip/external-ips.ts';
+import type { DetectLocal } from '../vip/local-pods.ts';
 import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
 import { type Flags, type FlagType, scalar } from './flag.ts';
 import {
@@ -11,13 +13,28 @@ import {
   parseEnum,
   parseHostname,
   parseInteger,
+  parseInterfaceName,
   parseList,
 } from './parse.ts';
 import { quote } from './printable.ts';
 
 /** How traffic is steered. */
 export type ProxyMode = 'nftables' | 'iptables' | 'ipvs' | 'userspace';
-export const PROXY_MODES: readonly ProxyMode[] = ['nftables'];
+export const PROXY_MODES: readonly ProxyMode[] = ['nftables', 'iptables'];
+
+export const IPTABLES_BACKENDS = ['auto', 'nft', 'legacy'] as const;
+export type IptablesBackendChoice = (typeof IPTABLES_BACKENDS)[number];
+
+export const IPTABLES_DISPATCHES = ['tree', 'flat'] as const;
+export type IptablesDispatch = (typeof IPTABLES_DISPATCHES)[number];
+
+export type DetectLocalMode = DetectLocal['kind'];
+export const DETECT_LOCAL_MODES: readonly DetectLocalMode[] = [
+  'ClusterCIDR',
+  'NodeCIDR',
+  'BridgeInterface',
+  'InterfaceNamePrefix',
+];
 
 export const LOG_FORMATS = ['auto', 'text', 'json'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
@@ -56,6 +73,17 @@ const nodePortAddresses: FlagType<NodePortAddresses> = {
       throw new ConfigError(`primary must stand alone, got ${quote(items.join(','))}`);
     }
     return { kind: 'primary' };
+  },
+};
+
+const allowedExternalIps: FlagType<AllowedExternalIps> = {
+  hint: 'cidrs',
+  parse: (texts) => {
+    const items = parseList(texts);
+    const [item] = items;
+    if (items.length === 1 && /^[a-z01]*$/i.test(item!)) return parseBoolean(item!) ? undefined : [];
+    if (items.length === 0) throw new ConfigError('must be true, false or CIDRs, got ""');
+    return parseCidrs(items);
   },
 };
 
@@ -108,11 +136,35 @@ export const SETTINGS_FLAGS = {
     help: 'name of this Node; by default the host name',
     kubeProxy: 'same',
   },
+  'detect-local-mode': {
+    type: scalar(
+      'mode',
+      (value): DetectLocalMode => (value === '' ? 'ClusterCIDR' : parseEnum(value, DETECT_LOCAL_MODES)),
+    ),
+    default: 'ClusterCIDR',
+    group: 'Node:',
+    help: "how pods of this node are told from other clients, whose cluster-IP traffic is masqueraded: ClusterCIDR, NodeCIDR (the Node's podCIDRs), BridgeInterface or InterfaceNamePrefix",
+    kubeProxy: 'restarts when podCIDRs change',
+  },
   'cluster-cidr': {
     type: clusterCidrs,
     default: '',
     group: 'Node:',
-    help: 'pod addresses: one CIDR, or an IPv4 and an IPv6 one separated by a comma. Cluster-IP traffic from elsewhere is masqueraded',
+    help: 'with ClusterCIDR, pod addresses: one CIDR, or an IPv4 and an IPv6 one separated by a comma',
+    kubeProxy: 'same',
+  },
+  'pod-bridge-interface': {
+    type: scalar('name', parseInterfaceName),
+    default: '',
+    group: 'Node:',
+    help: 'with BridgeInterface, the bridge that pods of this node are attached to',
+    kubeProxy: 'same',
+  },
+  'pod-interface-name-prefix': {
+    type: scalar('prefix', parseInterfaceName),
+    default: '',
+    group: 'Node:',
+    help: 'with InterfaceNamePrefix, how the names of interfaces of pods of this node begin',
     kubeProxy: 'same',
   },
   'nodeport-addresses': {
@@ -121,6 +173,13 @@ export const SETTINGS_FLAGS = {
     group: 'Node:',
     help: "local addresses that accept node ports: CIDRs (repeatable, comma separated), or primary for the Node's own",
     kubeProxy: 'same in nftables mode; elsewhere defaults to every local address',
+  },
+  'allow-external-ips': {
+    type: allowedExternalIps,
+    default: 'true',
+    group: 'Rules:',
+    help: 'external IPs of Services that are served: true for all, false for none, or those within CIDRs (repeatable, comma separated)',
+    kubeProxy: 'feature gate AllowServiceExternalIPs, without CIDRs',
   },
   'proxy-mode': {
     type: scalar('mode', (value): ProxyMode => (value === '' ? 'nftables' : parseEnum(value, PROXY_MODES))),
@@ -136,6 +195,27 @@ export const SETTINGS_FLAGS = {
     group: 'Rules:',
     help: 'bit of the packet mark that means "masquerade", 0 to 31, in every mode',
     kubeProxy: 'ignored in nftables mode',
+  },
+  'iptables-backend': {
+    type: scalar('backend', (value) => parseEnum(value, IPTABLES_BACKENDS)),
+    default: 'auto',
+    group: 'Rules:',
+    help: 'where iptables mode writes: nft (nf_tables, through netlink), legacy (through iptables-legacy-restore), or auto: what the node uses',
+    kubeProxy: 'no such flag; its image finds out',
+  },
+  'iptables-dispatch': {
+    type: scalar('form', (value) => parseEnum(value, IPTABLES_DISPATCHES)),
+    default: 'tree',
+    group: 'Rules:',
+    help: 'how iptables mode finds the chain of a Service: tree, a few rules whatever the number of Services, or flat, rule by rule in KUBE-SERVICES',
+    kubeProxy: 'always flat',
+  },
+  'iptables-localhost-nodeports': {
+    type: boolean,
+    default: 'true',
+    group: 'Rules:',
+    help: 'serve node ports on 127.0.0.1 in iptables mode, where --nodeport-addresses allows it',
+    kubeProxy: 'same',
   },
   'masquerade-all': {
     type: boolean,

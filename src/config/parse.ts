@@ -2,36 +2,21 @@
 // The syntax is Go's (time.ParseDuration, strconv.ParseBool, spf13/pflag), since command lines written for kube-proxy must work.
 
 import { ConfigError } from '../errors.ts';
+import { parseGoDuration } from '../model/duration.ts';
 import { type Cidr, parseCidr } from '../model/ip.ts';
 import { quote } from './printable.ts';
 
-const NS_PER_UNIT: Readonly<Record<string, bigint>> = {
-  ns: 1n,
-  us: 1_000n,
-  µs: 1_000n, // U+00B5
-  μs: 1_000n, // U+03BC
-  ms: 1_000_000n,
-  s: 1_000_000_000n,
-  m: 60_000_000_000n,
-  h: 3_600_000_000_000n,
-};
-const DURATION = /^([+-]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/;
-const DURATION_PART = /(\d*)\.?(\d*)(ns|us|µs|μs|ms|s|m|h)/g;
-const MAX_NS = 2n ** 63n - 1n;
+/** linux/if.h: the room for a name with the byte that ends it. */
+const IFNAMSIZ = 16;
 
 /** Milliseconds (possibly a fraction) of a Go duration: `1h30m`, `250ms`, `1.5s`, `0`. */
 export function parseDuration(text: string): number {
-  if (/^[+-]?0$/.test(text)) return 0;
-  const match = DURATION.exec(text);
-  if (match === null) throw new ConfigError(`must be a duration such as 30s or 1h30m, got ${quote(text)}`);
-  let ns = 0n;
-  for (const [, whole = '', fraction = '', unit = ''] of match[2]!.matchAll(DURATION_PART)) {
-    const scale = NS_PER_UNIT[unit]!;
-    ns += BigInt(whole) * scale + (BigInt(fraction) * scale) / 10n ** BigInt(fraction.length);
-  }
-  if (ns > MAX_NS) throw new ConfigError(`must be a duration of less than 292 years, got ${quote(text)}`);
-  const ms = Number(ns) / 1e6;
-  return match[1] === '-' ? -ms : ms;
+  const ms = parseGoDuration(text);
+  if (ms === 'malformed')
+    throw new ConfigError(`must be a duration such as 30s or 1h30m, got ${quote(text)}`);
+  if (ms === 'too-long')
+    throw new ConfigError(`must be a duration of less than 292 years, got ${quote(text)}`);
+  return ms;
 }
 
 /** A decimal integer in `min` to `max`. */
@@ -68,6 +53,21 @@ export function parseCidrs(items: readonly string[]): Cidr[] {
     if (cidr === undefined) throw new ConfigError(`must be CIDRs such as 10.0.0.0/8, got ${quote(item)}`);
     return cidr;
   });
+}
+
+/**
+ * The name of a network interface, or the beginning of such names; '' stays '' (not given). What the kernel would not
+ * take as one (net/core/dev.c dev_valid_name) could match nothing.
+ */
+export function parseInterfaceName(text: string): string {
+  if (text === '') return text;
+  const isValid = Buffer.byteLength(text) < IFNAMSIZ && !/[\s/:]|^\.{1,2}$/.test(text);
+  if (!isValid) {
+    throw new ConfigError(
+      `must be the name of an interface: at most ${IFNAMSIZ - 1} bytes, no space, "/" or ":", got ${quote(text)}`,
+    );
+  }
+  return text;
 }
 
 /** A node name, trimmed and in lower case as kube-proxy does; '' stays '' (not given). */

@@ -1,9 +1,17 @@
 // Settings: everything the daemon was told, validated once, frozen, and passed down. Nothing below reads flags or the environment.
 
+import { parseCidr } from '../model/ip.ts';
+import type { AllowedExternalIps } from '../vip/external-ips.ts';
 import type { DetectLocal } from '../vip/local-pods.ts';
 import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
-import { type GivenFlag, parseFlags } from './flag.ts';
-import { type LogFormat, type ProxyMode, SETTINGS_FLAGS } from './flags.ts';
+import { type FlagValues, type GivenFlag, parseFlags } from './flag.ts';
+import {
+  type IptablesBackendChoice,
+  type IptablesDispatch,
+  type LogFormat,
+  type ProxyMode,
+  SETTINGS_FLAGS,
+} from './flags.ts';
 
 /** Where objects come from. A Kubernetes source with neither field uses the in-cluster configuration. */
 export type SourceSettings =
@@ -21,6 +29,13 @@ export interface Settings {
   readonly proxyMode: ProxyMode;
   readonly detectLocal: DetectLocal;
   readonly nodePortAddresses: NodePortAddresses;
+  readonly allowedExternalIps: AllowedExternalIps;
+  readonly iptables: {
+    readonly backend: IptablesBackendChoice;
+    readonly dispatch: IptablesDispatch;
+    /** Node ports on 127.0.0.1. */
+    readonly servesLocalhostNodePorts: boolean;
+  };
   /** 0 to 31. */
   readonly masqueradeBit: number;
   readonly masqueradeAll: boolean;
@@ -60,6 +75,12 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
   }
   const nodeName = values['hostname-override'] || hostname.trim().toLowerCase();
   if (nodeName === '') errors.push('--hostname-override: must be given, because this host has no name');
+  const detectLocalMode = values['detect-local-mode'];
+  const needed = DETECT_LOCAL_FLAGS.find(({ mode, isNeeded }) => isNeeded && mode === detectLocalMode);
+  // Undefined where what was given is refused already.
+  if (needed !== undefined && values[needed.name]?.length === 0) {
+    errors.push(`--${needed.name}: must be given with --detect-local-mode=${needed.mode}`);
+  }
   if (errors.length > 0) return { settings: undefined, errors, warnings: [] };
 
   const settings: Settings = {
@@ -72,8 +93,14 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
         },
     nodeName,
     proxyMode: values['proxy-mode'],
-    detectLocal: { kind: 'ClusterCIDR', cidrs: values['cluster-cidr'] },
-    nodePortAddresses: values['nodeport-addresses'],
+    detectLocal: detectLocalOf(values),
+    nodePortAddresses: nodePortAddressesOf(values, given),
+    allowedExternalIps: values['allow-external-ips'],
+    iptables: {
+      backend: values['iptables-backend'],
+      dispatch: values['iptables-dispatch'],
+      servesLocalhostNodePorts: values['iptables-localhost-nodeports'],
+    },
     masqueradeBit: values['iptables-masquerade-bit'],
     masqueradeAll: values['masquerade-all'],
     minSyncPeriodMs: Math.min(minSyncPeriodMs, MAX_TIMER_MS),
@@ -81,10 +108,48 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
     logFormat: values['logging-format'],
     verbosity: values.v,
   };
-  const warnings = given.some((flag) => flag.name === 'config-sync-period')
-    ? ['--config-sync-period has no effect: nothing here needs a periodic resync of objects']
-    : [];
+  const warnings = DETECT_LOCAL_FLAGS.filter(
+    ({ name, mode }) => values[name].length > 0 && mode !== detectLocalMode,
+  ).map(({ name }) => `${spelled(name)} has no effect with --detect-local-mode=${detectLocalMode}`);
+  if (given.some((flag) => flag.name === 'config-sync-period')) {
+    warnings.push('--config-sync-period has no effect: nothing here needs a periodic resync of objects');
+  }
   return { settings: deepFreeze(settings), errors, warnings };
+}
+
+/** What each mode of local detection goes by. A cluster CIDR may be left out: then no client counts as a local pod. */
+const DETECT_LOCAL_FLAGS = [
+  { name: 'cluster-cidr', mode: 'ClusterCIDR', isNeeded: false },
+  { name: 'pod-bridge-interface', mode: 'BridgeInterface', isNeeded: true },
+  { name: 'pod-interface-name-prefix', mode: 'InterfaceNamePrefix', isNeeded: true },
+] as const;
+
+/** Every local address, as kube-proxy has it in iptables mode unless told otherwise. */
+const EVERYWHERE: NodePortAddresses = {
+  kind: 'cidrs',
+  cidrs: [parseCidr('0.0.0.0/0')!, parseCidr('::/0')!],
+};
+
+function nodePortAddressesOf(
+  values: FlagValues<typeof SETTINGS_FLAGS>,
+  given: readonly GivenFlag[],
+): NodePortAddresses {
+  const isGiven = given.some(({ name, text = '' }) => name === 'nodeport-addresses' && text.trim() !== '');
+  return values['proxy-mode'] === 'iptables' && !isGiven ? EVERYWHERE : values['nodeport-addresses'];
+}
+
+function detectLocalOf(values: FlagValues<typeof SETTINGS_FLAGS>): DetectLocal {
+  const kind = values['detect-local-mode'];
+  switch (kind) {
+    case 'ClusterCIDR':
+      return { kind, cidrs: values['cluster-cidr'] };
+    case 'NodeCIDR':
+      return { kind };
+    case 'BridgeInterface':
+      return { kind, name: values['pod-bridge-interface'] };
+    case 'InterfaceNamePrefix':
+      return { kind, prefix: values['pod-interface-name-prefix'] };
+  }
 }
 
 function deepFreeze<T>(value: T): T {

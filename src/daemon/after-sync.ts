@@ -12,30 +12,35 @@ import type { AfterSync } from './sync-loop.ts';
 /** Several such parts as one; each is settled whatever becomes of the others. */
 export function allOf(...parts: readonly AfterSync[]): AfterSync {
   return {
-    note: (update) => {
-      for (const part of parts) part.note(update);
+    note: (update, nowMs) => {
+      for (const part of parts) part.note(update, nowMs);
     },
-    distrust: () => {
-      for (const part of parts) part.distrust();
+    distrust: (nowMs) => {
+      for (const part of parts) part.distrust(nowMs);
     },
-    async settle() {
+    async settle(nowMs, refused) {
       const failures: SyncFailure[] = [];
-      for (const part of parts) failures.push(...(await part.settle()));
+      for (const part of parts) failures.push(...(await part.settle(nowMs, refused)));
       return failures;
+    },
+    nextDueMs(afterMs) {
+      const times = parts.flatMap((part) => part.nextDueMs(afterMs) ?? []);
+      return times.length === 0 ? undefined : Math.min(...times);
     },
   };
 }
 
-/** UDP flows to endpoints that no longer serve are deleted: conntrack would keep sending packets there. */
+/** Flows to endpoints that no longer serve are deleted: conntrack would keep sending packets there. */
 export function forgetStaleFlows(conntrack: ConntrackReconciler, log: Log): AfterSync {
   return {
-    note: (update) => conntrack.note(update),
-    distrust: () => conntrack.distrust(),
-    async settle() {
-      const { deleted, failure } = await conntrack.reconcile();
-      if (deleted > 0) log.debug({ deleted }, 'stale UDP flows deleted');
+    note: (update, nowMs) => conntrack.note(update, nowMs),
+    distrust: (nowMs) => conntrack.distrust(nowMs),
+    async settle(nowMs, refused) {
+      const { deleted, failure } = await conntrack.reconcile(nowMs, refused);
+      if (deleted > 0) log.debug({ deleted }, 'stale flows deleted');
       return failure === undefined ? [] : [{ error: failure, services: [] }];
     },
+    nextDueMs: (afterMs) => conntrack.nextDueMs(afterMs),
   };
 }
 
@@ -50,10 +55,12 @@ export function answerHealthChecks(servers: HealthCheckServers, store: Store, no
       }
     },
     distrust: () => undefined,
-    async settle() {
-      servers.update(noted);
-      noted.clear();
+    async settle(_, refused) {
+      const inForce = new Map([...noted].filter(([key]) => !refused.has(key)));
+      servers.update(inForce);
+      for (const key of inForce.keys()) noted.delete(key);
       return [];
     },
+    nextDueMs: () => undefined,
   };
 }

@@ -25,7 +25,7 @@ export interface SyncResult {
 
 export interface SyncFailure {
   readonly error: Error;
-  /** The Services that are not in force because of it; empty when it concerns all. */
+  /** The Services that are not in force because of it, while all others are; empty when it concerns all. */
   readonly services: readonly ServiceKey[];
 }
 

@@ -1,13 +1,16 @@
-// Removes UDP flows that lead to endpoints which no longer serve them, after the rules that no longer lead there are in
-// force. Costs nothing while no UDP endpoint goes away. Which flows those are is decided in src/vip/conntrack.
+// Removes flows that lead to endpoints which no longer serve them, after the rules that no longer lead there are in force:
+// UDP at once, TCP after the grace period of Services that ask for it. Costs nothing while no such endpoint goes away.
+// Which flows those are, and when, is decided in src/vip/conntrack.
 
+import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { KernelError, KproxyError } from '../errors.ts';
-import { type Cidr, cidrContains, type Ip, type IpFamily, parseIp } from '../model/ip.ts';
+import { type Cidr, cidrContains, type Ip, parseIp } from '../model/ip.ts';
+import type { Problem, ServiceKey } from '../model/types.ts';
 import { FlowTargets, type ServiceReader } from '../vip/conntrack/flow-targets.ts';
-import { FlowIndex } from '../vip/conntrack/stale-flows.ts';
+import { FlowIndex, type FlowScope, IPPROTO } from '../vip/conntrack/stale-flows.ts';
 import type { BackendUpdate } from './backend.ts';
-import { ConntrackSession } from './conntrack-session.ts';
+import { ConntrackSession, NO_CTNETLINK } from './conntrack-session.ts';
 
 /** How often a listing that the kernel's own changes interrupt is begun anew. */
 const MAX_LISTINGS = 5;
@@ -15,9 +18,13 @@ const MAX_LISTINGS = 5;
 export interface ConntrackOptions {
   /** Where the endpoints of Services are read; the Store is one. */
   readonly objects: ServiceReader;
+  /** Whether any Service has, or claims, the frontend of this `frontendKey`. */
+  readonly isClaimed: (key: string) => boolean;
   readonly session?: ConntrackSession;
   /** Every address of this host, of which those within the node-port CIDRs serve node ports. */
   readonly localAddresses?: () => readonly Ip[];
+  /** Whether the kernel tracks connections that it sees from the middle on: only those pass the rules, which answer. */
+  readonly hasTcpPickup?: () => boolean;
 }
 
 export interface ConntrackResult {
@@ -27,53 +34,91 @@ export interface ConntrackResult {
   readonly failure?: KproxyError;
 }
 
+/** Times are in ms, of one clock of the caller's that never goes back. */
 export class ConntrackReconciler {
   readonly #objects: ServiceReader;
+  readonly #isClaimed: (key: string) => boolean;
   readonly #session: ConntrackSession;
   readonly #localAddresses: () => readonly Ip[];
+  readonly #readTcpPickup: () => boolean;
   readonly #targets = new FlowTargets();
   #nodePortCidrs: readonly Cidr[] = [];
+  #isSupported = true;
+  #hasTcpPickup = true;
 
   constructor(options: ConntrackOptions) {
     this.#objects = options.objects;
+    this.#isClaimed = options.isClaimed;
     this.#session = options.session ?? new ConntrackSession();
     this.#localAddresses = options.localAddresses ?? interfaceAddresses;
+    this.#readTcpPickup = options.hasTcpPickup ?? readTcpPickup;
   }
 
   /** Takes note of an update at the moment it is computed, whether or not writing it will succeed. */
-  note(update: BackendUpdate): void {
-    this.#targets.update(update.frontends, this.#objects);
+  note(update: BackendUpdate, nowMs: number): void {
+    this.#targets.update(update.frontends, this.#objects, nowMs);
     if (update.surroundings === undefined) return;
     this.#nodePortCidrs = update.surroundings.nodePortCidrs;
-    this.#targets.distrustNodePorts();
+    this.#targets.distrustNodePorts(nowMs);
   }
 
   /** The rules were not what they should have been, and flows of that time may have gone anywhere. */
-  distrust(): void {
-    this.#targets.distrust();
+  distrust(nowMs: number): void {
+    this.#targets.distrust(nowMs);
   }
 
-  /** Deletes what is stale. To be called once all that was noted is in force. Never throws for what the kernel refuses. */
-  async reconcile(): Promise<ConntrackResult> {
-    const due = this.#targets.takeDue();
+  /**
+   * Deletes what is stale by now. To be called once all that was noted is in force, but for Services in `except`, whose
+   * flows are left alone. Never throws for what the kernel refuses.
+   */
+  async reconcile(nowMs: number, except?: ReadonlySet<ServiceKey>): Promise<ConntrackResult> {
+    const due = this.#targets.due(nowMs, except);
     if (due.length === 0) return { deleted: 0 };
-    const index = new FlowIndex(due, this.#targets.byKey, this.#nodePortAddresses());
-    const results = [await this.#reconcileFamily(4, index), await this.#reconcileFamily(6, index)];
-    const deleted = results.reduce((sum, result) => sum + result.deleted, 0);
-    const failure = results.find((result) => result.failure !== undefined)?.failure;
-    if (failure === undefined) return { deleted };
-    this.#targets.giveBack(due);
-    return { deleted, failure };
+    const nodePortAddresses = this.#nodePortAddresses();
+    const index = new FlowIndex(due, { nowMs, nodePortAddresses, isClaimed: this.#isClaimed });
+    let deleted = 0;
+    let failure: KproxyError | undefined;
+    for (const scope of index.scopes()) {
+      if (scope.filter.protocol === IPPROTO.TCP) this.#hasTcpPickup = this.#readTcpPickup();
+      const result = await this.#reconcileScope(scope, index);
+      deleted += result.deleted;
+      failure ??= result.failure;
+    }
+    const wasSupported = this.#isSupported;
+    this.#isSupported = failure?.code !== NO_CTNETLINK;
+    if (failure !== undefined && this.#isSupported) return { deleted, failure };
+    this.#targets.settle(due, nowMs);
+    // What came meanwhile was settled without a look.
+    if (this.#isSupported && !wasSupported) this.#targets.distrust(nowMs);
+    return { deleted };
+  }
+
+  /** When `reconcile` is wanted next, later than `afterMs`; undefined when not unless something changes. */
+  nextDueMs(afterMs: number): number | undefined {
+    return this.#targets.nextDueMs(afterMs);
+  }
+
+  /** What keeps flows from being deleted that retrying does not cure. */
+  problems(): Problem[] {
+    const problem = (code: string, reason: string) => ({ subject: 'connection tracking', code, reason });
+    if (!this.#isSupported) {
+      const reason =
+        'the kernel cannot list connections (module nf_conntrack_netlink, CONFIG_NF_CT_NETLINK): those to endpoints ' +
+        'that no longer serve go on until they end by themselves';
+      return [problem(NO_CTNETLINK, reason)];
+    }
+    if (this.#hasTcpPickup) return [];
+    const reason =
+      'net.netfilter.nf_conntrack_tcp_loose is 0: clients of connections that are to be reset get no answer at cluster IPs';
+    return [problem('NO_TCP_PICKUP', reason)];
   }
 
   close(): void {
     this.#session.close();
   }
 
-  async #reconcileFamily(family: IpFamily, index: FlowIndex): Promise<ConntrackResult> {
-    const filter = index.filter(family);
+  async #reconcileScope({ family, filter }: FlowScope, index: FlowIndex): Promise<ConntrackResult> {
     let deleted = 0;
-    if (filter === undefined) return { deleted };
     try {
       for (let attempt = 0; attempt < MAX_LISTINGS; attempt++) {
         const found = await this.#session.find(family, filter, (flow) => index.isStale(flow));
@@ -100,4 +145,13 @@ function interfaceAddresses(): Ip[] {
   return Object.values(networkInterfaces()).flatMap((all) =>
     (all ?? []).flatMap(({ address }) => parseIp(address) ?? []),
   );
+}
+
+/** Where it cannot be read it is as the kernel has it by default. */
+function readTcpPickup(): boolean {
+  try {
+    return readFileSync('/proc/sys/net/netfilter/nf_conntrack_tcp_loose', 'utf8').trim() !== '0';
+  } catch {
+    return true;
+  }
 }

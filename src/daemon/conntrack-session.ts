@@ -5,7 +5,12 @@ import { KernelError } from '../errors.ts';
 import { type IpFamily, unpackIp } from '../model/ip.ts';
 import { readFlowDump } from '../netlink/conntrack/dump.ts';
 import type { Flow, FlowTuple } from '../netlink/conntrack/flow.ts';
-import { encodeFlowDeletion, encodeFlowDump, type FlowFilter } from '../netlink/conntrack/request.ts';
+import {
+  encodeFlowDeletion,
+  encodeFlowDump,
+  encodeStatsQuery,
+  type FlowFilter,
+} from '../netlink/conntrack/request.ts';
 import { decodeFailures, type NetlinkFailure } from '../netlink/message.ts';
 import { Writer } from '../netlink/writer.ts';
 import { NETLINK_NETFILTER, type NetlinkTransport, openNetlink } from './netlink-socket.ts';
@@ -15,6 +20,9 @@ const SLICE_MS = 15;
 
 /** Deletions sent at once: their acks, about 1 KB each as the kernel accounts them, must fit the receive buffer. */
 const DELETIONS_PER_REQUEST = 128;
+
+/** Code of the KernelError that tells that the kernel has no ctnetlink. */
+export const NO_CTNETLINK = 'NO_CTNETLINK';
 
 export interface FoundFlows {
   readonly flows: readonly Flow[];
@@ -36,19 +44,19 @@ export class ConntrackSession {
     this.#transport = transport;
   }
 
-  /** The flows of a family that `isWanted` accepts; `filter` only spares the kernel others. Throws KernelError, DecodeError. */
+  /**
+   * The flows of a family that `isWanted` accepts; `filter` only spares the kernel others. Throws KernelError (with the
+   * code NO_CTNETLINK where no retry will help), DecodeError.
+   */
   async find(family: IpFamily, filter: FlowFilter, isWanted: (flow: Flow) => boolean): Promise<FoundFlows> {
-    const seq = this.#nextSeq();
-    const replies = await this.#transport.transact(encodeFlowDump(family, filter, seq));
-    const dump = readFlowDump(replies, seq, `list IPv${family} flows`);
-    const flows: Flow[] = [];
-    let sliceEndMs = performance.now() + SLICE_MS;
-    for (let step = dump.next(); ; step = dump.next()) {
-      if (step.done) return { flows, isInterrupted: step.value };
-      for (const flow of step.value) if (isWanted(flow)) flows.push(flow);
-      if (performance.now() < sliceEndMs) continue;
-      await nextTurn();
-      sliceEndMs = performance.now() + SLICE_MS;
+    const operation = `list IPv${family} flows`;
+    try {
+      return await this.#find(family, filter, isWanted, operation);
+    } catch (cause) {
+      // What a kernel without ctnetlink answers (nfnetlink_rcv_msg) is also what it answers to a mistake in a request.
+      if (!(cause instanceof KernelError) || cause.code !== 'EINVAL' || (await this.#isSupported()))
+        throw cause;
+      throw new KernelError(NO_CTNETLINK, cause.errno, operation, undefined, { cause });
     }
   }
 
@@ -77,6 +85,32 @@ export class ConntrackSession {
 
   close(): void {
     this.#transport.close();
+  }
+
+  async #find(
+    family: IpFamily,
+    filter: FlowFilter,
+    isWanted: (flow: Flow) => boolean,
+    operation: string,
+  ): Promise<FoundFlows> {
+    const seq = this.#nextSeq();
+    const replies = await this.#transport.transact(encodeFlowDump(family, filter, seq));
+    const dump = readFlowDump(replies, seq, operation);
+    const flows: Flow[] = [];
+    let sliceEndMs = performance.now() + SLICE_MS;
+    for (let step = dump.next(); ; step = dump.next()) {
+      if (step.done) return { flows, isInterrupted: step.value };
+      for (const flow of step.value) if (isWanted(flow)) flows.push(flow);
+      if (performance.now() < sliceEndMs) continue;
+      await nextTurn();
+      sliceEndMs = performance.now() + SLICE_MS;
+    }
+  }
+
+  /** Whether the kernel answers the simplest of questions. Throws KernelError. */
+  async #isSupported(): Promise<boolean> {
+    const failures = decodeFailures(await this.#transport.transact(encodeStatsQuery(this.#nextSeq())));
+    return failures.every(({ code }) => code !== 'EINVAL');
   }
 
   /** The first of `count` sequence numbers; they wrap around, as in the messages. */

@@ -112,7 +112,7 @@ async function listOnce(settings: Settings, log: Log): Promise<Store> {
       source
         .start((events) => {
           store.apply(events);
-          if (store.isSynced && store.isListed('Node')) resolve();
+          if (store.isSynced && store.isListed('Node') && store.isListed('ServiceCIDR')) resolve();
         })
         .catch(reject);
     });

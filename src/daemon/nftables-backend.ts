@@ -226,7 +226,7 @@ export class NftablesBackend implements Backend {
       const blamed = refusals.filter(isAboutService);
       for (const refusal of blamed) this.#frozen.set(refusal.change!.service!, refusal);
       if (blamed.length === 0 || round === MAX_ROUNDS) {
-        this.#fail(blamed.length === 0 ? refusals : [], progress);
+        this.#fail(refusals, progress);
         return;
       }
     }
@@ -335,11 +335,10 @@ export class NftablesBackend implements Backend {
     return refusals;
   }
 
+  /** Whatever the refusals are about: of their transaction, which may be about anybody, nothing is in force. */
   #fail(refusals: readonly Refusal[], progress: Progress): void {
     this.#isTrusted = false;
-    for (const { error, change } of refusals) {
-      progress.failures.push({ error, services: change?.service === undefined ? [] : [change.service] });
-    }
+    for (const { error } of refusals) progress.failures.push({ error, services: [] });
   }
 }
 

@@ -47,7 +47,7 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
   const store = new Store();
   const table = new VipTable(frontendSettings(settings));
   const problems = new ProblemLog(log);
-  const conntrack = new ConntrackReconciler({ objects: store });
+  const conntrack = new ConntrackReconciler({ objects: store, isClaimed: (key) => table.has(key) });
   const healthChecks = new HealthCheckServers(log);
   const stop = stopSignal();
   let isInForce = false;
@@ -70,7 +70,12 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
         clearTimeout(garbageTimer);
         garbageTimer = setTimeout(() => void releaseGarbage(), GARBAGE_DELAY_MS);
       }
-      problems.show([...store.problems(), ...table.problems(), ...backend.problems()]);
+      problems.show([
+        ...store.problems(),
+        ...table.problems(),
+        ...backend.problems(),
+        ...conntrack.problems(),
+      ]);
       if (report.failures.length === 0 && !isInForce) {
         isInForce = true;
         log.info(
@@ -106,6 +111,7 @@ export function frontendSettings(settings: Settings): ConstructorParameters<type
     nodeName: settings.nodeName,
     detectLocal: settings.detectLocal,
     masqueradeAll: settings.masqueradeAll,
+    allowedExternalIps: settings.allowedExternalIps,
   };
 }
 
@@ -113,7 +119,7 @@ export function frontendSettings(settings: Settings): ConstructorParameters<type
 export function surroundingsOf(settings: Settings, store: Store, table: VipTable): Surroundings {
   return {
     nodePortCidrs: nodePortCidrs(settings.nodePortAddresses, store.node, interfaceAddresses()),
-    serviceCidrs: [],
+    serviceCidrs: store.serviceCidrs,
     localPods: table.facts.localPods,
   };
 }

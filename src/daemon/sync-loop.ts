@@ -33,11 +33,16 @@ export const systemClock: Clock = {
 /** What has to happen outside the rules once they are in force, such as forgetting connections to removed endpoints. */
 export interface AfterSync {
   /** Told of every update before it is written, and never of what the store learns while that goes on. */
-  note(update: BackendUpdate): void;
+  note(update: BackendUpdate, nowMs: number): void;
   /** The rules were not what they should have been for a while: all is to be settled anew. */
-  distrust(): void;
-  /** Called after a clean sync: all that was noted is in force. What fails is called again with the retry of the sync. */
-  settle(): Promise<readonly SyncFailure[]>;
+  distrust(nowMs: number): void;
+  /**
+   * Called when all that was noted is in force, but for the Services in `refused`, which have to wait. What fails is called
+   * again with the retry of the sync.
+   */
+  settle(nowMs: number, refused: ReadonlySet<ServiceKey>): Promise<readonly SyncFailure[]>;
+  /** When `settle` is wanted again, later than `afterMs`, should nothing change before; undefined when not at all. */
+  nextDueMs(afterMs: number): number | undefined;
 }
 
 export interface SyncLoopOptions {
@@ -72,7 +77,7 @@ export class SyncLoop {
   readonly #options: SyncLoopOptions;
   readonly #clock: Clock;
   #dirty = new Set<ServiceKey>();
-  #isNodeDirty = true;
+  #hasNewSurroundings = true;
   #isRunning = false;
   #isStopped = false;
   #hasStarted = false;
@@ -83,6 +88,10 @@ export class SyncLoop {
   #cancelNext: (() => void) | undefined;
   #cancelCheck: (() => void) | undefined;
   #cancelFlush: (() => void) | undefined;
+  #cancelSettle: (() => void) | undefined;
+  /** The Services that the last sync left out; undefined when it is not known what is in force. */
+  #refused: ReadonlySet<ServiceKey> | undefined;
+  #settledAtMs = Number.NEGATIVE_INFINITY;
   #idle: (() => void)[] = [];
 
   constructor(options: SyncLoopOptions) {
@@ -93,9 +102,9 @@ export class SyncLoop {
   /** Takes note of what a batch of events changed. Nothing is written before the store is synced. */
   changed(change: StoreChange): void {
     for (const service of change.services) this.#dirty.add(service);
-    this.#isNodeDirty ||= change.isNodeChanged;
+    this.#hasNewSurroundings ||= change.hasNewSurroundings;
     if (!this.#options.store.isSynced || this.#isStopped) return;
-    if (this.#hasStarted && this.#dirty.size === 0 && !this.#isNodeDirty) return;
+    if (this.#hasStarted && this.#dirty.size === 0 && !this.#hasNewSurroundings) return;
     this.#hasStarted = true;
     if (this.#failuresInARow === 0) {
       this.#schedule(0, 'change');
@@ -113,6 +122,7 @@ export class SyncLoop {
     this.#cancelNext?.();
     this.#cancelCheck?.();
     this.#cancelFlush?.();
+    this.#cancelSettle?.();
     if (this.#isRunning) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
@@ -157,19 +167,36 @@ export class SyncLoop {
     } else if (this.#failuresInARow > 0) {
       const backoffMs = FIRST_RETRY_MS * 2 ** Math.min(this.#failuresInARow - 1, 16);
       this.#schedule(Math.min(backoffMs, this.#options.checkIntervalMs), 'retry');
-    } else if (this.#dirty.size > 0 || this.#isNodeDirty) this.#schedule(0, 'change');
+    } else if (this.#dirty.size > 0 || this.#hasNewSurroundings) this.#schedule(0, 'change');
     if (this.#options.backend.hasDeferred && this.#cancelFlush === undefined) {
       this.#cancelFlush = this.#clock.after(DEFERRED_WAIT_MS, () => {
         this.#cancelFlush = undefined;
         this.#whenIdle('cleanup', () => this.#flush());
       });
     }
+    this.#planSettle();
     if (this.#cancelCheck === undefined) {
       this.#cancelCheck = this.#clock.after(this.#options.checkIntervalMs, () => {
         this.#cancelCheck = undefined;
         this.#whenIdle('drift', () => this.#check());
       });
     }
+  }
+
+  /** What was due when it was last settled, and failed, comes with the retry. */
+  #planSettle(): void {
+    this.#cancelSettle?.();
+    this.#cancelSettle = undefined;
+    const { afterSync } = this.#options;
+    const dueAtMs = this.#refused === undefined ? undefined : afterSync?.nextDueMs(this.#settledAtMs);
+    if (dueAtMs === undefined) return;
+    this.#cancelSettle = this.#clock.after(Math.max(dueAtMs - this.#clock.nowMs(), 0), () => {
+      this.#cancelSettle = undefined;
+      this.#whenIdle('cleanup', async () => ({
+        result: { writes: 0, isFull: false, transactions: 0, failures: await this.#settle() },
+        changedServices: 0,
+      }));
+    });
   }
 
   /** A timer may fire in the middle of a sync: then it tries again when that has ended (#planNext sets it anew). */
@@ -180,19 +207,27 @@ export class SyncLoop {
   async #sync({ isRepair = false } = {}): Promise<Step> {
     const services = this.#dirty;
     this.#dirty = new Set();
-    const isNodeDirty = this.#isNodeDirty;
-    this.#isNodeDirty = false;
+    const hasNewSurroundings = this.#hasNewSurroundings;
+    this.#hasNewSurroundings = false;
     const { table, store, backend, afterSync } = this.#options;
     const frontends = table.refresh(store, services);
     // After the table, which takes note of the node.
-    const surroundings = isNodeDirty ? this.#options.surroundings() : undefined;
+    const surroundings = hasNewSurroundings ? this.#options.surroundings() : undefined;
     const update: BackendUpdate = { frontends, surroundings };
-    afterSync?.note(update);
+    afterSync?.note(update, this.#clock.nowMs());
     const result = await backend.sync(update);
     const changedServices = services.size;
-    if (isRepair && result.writes > 0) afterSync?.distrust();
-    if (afterSync === undefined || result.failures.length > 0) return { result, changedServices };
-    return { result: { ...result, failures: await afterSync.settle() }, changedServices };
+    if (isRepair && result.writes > 0) afterSync?.distrust(this.#clock.nowMs());
+    this.#refused = refusedServices(result);
+    const failures = [...result.failures, ...(await this.#settle())];
+    return { result: { ...result, failures }, changedServices };
+  }
+
+  async #settle(): Promise<readonly SyncFailure[]> {
+    const { afterSync } = this.#options;
+    if (afterSync === undefined || this.#refused === undefined) return [];
+    this.#settledAtMs = this.#clock.nowMs();
+    return afterSync.settle(this.#settledAtMs, this.#refused);
   }
 
   async #flush(): Promise<Step> {
@@ -212,4 +247,14 @@ export class SyncLoop {
 interface Step {
   readonly result: SyncResult;
   readonly changedServices: number;
+}
+
+/** The Services that a sync left out; undefined when a failure of it concerns all. */
+function refusedServices({ failures }: SyncResult): ReadonlySet<ServiceKey> | undefined {
+  const refused = new Set<ServiceKey>();
+  for (const { services } of failures) {
+    if (services.length === 0) return undefined;
+    for (const service of services) refused.add(service);
+  }
+  return refused;
 }

@@ -1,5 +1,5 @@
-// core/v1 Node → Node: its zone, and InternalIP addresses before ExternalIP ones, as kube-proxy orders them
-// (k8s.io/component-helpers node/util GetNodeHostIPs).
+// core/v1 Node → Node: its zone, its pods' networks, and InternalIP addresses before ExternalIP ones, as kube-proxy
+// orders them (k8s.io/component-helpers node/util GetNodeHostIPs).
 
 import type { Built } from './built.ts';
 import { Field } from './fields.ts';
@@ -22,10 +22,15 @@ export function buildNode(object: unknown): Built<Node> {
   }
   const metadata = root.at('metadata');
   const zone = metadata.at('labels').at(ZONE_LABEL).text();
+  const spec = root.at('spec');
+  const podCidrs = spec.at('podCIDRs').items();
+  const podCidr = spec.at('podCIDR');
+  // The single field came first; the API server keeps it equal to the first of the list.
+  const cidrs = podCidrs.length > 0 || podCidr.text() === '' ? podCidrs : [podCidr];
   return root.built({
     name: metadata.at('name').subdomain(),
     zone: zone === '' ? undefined : zone,
     addresses: [...addresses],
-    podCidrs: [],
+    podCidrs: cidrs.flatMap((field) => field.cidrOrSkip() ?? []),
   });
 }

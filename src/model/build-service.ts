@@ -1,15 +1,20 @@
 // core/v1 Service → Service. Which Services are proxied, and at which addresses, follows kube-proxy 1.36
 // (pkg/proxy/serviceport.go, pkg/proxy/util ShouldSkipService, GetClusterIPByFamily).
 
+import { readPolicy } from './build-policy.ts';
 import type { Built } from './built.ts';
 import { Field } from './fields.ts';
 import { intern } from './intern.ts';
 import { familyOf, type Ip, type IpFamily } from './ip.ts';
 import { DEFAULT_POLICY } from './service-policy.ts';
+import { readSourceRanges, UNRESTRICTED } from './source-ranges.ts';
 import type { Service, ServiceKey, ServicePort } from './types.ts';
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
 const POLICIES = ['Cluster', 'Local'] as const;
+/** core/v1 DefaultClientIPServiceAffinitySeconds and MaxClientIPServiceAffinitySeconds. */
+const DEFAULT_AFFINITY_SECONDS = 10_800;
+const MAX_AFFINITY_SECONDS = 86_400;
 /** Its presence, whatever its value, says that another proxy serves the Service. */
 const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
 
@@ -33,7 +38,8 @@ export function buildService(object: unknown): Built<Service> {
   // A ClusterIP Service without external IPs has nothing that an external policy could be about.
   const isExternal = isProxied && (type !== 'ClusterIP' || externalIps.length > 0);
   const isExternalLocal = isExternal && externalPolicy === 'Local';
-  if (isProxied) tellWhatIsMissing(spec);
+  const loadBalancerIps = isProxied ? readIps(ingress.items().filter(isVip).map(ipField), ipFamilies) : [];
+  const exposed = new Set(loadBalancerIps.map(familyOf));
   return root.built({
     key: `${namespace}/${name}` as ServiceKey,
     namespace,
@@ -45,23 +51,37 @@ export function buildService(object: unknown): Built<Service> {
     clusterIps,
     ipFamilies,
     externalIps,
-    loadBalancerIps: isProxied ? readIps(ingress.items().filter(isVip).map(ipField), ipFamilies) : [],
+    loadBalancerIps,
     isInternalLocal: isProxied && internalPolicy === 'Local',
     isExternalLocal,
     healthCheckNodePort: readHealthCheckNodePort(spec, type === 'LoadBalancer' && isExternalLocal),
-    affinityTimeoutSeconds: undefined,
-    sourceRanges: [],
-    policy: DEFAULT_POLICY,
+    affinityTimeoutSeconds: isProxied ? readAffinity(spec) : undefined,
+    sourceRanges: isProxied ? readSourceRanges(spec.at('loadBalancerSourceRanges'), exposed) : UNRESTRICTED,
+    policy: isProxied ? readPolicy(metadata.at('annotations')) : DEFAULT_POLICY,
     ports: isProxied ? readPorts(spec.at('ports').items()) : [],
   });
 }
 
-/** What this program does not do yet must not be lost in silence, least of all where it would keep somebody out. */
-function tellWhatIsMissing(spec: Field): void {
-  const ranges = spec.at('loadBalancerSourceRanges');
-  if (ranges.items().length > 0) ranges.skip('is not enforced yet, everybody is let in');
+/** Affinity is a wish of the Service, not a condition of serving it: what is odd about it costs only that. */
+function readAffinity(spec: Field): number | undefined {
   const affinity = spec.at('sessionAffinity');
-  if (affinity.text() === 'ClientIP') affinity.skip('is not there yet, connections are balanced at random');
+  const { value } = affinity;
+  if (value === undefined || value === '' || value === 'None') return undefined;
+  if (value !== 'ClientIP') {
+    affinity.warn('SKIPPED_FIELD', 'must be ClientIP or None', 'clients have no affinity');
+    return undefined;
+  }
+  const timeout = spec.at('sessionAffinityConfig').at('clientIP').at('timeoutSeconds');
+  const seconds = timeout.value ?? DEFAULT_AFFINITY_SECONDS;
+  if (Number.isInteger(seconds) && (seconds as number) >= 1 && (seconds as number) <= MAX_AFFINITY_SECONDS) {
+    return seconds as number;
+  }
+  timeout.warn(
+    'SKIPPED_FIELD',
+    `must be an integer from 1 to ${MAX_AFFINITY_SECONDS}`,
+    `${DEFAULT_AFFINITY_SECONDS} is used`,
+  );
+  return DEFAULT_AFFINITY_SECONDS;
 }
 
 /** Only `clusterIP` decides, as in kube-proxy: `None` is headless, and without one there is nothing to proxy. */

@@ -2,7 +2,7 @@
 // Reading never throws and only ever sees own properties. A null is an absent field, as in the Kubernetes API.
 
 import type { Built, Warning } from './built.ts';
-import { type Ip, parseIp } from './ip.ts';
+import { type Cidr, type Ip, parseCidr, parseIp } from './ip.ts';
 import type { Protocol } from './types.ts';
 
 /** An object of 100,000 bad entries is told in this many lines. */
@@ -55,7 +55,7 @@ export class Field {
     if (this.#parent === undefined) return String(this.#step);
     const before = this.#parent.path;
     if (typeof this.#step === 'number') return `${before}[${this.#step}]`;
-    if (!/^\w+$/.test(this.#step)) return `${before}[${JSON.stringify(this.#step)}]`;
+    if (!/^\w+$/.test(this.#step)) return `${before}[${describeValue(this.#step)}]`;
     return before === '' ? this.#step : `${before}.${this.#step}`;
   }
 
@@ -67,6 +67,15 @@ export class Field {
   /** True when an object has the field, even if it is null: what counts for labels is that they are there. */
   has(key: string): boolean {
     return this.#own(key) !== undefined;
+  }
+
+  /** The names of an object's fields, in its order; none when it is absent. */
+  keys(): string[] {
+    const { value } = this;
+    if (value === undefined) return [];
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return Object.keys(value);
+    this.fail('must be an object');
+    return [];
   }
 
   /** The entries of a list; none when it is absent. */
@@ -138,6 +147,13 @@ export class Field {
     return ip;
   }
 
+  /** A network; undefined, with a warning, when this is not one. */
+  cidrOrSkip(): Cidr | undefined {
+    const cidr = typeof this.value === 'string' ? parseCidr(this.value.trim()) : undefined;
+    if (cidr === undefined) this.skip('must be a CIDR such as 192.0.2.0/24');
+    return cidr;
+  }
+
   /** Notes that this value is wrong, and with it the whole object. The first failure is the one that is told. */
   fail(rule: string): void {
     this.#findings.failure ??= this.#complaint(rule);
@@ -145,9 +161,25 @@ export class Field {
 
   /** Notes that this entry is left out of the object. */
   skip(rule: string): void {
-    this.#findings.warningCount++;
-    if (this.#findings.warnings.length >= MAX_WARNINGS) return;
-    this.#findings.warnings.push({ code: 'SKIPPED_FIELD', reason: `${this.#complaint(rule)}; skipped` });
+    this.warn('SKIPPED_FIELD', rule, 'skipped');
+  }
+
+  /** Notes that this value is wrong, and what stands for it. */
+  warn(code: string, rule: string, outcome: string): void {
+    if (this.#isWorthTelling()) this.#tell(code, `${this.#complaint(rule)}; ${outcome}`);
+  }
+
+  /** Notes something about this value that may not be meant. */
+  remark(code: string, words: string): void {
+    if (this.#isWorthTelling()) this.#tell(code, `${this.path}: ${words}`);
+  }
+
+  #isWorthTelling(): boolean {
+    return this.#findings.warningCount++ < MAX_WARNINGS;
+  }
+
+  #tell(code: string, reason: string): void {
+    this.#findings.warnings.push({ code, reason });
   }
 
   #own(key: string): unknown {
@@ -169,12 +201,12 @@ export class Field {
 
   #complaint(rule: string): string {
     const { path } = this;
-    return `${path === '' ? '' : `${path}: `}${rule}, got ${describe(this.value)}`;
+    return `${path === '' ? '' : `${path}: `}${rule}, got ${describeValue(this.value)}`;
   }
 }
 
 /** A value in a few words, never more than a line. */
-function describe(value: unknown): string {
+export function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'an object';

@@ -56,9 +56,20 @@ export function parseCidr(text: string): Cidr | undefined {
   return { ip: unpackIp(packBytes(bytes)), prefix, family };
 }
 
+/** The network of one address. */
+export function hostCidr(ip: Ip): Cidr {
+  const family = familyOf(ip);
+  return { ip, prefix: family === 4 ? 32 : 128, family };
+}
+
 /** `ip/prefix`. */
 export function formatCidr(cidr: Cidr): string {
   return `${cidr.ip}/${cidr.prefix}`;
+}
+
+/** True for 127.0.0.0/8 and ::1. */
+export function isLoopback(ip: Ip): boolean {
+  return ip.startsWith('127.') || ip === '::1';
 }
 
 /** True when `ip` lies in `cidr` (never across families). */

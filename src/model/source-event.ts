@@ -1,7 +1,13 @@
 // What a source of objects says, as plain values.
 
 /** Kinds a source delivers. core/v1 Endpoints never appear: the manifest source mirrors them into EndpointSlices. */
-export type ObjectKind = 'Service' | 'EndpointSlice' | 'Node';
+export type ObjectKind = (typeof OBJECT_KINDS)[number];
+export const OBJECT_KINDS = ['Service', 'EndpointSlice', 'Node', 'ServiceCIDR'] as const;
+
+/** False for kinds whose objects belong to the cluster; their namespace is ''. */
+export function isNamespaced(kind: ObjectKind): boolean {
+  return kind === 'Service' || kind === 'EndpointSlice';
+}
 
 /**
  * One statement of a source. Events of one batch belong together and are applied as one.

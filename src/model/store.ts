@@ -4,16 +4,20 @@
 import { buildEndpointSlice } from './build-endpoint-slice.ts';
 import { buildNode } from './build-node.ts';
 import { buildService } from './build-service.ts';
+import { buildServiceCidr } from './build-service-cidr.ts';
 import type { Built } from './built.ts';
+import { outermost } from './cidr-list.ts';
 import { isDeepEqual } from './deep-equal.ts';
-import type { ObjectKind, SourceEvent } from './source-event.ts';
-import type { EndpointSlice, Node, Problem, Service, ServiceKey } from './types.ts';
+import type { Cidr } from './ip.ts';
+import { isNamespaced, type ObjectKind, type SourceEvent } from './source-event.ts';
+import type { EndpointSlice, Node, Problem, Service, ServiceCidr, ServiceKey } from './types.ts';
 
 /** What a batch of events changed. */
 export interface StoreChange {
   /** Services whose own object or slices changed, appeared or went. */
   readonly services: ReadonlySet<ServiceKey>;
-  readonly isNodeChanged: boolean;
+  /** The Node, or which networks cluster IPs are allocated of: what rules depend on besides Services. */
+  readonly hasNewSurroundings: boolean;
 }
 
 type Kind = ObjectKind;
@@ -24,26 +28,28 @@ interface Listing {
 }
 type Upsert = Extract<SourceEvent, { type: 'upsert' }>;
 
-/** All known objects of the three kinds. */
+/** All known objects of every kind. */
 export class Store {
   readonly #services = new Map<ServiceKey, Service>();
   readonly #slicesByKey = new Map<string, EndpointSlice>();
   readonly #slicesByService = new Map<ServiceKey, readonly EndpointSlice[]>();
   #node: Node | undefined;
+  readonly #serviceCidrs = new Map<string, ServiceCidr>();
+  #serviceNetworks: readonly Cidr[] = [];
   /** What was seen since `list-start`, per kind that is being listed. */
   readonly #listings = new Map<Kind, Listing>();
   readonly #synced = new Set<Kind>();
   readonly #problems = new Map<string, readonly Problem[]>();
   /** Services touched by the batch being applied. */
   #touched = new Set<ServiceKey>();
-  #isNodeTouched = false;
+  #hasNewSurroundings = false;
 
   /** Applies a batch in order. */
   apply(events: readonly SourceEvent[]): StoreChange {
     this.#touched = new Set();
-    this.#isNodeTouched = false;
+    this.#hasNewSurroundings = false;
     for (const event of events) this.#applyOne(event);
-    return { services: this.#touched, isNodeChanged: this.#isNodeTouched };
+    return { services: this.#touched, hasNewSurroundings: this.#hasNewSurroundings };
   }
 
   /** True once Services and EndpointSlices have each been listed completely: nothing is written before. */
@@ -58,6 +64,11 @@ export class Store {
 
   get node(): Node | undefined {
     return this.#node;
+  }
+
+  /** The networks of all ServiceCIDRs together, as `outermost` orders them; the same list while they stay. */
+  get serviceCidrs(): readonly Cidr[] {
+    return this.#serviceNetworks;
   }
 
   get serviceCount(): number {
@@ -118,6 +129,9 @@ export class Store {
         return;
       case 'Node':
         this.#keep(event, key, buildNode(event.object), (node) => this.#putNode(node));
+        return;
+      case 'ServiceCIDR':
+        this.#keep(event, key, buildServiceCidr(event.object), (one) => this.#putServiceCidr(one.name, one));
     }
   }
 
@@ -182,7 +196,17 @@ export class Store {
   #putNode(node: Node | undefined): void {
     if (isDeepEqual(this.#node, node)) return;
     this.#node = node;
-    this.#isNodeTouched = true;
+    this.#hasNewSurroundings = true;
+  }
+
+  /** Only what all of them come to matters: two may state the same network, and one of them go. */
+  #putServiceCidr(name: string, serviceCidr: ServiceCidr | undefined): void {
+    if (serviceCidr === undefined) this.#serviceCidrs.delete(name);
+    else this.#serviceCidrs.set(name, serviceCidr);
+    const networks = outermost([...this.#serviceCidrs.values()].flatMap(({ cidrs }) => cidrs));
+    if (isDeepEqual(networks, this.#serviceNetworks)) return;
+    this.#serviceNetworks = networks;
+    this.#hasNewSurroundings = true;
   }
 
   #delete(kind: Kind, key: string): void {
@@ -197,6 +221,8 @@ export class Store {
     } else if (kind === 'EndpointSlice') {
       const slice = this.#slicesByKey.get(key);
       if (slice !== undefined) this.#removeSlice(slice);
+    } else if (kind === 'ServiceCIDR') {
+      this.#putServiceCidr(key, undefined);
     } else if (this.#node?.name === key) {
       this.#putNode(undefined);
     }
@@ -216,6 +242,7 @@ export class Store {
   #keys(kind: Kind): Iterable<string> {
     if (kind === 'Service') return this.#services.keys();
     if (kind === 'EndpointSlice') return this.#slicesByKey.keys();
+    if (kind === 'ServiceCIDR') return this.#serviceCidrs.keys();
     return this.#node === undefined ? [] : [this.#node.name];
   }
 }
@@ -225,7 +252,7 @@ function compareByKey(a: EndpointSlice, b: EndpointSlice): number {
 }
 
 function objectKey(kind: Kind, namespace: string, name: string): string {
-  return kind === 'Node' ? name : `${namespace}/${name}`;
+  return isNamespaced(kind) ? `${namespace}/${name}` : name;
 }
 
 /** How a human finds the object: `Service default/web`. */

@@ -3,6 +3,7 @@
 
 import type { Cidr, Ip, IpFamily } from './ip.ts';
 import type { ServicePolicy } from './service-policy.ts';
+import type { SourceRanges } from './source-ranges.ts';
 
 /** L4 protocols a Service may use (core/v1 Protocol). */
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -50,8 +51,8 @@ export interface Service {
    * 86,400). undefined without affinity.
    */
   readonly affinityTimeoutSeconds: number | undefined;
-  /** spec.loadBalancerSourceRanges of both families; empty lets everybody in. They concern load-balancer addresses only. */
-  readonly sourceRanges: readonly Cidr[];
+  /** spec.loadBalancerSourceRanges. They concern load-balancer addresses only. */
+  readonly sourceRanges: SourceRanges;
   /** What annotations ask for. */
   readonly policy: ServicePolicy;
   readonly ports: readonly ServicePort[];
@@ -80,6 +81,8 @@ export interface Endpoint {
   readonly nodeHints: readonly string[] | undefined;
   /** undefined when the slice does not say. */
   readonly nodeName: string | undefined;
+  /** Missing when the slice does not say: an object of its own shape, so that it costs nothing there. */
+  readonly zone?: string;
 }
 
 /** discovery.k8s.io/v1 EndpointSlice, reduced. */

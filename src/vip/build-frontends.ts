@@ -1,8 +1,10 @@
 // Service + EndpointSlices + node settings → Frontends: which addresses there are, and which traffic to them gets which
 // endpoints. Pure; Kubernetes' rules as kube-proxy 1.36 applies them (pkg/proxy/serviceport.go, nftables/proxier.go).
 
-import { familyOf, type Ip, type IpFamily } from '../model/ip.ts';
+import { type Cidr, familyOf, type Ip, type IpFamily } from '../model/ip.ts';
 import type { EndpointSlice, Service, ServicePort } from '../model/types.ts';
+import { admittedSources } from './admitted-sources.ts';
+import { type AllowedExternalIps, servedExternalIps } from './external-ips.ts';
 import type { Frontend, FrontendKind, Masquerade } from './frontend.ts';
 import { mergeEndpoints } from './merge-endpoints.ts';
 import type { NodeFacts } from './node-facts.ts';
@@ -14,10 +16,12 @@ export interface FrontendSettings {
   readonly nodeName: string;
   /** `--masquerade-all`: cluster-IP traffic is masqueraded whoever sends it. */
   readonly masqueradeAll: boolean;
+  /** `--allow-external-ips`. */
+  readonly allowedExternalIps?: AllowedExternalIps;
 }
 
 /** What clients of an address get, by the kind of the address. */
-type Treatment = Pick<Frontend, 'backends' | 'masquerade' | 'insideBackends'>;
+type Treatment = Pick<Frontend, 'backends' | 'trafficPolicy' | 'masquerade' | 'insideBackends'>;
 
 /**
  * Every Frontend of one Service, in a fixed order: by port, then family, then kind. An address that appears twice for
@@ -31,10 +35,15 @@ export function buildFrontends(
 ): Frontend[] {
   if (!service.isProxied) return [];
   const place = { nodeName: settings.nodeName, zone: facts.zone };
+  const externalIps = servedExternalIps(service, settings.allowedExternalIps);
+  const admitted: Record<IpFamily, readonly Cidr[] | undefined> = {
+    4: admittedSources(service, 4, facts),
+    6: admittedSources(service, 6, facts),
+  };
   const frontends: Frontend[] = [];
   for (const port of service.ports) {
     for (const family of service.ipFamilies) {
-      const endpoints = mergeEndpoints(port, family, slices, settings.nodeName);
+      const endpoints = mergeEndpoints(port, family, slices, settings.nodeName, service.policy.weights);
       const selection = selectEndpoints(endpoints, place, usesOf(service, port, family));
       const add = (kind: FrontendKind, address: Ip | undefined, treatment: Treatment): void => {
         frontends.push({
@@ -48,9 +57,12 @@ export function buildFrontends(
           // A client is told at once that a Service has no endpoints. Where only a Local policy keeps them away it is
           // left to try again: the load balancer is about to send it to another node.
           whenEmpty: selection.hasAny ? 'drop' : 'refuse',
+          healthCheckNodePort: service.healthCheckNodePort,
           scheduler: service.policy.scheduler,
           affinityTimeoutSeconds: service.affinityTimeoutSeconds,
-          sourceRanges: undefined,
+          // A load-balancer address is restricted whatever else it is, as in kube-proxy's firewall-ips.
+          sourceRanges:
+            address !== undefined && service.loadBalancerIps.includes(address) ? admitted[family] : undefined,
           ...treatment,
         });
       };
@@ -68,7 +80,7 @@ export function buildFrontends(
         service.clusterIps,
         clusterIpTreatment(service, selection, family, settings, facts),
       );
-      addAll('ExternalIP', service.externalIps, external);
+      addAll('ExternalIP', externalIps, external);
       addAll('LoadBalancer', service.loadBalancerIps, external);
       if (port.nodePort !== 0) add('NodePort', undefined, external);
     }
@@ -100,6 +112,7 @@ function clusterIpTreatment(
 ): Treatment {
   return {
     backends: service.isInternalLocal ? selection.local : selection.cluster,
+    trafficPolicy: service.isInternalLocal ? 'Local' : 'Cluster',
     masquerade: clusterIpMasquerade(family, settings, facts),
     insideBackends: undefined,
   };
@@ -113,8 +126,8 @@ function clusterIpTreatment(
  */
 function externalTreatment(service: Service, { cluster, local }: Selection): Treatment {
   return service.isExternalLocal
-    ? { backends: local, masquerade: 'never', insideBackends: cluster }
-    : { backends: cluster, masquerade: 'always', insideBackends: undefined };
+    ? { backends: local, trafficPolicy: 'Local', masquerade: 'never', insideBackends: cluster }
+    : { backends: cluster, trafficPolicy: 'Cluster', masquerade: 'always', insideBackends: undefined };
 }
 
 /** `namespace/name` or `namespace/name:port`; the protocol is not part of it. */

@@ -37,10 +37,14 @@ export interface Frontend {
   readonly displayName: string;
   /** Usable backends, without duplicates, ordered by `ip:port` text. */
   readonly backends: readonly Backend[];
+  /** Whose endpoints `backends` are: of the cluster, or of this node where the internal or external policy is Local. */
+  readonly trafficPolicy: 'Cluster' | 'Local';
+  /** Where this node tells load balancers whether it has endpoints of the Service (KEP-614); 0 for nowhere. */
+  readonly healthCheckNodePort: number;
   readonly masquerade: Masquerade;
   /**
    * Who gets in when there is no backend: nobody, with an answer (`refuse`) or, where endpoints exist elsewhere that a
-   * Local policy keeps away, without one (`drop`).
+   * Local policy keeps away, without one (`drop`). Those that weigh nothing count as if they did not exist.
    */
   readonly whenEmpty: 'refuse' | 'drop';
   /**
@@ -54,7 +58,7 @@ export interface Frontend {
   readonly affinityTimeoutSeconds: number | undefined;
   /**
    * Where clients must come from, be there backends or not: CIDRs of this family, without one that lies in another;
-   * undefined lets everybody in. Those outside get no answer. Decided before `insideBackends`.
+   * undefined lets everybody in, an empty list nobody. Those outside get no answer. Decided before `insideBackends`.
    */
   readonly sourceRanges: readonly Cidr[] | undefined;
 }

@@ -2,6 +2,7 @@
 
 import type { IpFamily } from '../model/ip.ts';
 import type { EndpointSlice, Service, ServiceKey } from '../model/types.ts';
+import { weightOf } from './weights.ts';
 
 /** One server's worth: a Service, a port and a family. */
 export interface HealthCheck {
@@ -9,7 +10,10 @@ export interface HealthCheck {
   readonly family: IpFamily;
   /** 1 to 65535. */
   readonly port: number;
-  /** Distinct addresses of ready endpoints on this node, over all ports. Terminating ones do not count. */
+  /**
+   * Distinct addresses of ready endpoints on this node, over all ports. Terminating ones do not count, nor those that
+   * weigh nothing: what the load balancer sent here would find no endpoint.
+   */
   readonly localEndpoints: number;
 }
 
@@ -26,6 +30,7 @@ export function buildHealthChecks(
         .filter((slice) => slice.family === family)
         .flatMap(({ endpoints }) => endpoints)
         .filter((endpoint) => endpoint.isReady && endpoint.nodeName === nodeName)
+        .filter((endpoint) => weightOf(endpoint, service.policy.weights) > 0)
         .map(({ ip }) => ip),
     );
     return {

@@ -1,7 +1,7 @@
 // How pods of this node are told from other clients (`--detect-local-mode`): kube-proxy.md section 3, KEP-2450.
 
 import type { Cidr, IpFamily } from '../model/ip.ts';
-import type { Node } from '../model/types.ts';
+import type { Node, Problem } from '../model/types.ts';
 
 /** What the configuration says. */
 export type DetectLocal =
@@ -38,4 +38,16 @@ export function localPods(
       return cidr === undefined ? undefined : { kind: 'source', cidr };
     }
   }
+}
+
+/** Tells that pods of this node cannot be told from other clients because its Node does not say where they are. */
+export function localPodsProblems(
+  detect: DetectLocal,
+  pods: LocalPodsByFamily,
+  nodeName: string,
+): readonly Problem[] {
+  if (detect.kind !== 'NodeCIDR' || pods.size > 0) return [];
+  const reason =
+    'spec.podCIDRs: is not known, so that pods of this node count as clients from outside (--detect-local-mode=NodeCIDR)';
+  return [{ subject: `Node ${nodeName}`, code: 'NO_POD_CIDR', reason }];
 }

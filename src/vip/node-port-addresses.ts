@@ -1,6 +1,6 @@
 // On which addresses of this node a node port is served (`--nodeport-addresses`).
 
-import { type Cidr, familyOf, type Ip, type IpFamily } from '../model/ip.ts';
+import { type Cidr, familyOf, hostCidr, type Ip, type IpFamily, isLoopback } from '../model/ip.ts';
 import type { Node } from '../model/types.ts';
 
 /** Which local addresses serve node ports: the Node's primary ones, or all within the CIDRs. */
@@ -9,8 +9,8 @@ export type NodePortAddresses =
   | { readonly kind: 'cidrs'; readonly cidrs: readonly Cidr[] };
 
 /**
- * The networks whose local addresses serve node ports. `primary` is the Node's first address of each family; while the
- * Node is not known, `interfaceAddresses` (what this host calls itself) stand in. A family without an address serves
+ * The networks whose local addresses serve node ports. `primary` is the Node's first address of each family
+ * that is not a loopback one; while the Node is not known, `interfaceAddresses` (what this host calls itself) stand in. A family without an address serves
  * none: kube-proxy would serve every address of it, which is a recorded bug.
  */
 export function nodePortCidrs(
@@ -24,6 +24,6 @@ export function nodePortCidrs(
 }
 
 function primaryOf(addresses: readonly Ip[], family: IpFamily): Cidr[] {
-  const ip = addresses.find((one) => familyOf(one) === family);
-  return ip === undefined ? [] : [{ ip, prefix: family === 4 ? 32 : 128, family }];
+  const ip = addresses.find((one) => familyOf(one) === family && !isLoopback(one));
+  return ip === undefined ? [] : [hostCidr(ip)];
 }

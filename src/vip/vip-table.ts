@@ -3,8 +3,9 @@
 import type { EndpointSlice, Node, Problem, Service, ServiceKey } from '../model/types.ts';
 import { buildFrontends, type FrontendSettings } from './build-frontends.ts';
 import { Claims } from './claims.ts';
+import { externalIpProblems } from './external-ips.ts';
 import { type Frontend, frontendKey } from './frontend.ts';
-import type { DetectLocal } from './local-pods.ts';
+import { type DetectLocal, localPodsProblems } from './local-pods.ts';
 import { type NodeFacts, nodeFacts } from './node-facts.ts';
 
 /** Where the table reads objects; the Store is one. */
@@ -22,7 +23,7 @@ export interface VipTableSettings extends FrontendSettings {
 export class VipTable {
   readonly #settings: VipTableSettings;
   readonly #claims = new Claims();
-  readonly #conflicts = new Map<ServiceKey, readonly Problem[]>();
+  readonly #problems = new Map<ServiceKey, readonly Problem[]>();
   #facts: NodeFacts;
 
   constructor(settings: VipTableSettings) {
@@ -36,9 +37,9 @@ export class VipTable {
   }
 
   /**
-   * The Frontends of the given Services, and of every other Service that won or lost an address because of them; of
-   * all Services when the facts about this node are others than before. A Service that is gone, or has none, maps to an empty
-   * list.
+   * The Frontends of the given Services, and of every other Service that won or lost an address because of them; of all
+   * Services when the facts about this node are others than before. A Service that is gone, or has none, maps to an
+   * empty list.
    */
   refresh(objects: ObjectReader, services: Iterable<ServiceKey>): Map<ServiceKey, readonly Frontend[]> {
     const built = new Map<ServiceKey, readonly Frontend[]>();
@@ -54,13 +55,25 @@ export class VipTable {
         if (!built.has(other)) built.set(other, this.#build(objects, other));
       }
     }
-    for (const [key, frontends] of built) built.set(key, this.#settle(key, frontends));
+    for (const [key, frontends] of built) built.set(key, this.#settle(objects, key, frontends));
     return built;
   }
 
-  /** Services that do not get an address because an older Service has it. */
+  /** Whether any Service had the frontend of this `frontendKey` at the last refresh. */
+  has(key: string): boolean {
+    return this.#claims.winner(key) !== undefined;
+  }
+
+  /**
+   * Addresses that Services do not get, because an older Service has them or the settings do not allow it; and what the
+   * settings need to know of this node and do not.
+   */
   problems(): Problem[] {
-    return [...this.#conflicts.values()].flat();
+    const { detectLocal, nodeName } = this.#settings;
+    return [
+      ...localPodsProblems(detectLocal, this.#facts.localPods, nodeName),
+      ...[...this.#problems.values()].flat(),
+    ];
   }
 
   #build(objects: ObjectReader, key: ServiceKey): readonly Frontend[] {
@@ -70,21 +83,23 @@ export class VipTable {
       : buildFrontends(service, objects.slices(key), this.#settings, this.#facts);
   }
 
-  #settle(service: ServiceKey, frontends: readonly Frontend[]): readonly Frontend[] {
-    const problems: Problem[] = [];
+  #settle(objects: ObjectReader, key: ServiceKey, frontends: readonly Frontend[]): readonly Frontend[] {
+    const service = objects.service(key);
+    const problems: Problem[] =
+      service === undefined ? [] : [...externalIpProblems(service, this.#settings.allowedExternalIps)];
     const granted = frontends.filter((frontend) => {
-      const key = frontendKey(frontend);
-      const winner = this.#claims.winner(key);
-      if (winner === service) return true;
+      const address = frontendKey(frontend);
+      const winner = this.#claims.winner(address);
+      if (winner === key) return true;
       problems.push({
-        subject: `Service ${service}`,
+        subject: `Service ${key}`,
         code: 'VIP_CONFLICT',
-        reason: `${frontend.kind} ${key} belongs to the older Service ${winner}`,
+        reason: `${frontend.kind} ${address} belongs to the older Service ${winner}`,
       });
       return false;
     });
-    if (problems.length > 0) this.#conflicts.set(service, problems);
-    else this.#conflicts.delete(service);
+    if (problems.length > 0) this.#problems.set(key, problems);
+    else this.#problems.delete(key);
     return granted;
   }
 }

@@ -1,16 +1,19 @@
 // Random clusters and packets to them: few names, addresses and pods, so that everything meets everything.
 
 import fc from 'fast-check';
-import { type EndpointSpec, node, service, slices } from './objects.ts';
+import { type EndpointSpec, node, type ServiceSpec, service, serviceCidr, slices } from './objects.ts';
 import { at, CLUSTER_CIDR_FLAG, type Packet, type Scenario, type Target } from './row.ts';
 import {
+  BRIDGE,
   clusterIp,
   EXTERNAL_IP,
   LB_IP,
+  LOCAL_POD_CIDRS,
   NODE_NAME,
   NODE_PORT,
   PLACES,
   type Place,
+  POD_LINK_PREFIX,
   REMOTE_NODE_NAME,
   SECOND_ADDRESS,
   sourceOf,
@@ -49,6 +52,31 @@ const endpoints = fc.boolean().chain((areHinted) =>
     { maxLength: 5, selector: (one) => one.at },
   ),
 );
+/** How connections are shared out: at most one of turns and affinity, which together depend on who else dials. */
+const sharing = fc.constantFrom<Pick<ServiceSpec, 'annotations' | 'affinitySeconds'>>(
+  {},
+  {},
+  { affinitySeconds: 10_800 },
+  ...['rr', 'sh', 'mh'].map((scheduler) => ({ annotations: { 'kproxy-ts.io/scheduler': scheduler } })),
+  { annotations: { 'kproxy-ts.io/scheduler': 'mh' }, affinitySeconds: 60 },
+  { annotations: { 'kproxy-ts.io/weights': `${PLACES['local-1'][4]}=3,node/${REMOTE_NODE_NAME}=0` } },
+  {
+    annotations: {
+      'kproxy-ts.io/scheduler': 'rr',
+      'kproxy-ts.io/weights': `${PLACES['local-1'][4]}=2,${PLACES['local-1'][6]}=0`,
+    },
+  },
+);
+const sourceRanges = fc.constantFrom<readonly string[]>(
+  [],
+  [],
+  ['192.168.50.0/24', 'fd00:50::/64'],
+  [`${PLACES.client[4]}/32`, `${PLACES.client[6]}/128`],
+  ['10.1.0.16/28', 'fd00:10:1::10/124'],
+  [`${PLACES.node[4]}/32`, '::/0'],
+  ['2001:db8::/32'],
+);
+
 const someService = (name: (typeof NAMES)[number]): fc.Arbitrary<object[]> =>
   fc
     .record({
@@ -59,12 +87,15 @@ const someService = (name: (typeof NAMES)[number]): fc.Arbitrary<object[]> =>
       externalLocal: fc.boolean(),
       families: fc.constantFrom<(4 | 6)[]>([4, 6], [4, 6], [4], [6]),
       createdAt: fc.constantFrom('2024-01-01T00:00:00Z', '2024-01-02T00:00:00Z'),
+      sharing,
+      sourceRanges,
       first: endpoints,
       second: endpoints,
     })
-    .map(({ hasNodePort, first, second, ...spec }) => [
+    .map(({ hasNodePort, first, second, sharing, ...spec }) => [
       service({
         ...spec,
+        ...sharing,
         name,
         clusterIp: clusterIp(NAMES.indexOf(name) + 1),
         ports: [hasNodePort ? { nodePort: NODE_PORT } : {}],
@@ -83,11 +114,16 @@ export const arbitraryScenario: fc.Arbitrary<Scenario> = fc
       [CLUSTER_CIDR_FLAG],
       [],
       [CLUSTER_CIDR_FLAG, '--masquerade-all=true'],
+      ['--detect-local-mode=NodeCIDR'],
+      ['--detect-local-mode=BridgeInterface', `--pod-bridge-interface=${BRIDGE}`],
+      ['--detect-local-mode=InterfaceNamePrefix', `--pod-interface-name-prefix=${POD_LINK_PREFIX}`],
     ),
+    podCidrs: fc.constantFrom([LOCAL_POD_CIDRS[4], LOCAL_POD_CIDRS[6]], [LOCAL_POD_CIDRS[6]]),
+    serviceCidrs: fc.constantFrom([], [serviceCidr('kubernetes', '10.96.0.0/24', 'fd00:10:96::/120')]),
   })
-  .map(({ services, zone, flags }) => ({
+  .map(({ services, zone, flags, podCidrs, serviceCidrs }) => ({
     title: 'a random cluster',
-    objects: [node({ zone }), ...services.flat()],
+    objects: [node({ zone, podCidrs }), ...services.flat(), ...serviceCidrs],
     flags,
     statements: [],
   }));
@@ -96,6 +132,7 @@ const target: fc.Arbitrary<Target> = fc.constantFrom(
   ...NAMES.map((_, i) => at(clusterIp(i + 1))),
   ...NAMES.map((_, i) => at(clusterIp(i + 1))),
   at(clusterIp(1), 81),
+  at(clusterIp(99)),
   at(EXTERNAL_IP),
   at(LB_IP),
   at(PLACES.node, NODE_PORT),

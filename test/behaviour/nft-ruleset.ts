@@ -1,42 +1,86 @@
-// A ruleset as the kernel would hold it after a list of requests on an empty table: what the tracer walks.
+// A table of nf_tables as the kernel holds it, in plain objects: what the tracer walks. Follows
+// net/netfilter/nf_tables_api.c and nft_set_*.c; what the kernel would refuse, or what is not known here, is an error.
 
 import type { ChainBase } from '../../src/netlink/nftables/chain.ts';
 import type { Element } from '../../src/netlink/nftables/element.ts';
 import type { Expression } from '../../src/netlink/nftables/expression.ts';
-import type { NftRequest } from '../../src/netlink/nftables/request.ts';
 import type { SetDeclaration } from '../../src/netlink/nftables/set.ts';
 import type { Verdict } from '../../src/netlink/nftables/verdict.ts';
 
-export interface TracedChain {
-  readonly base: ChainBase | undefined;
-  readonly rules: (readonly Expression[])[];
+export interface TracedRule {
+  readonly handle: bigint;
+  readonly expressions: readonly Expression[];
 }
 
+export interface TracedChain {
+  readonly base: ChainBase | undefined;
+  readonly rules: TracedRule[];
+}
+
+const KNOWN_FLAGS: ReadonlySet<string> = new Set(['interval', 'concat', 'timeout', 'dynamic']);
+
+/** A set with what was put in from outside; what packets put in is a part of PacketState. */
 export class TracedSet {
   readonly declaration: SetDeclaration;
   readonly #elements = new Map<string, Element>();
 
   constructor(declaration: SetDeclaration) {
-    const { timeout: _, dynamic: __, interval, ...foreign } = declaration.flags;
-    if (Object.keys(foreign).length > 0) throw new Error(`set flags ${Object.keys(foreign)} are not traced`);
-    if (interval && declaration.isMap) throw new Error('interval maps are not traced');
+    const foreign = Object.keys(declaration.flags).filter((flag) => !KNOWN_FLAGS.has(flag));
+    if (foreign.length > 0) throw new Error(`set flags ${foreign} are not traced`);
+    if (declaration.flags.interval && declaration.isMap) throw new Error('interval maps are not traced');
     this.declaration = declaration;
   }
 
+  get elements(): Iterable<Element> {
+    return this.#elements.values();
+  }
+
   add(element: Element): void {
-    const { key } = element;
-    if (element.keyEnd !== undefined || key === '') throw new Error('concatenated ranges are not traced');
-    if (key.length !== this.declaration.keyLength) throw new Error(`key of ${key.length} bytes`);
-    this.#elements.set(key, element);
+    const { key, keyEnd } = element;
+    const { keyLength, flags } = this.declaration;
+    const isRanged = flags.interval === true && flags.concat === true;
+    if (keyEnd !== undefined && !isRanged) throw new Error('a range in a set that has none');
+    for (const one of [key, keyEnd ?? key])
+      if (one !== '' && one.length !== keyLength) throw new Error(`key of ${one.length} bytes`);
+    // nft_pipapo_insert looks at both ends only: a range around another one is taken.
+    if (isRanged && !this.#elements.has(idOf(element)) && (this.#search(key) ?? this.#search(keyEnd ?? key)))
+      throw new Error('ranges overlap');
+    this.#elements.set(idOf(element), element);
+  }
+
+  delete(element: Element): void {
+    if (!this.#elements.delete(idOf(element))) throw new Error('deletes an element that is not there');
+  }
+
+  clear(): void {
+    this.#elements.clear();
+  }
+
+  /** The element of exactly this key and kind. */
+  get(element: Element): Element | undefined {
+    return this.#elements.get(idOf(element));
   }
 
   *verdicts(): Generator<Verdict> {
     for (const { verdict } of this.#elements.values()) if (verdict !== undefined) yield verdict;
   }
 
-  /** The element that holds `key`. In an interval set that is the nearest below, unless it ends an interval. */
+  /** The element that a packet's key is found by; the catch-all where there is no other. */
   find(key: string): Element | undefined {
-    if (!this.declaration.flags.interval) return this.#elements.get(key);
+    return this.#search(key) ?? this.#elements.get(' ');
+  }
+
+  #search(key: string): Element | undefined {
+    const { flags, fieldLengths = [] } = this.declaration;
+    if (!flags.interval) return this.#elements.get(` ${key}`);
+    if (flags.concat) {
+      for (const element of this.#elements.values()) {
+        if (element.key !== '' && isInRange(key, element.key, element.keyEnd ?? element.key, fieldLengths))
+          return element;
+      }
+      return undefined;
+    }
+    // Intervals are pairs of elements: the nearest below counts, unless it ends an interval.
     let nearest: Element | undefined;
     for (const element of this.#elements.values()) {
       if (element.key <= key && (nearest === undefined || element.key > nearest.key)) nearest = element;
@@ -45,69 +89,96 @@ export class TracedSet {
   }
 }
 
-export interface Ruleset {
-  readonly chains: ReadonlyMap<string, TracedChain>;
-  readonly sets: ReadonlyMap<string, TracedSet>;
+/** One interval may end where the next begins. */
+function idOf({ key, isIntervalEnd }: Element): string {
+  return `${isIntervalEnd ? 'end' : ''} ${key}`;
 }
 
-/** The tables of one family that the requests make, as one; there must be no more than one. */
-export function rulesetOf(requests: readonly NftRequest[], family: NftRequest['family']): Ruleset {
-  const chains = new Map<string, TracedChain>();
-  const sets = new Map<string, TracedSet>();
-  const found = <T>(map: ReadonlyMap<string, T>, name: string): T => {
-    const value = map.get(name);
-    if (value === undefined) throw new Error(`${name} is used before it is added`);
-    return value;
-  };
-  const mine = requests.filter((request) => request.family === family);
-  if (new Set(mine.map(({ table }) => table)).size > 1) throw new Error('several tables are not traced');
-  for (const request of mine) {
-    switch (request.op) {
-      case 'addTable':
-        break;
-      case 'addChain':
-        chains.set(request.chain, { base: request.base, rules: [] });
-        break;
-      case 'flushChain':
-        found(chains, request.chain).rules.length = 0;
-        break;
-      case 'addRule':
-        if (request.position !== undefined || request.handle !== undefined)
-          throw new Error('rule is not appended');
-        found(chains, request.chain).rules.push(request.expressions);
-        break;
-      case 'addSet':
-        sets.set(request.set, new TracedSet(request));
-        break;
-      case 'addElements':
-        for (const element of request.elements) found(sets, request.set).add(element);
-        break;
-      default:
-        throw new Error(`${request.op} has no place on an empty kernel`);
-    }
+/** A concatenation is in a range when each of its fields is (nft_set_pipapo.c). */
+function isInRange(key: string, from: string, to: string, fieldLengths: readonly number[]): boolean {
+  let offset = 0;
+  for (const length of fieldLengths) {
+    const field = (text: string): string => text.slice(offset, offset + length);
+    if (field(key) < field(from) || field(key) > field(to)) return false;
+    offset += Math.ceil(length / 4) * 4;
   }
-  const ruleset = { chains, sets };
-  for (const [name, { base }] of chains) if (base !== undefined) checkLoops(ruleset, name, []);
-  return ruleset;
+  return true;
 }
 
-/**
- * The kernel refuses a ruleset with a way back to where a packet was, be it by an element that this packet would never
- * find (EMLINK; nf_tables_api.c, nft_chain_validate).
- */
-function checkLoops(ruleset: Ruleset, name: string, path: readonly string[]): void {
-  if (path.includes(name)) throw new Error(`loop: ${[...path, name].join(' -> ')}`);
-  const { rules } = ruleset.chains.get(name) ?? { rules: [] };
-  for (const expression of rules.flat()) {
-    const verdicts =
-      expression.kind === 'immediate' && expression.verdict !== undefined
-        ? [expression.verdict]
-        : expression.kind === 'lookup'
-          ? [...(ruleset.sets.get(expression.set)?.verdicts() ?? [])]
-          : [];
-    for (const verdict of verdicts) {
-      if (!('chain' in verdict)) continue;
-      checkLoops(ruleset, verdict.chain, [...path, name]);
+/** One family's table. */
+export class TracedTable {
+  readonly name: string;
+  readonly chains = new Map<string, TracedChain>();
+  readonly sets = new Map<string, TracedSet>();
+  #handles = 0n;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  chain(name: string): TracedChain {
+    return found(this.chains, name);
+  }
+
+  set(name: string): TracedSet {
+    return found(this.sets, name);
+  }
+
+  /** A chain that exists keeps its rules. */
+  addChain(name: string, base: ChainBase | undefined): void {
+    if (!this.chains.has(name)) this.chains.set(name, { base, rules: [] });
+  }
+
+  /** @throws while something leads to it, as the kernel's EBUSY. */
+  deleteChain(name: string): void {
+    const { rules } = this.chain(name);
+    for (const [from, chain] of this.chains)
+      for (const rule of chain.rules)
+        for (const one of this.#verdictsOf(rule))
+          if ('chain' in one && one.chain === name) throw new Error(`chain ${name} is in use by ${from}`);
+    rules.length = 0;
+    this.chains.delete(name);
+  }
+
+  appendRule(chain: string, expressions: readonly Expression[]): void {
+    this.chain(chain).rules.push({ handle: ++this.#handles, expressions });
+  }
+
+  addSet(name: string, declaration: SetDeclaration): void {
+    if (!this.sets.has(name)) this.sets.set(name, new TracedSet(declaration));
+  }
+
+  deleteSet(name: string): void {
+    this.set(name);
+    this.sets.delete(name);
+  }
+
+  /**
+   * The kernel refuses a table with a way back to where a packet was, be it by an element that this packet would never
+   * find (EMLINK; nft_chain_validate).
+   */
+  checkLoops(): void {
+    for (const [name, { base }] of this.chains) if (base !== undefined) this.#checkLoops(name, []);
+  }
+
+  #checkLoops(name: string, path: readonly string[]): void {
+    if (path.includes(name)) throw new Error(`loop: ${[...path, name].join(' -> ')}`);
+    for (const rule of this.chain(name).rules)
+      for (const one of this.#verdictsOf(rule))
+        if ('chain' in one) this.#checkLoops(one.chain, [...path, name]);
+  }
+
+  /** Every verdict that a rule may come to. */
+  *#verdictsOf({ expressions }: TracedRule): Generator<Verdict> {
+    for (const expression of expressions) {
+      if (expression.kind === 'immediate' && expression.verdict !== undefined) yield expression.verdict;
+      if (expression.kind === 'lookup') yield* this.set(expression.set).verdicts();
     }
   }
+}
+
+function found<T>(map: ReadonlyMap<string, T>, name: string): T {
+  const value = map.get(name);
+  if (value === undefined) throw new Error(`${name} is not there`);
+  return value;
 }

@@ -3,6 +3,7 @@
 
 import type { IpFamily } from '../../src/model/ip.ts';
 import type { Protocol } from '../../src/model/types.ts';
+import * as manifests from '../support/manifests.ts';
 import {
   type Addresses,
   clusterIp,
@@ -27,9 +28,12 @@ export interface PortSpec {
   readonly protocols?: readonly Protocol[];
 }
 
-export interface ServiceSpec {
+export interface ServiceSpec
+  extends Pick<
+    manifests.ServiceSpec,
+    'type' | 'labels' | 'annotations' | 'createdAt' | 'affinitySeconds' | 'sourceRanges' | 'spec'
+  > {
   readonly name?: string;
-  readonly type?: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName';
   /** `None` for a headless Service. */
   readonly clusterIp?: Addresses | 'None';
   /** Families in order, the first being primary. */
@@ -38,63 +42,41 @@ export interface ServiceSpec {
   readonly externalIps?: readonly Addresses[];
   readonly loadBalancerIps?: readonly Addresses[];
   readonly ipMode?: 'VIP' | 'Proxy';
+  /** Beside the IPs. */
+  readonly loadBalancerHosts?: readonly string[];
   readonly internalLocal?: boolean;
   readonly externalLocal?: boolean;
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly createdAt?: string;
-  /** Fields of `spec` that no other option has. */
-  readonly spec?: object;
 }
 
 const portName = (name: string, protocol: Protocol): string => `${name}-${protocol.toLowerCase()}`;
 
 /** Service `default/web` on cluster IP `clusterIp()`, port 80; its type follows from what it has. */
 export function service(options: ServiceSpec = {}): object {
-  const { name = 'web', families = FAMILIES, ports = [{}], externalIps = [], loadBalancerIps = [] } = options;
+  const { name = 'web', families = FAMILIES, ports = [{}], externalIps = [], ipMode, ...rest } = options;
+  const { loadBalancerIps = [], loadBalancerHosts = [], internalLocal, externalLocal, ...same } = rest;
   const address = options.clusterIp ?? clusterIp();
-  const clusterIPs = address === 'None' ? ['None'] : families.map((family) => address[family]);
-  const type =
-    options.type ??
-    (loadBalancerIps.length > 0
-      ? 'LoadBalancer'
-      : ports.some(({ nodePort }) => nodePort !== undefined)
-        ? 'NodePort'
-        : 'ClusterIP');
   const inFamilies = (list: readonly Addresses[]): string[] =>
     list.flatMap((one) => families.map((family) => one[family]));
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { namespace: 'default', name, labels: options.labels, creationTimestamp: options.createdAt },
-    spec: {
-      type,
-      clusterIP: clusterIPs[0],
-      clusterIPs,
-      ipFamilies: families.map((family) => `IPv${family}`),
-      ports: ports.flatMap(({ port = 80, nodePort, name: label = 'p', protocols = PROTOCOLS }) =>
-        protocols.map((protocol) => ({ name: portName(label, protocol), protocol, port, nodePort })),
-      ),
-      externalIPs: inFamilies(externalIps),
-      ...(options.internalLocal && { internalTrafficPolicy: 'Local' }),
-      ...(options.externalLocal && { externalTrafficPolicy: 'Local' }),
-      ...options.spec,
-    },
-    status: {
-      loadBalancer: {
-        ingress: inFamilies(loadBalancerIps).map((ip) => ({ ip, ipMode: options.ipMode })),
-      },
-    },
-  };
+  const ingress = [
+    ...inFamilies(loadBalancerIps).map((ip) => ({ ip, ipMode })),
+    ...loadBalancerHosts.map((hostname) => ({ hostname })),
+  ];
+  return manifests.service(name, {
+    ...same,
+    clusterIps: address === 'None' ? ['None'] : inFamilies([address]),
+    ports: ports.flatMap(({ port = 80, nodePort, name: label = 'p', protocols = PROTOCOLS }) =>
+      protocols.map((protocol) => ({ name: portName(label, protocol), protocol, port, nodePort })),
+    ),
+    externalIps: inFamilies(externalIps),
+    loadBalancerIps: ingress.length > 0 ? ingress : undefined,
+    internalPolicy: internalLocal ? 'Local' : undefined,
+    externalPolicy: externalLocal ? 'Local' : undefined,
+  });
 }
 
 /** An endpoint: a place that answers, and what its EndpointSlice says of it. A bare place is ready. */
-export interface EndpointSpec {
+export interface EndpointSpec extends Omit<manifests.EndpointSpec, 'ip' | 'nodeName'> {
   readonly at: Place;
-  readonly ready?: boolean;
-  readonly serving?: boolean;
-  readonly terminating?: boolean;
-  readonly zoneHints?: readonly string[];
-  readonly nodeHints?: readonly string[];
   /** null leaves it out; unless given, the node of the place. */
   readonly nodeName?: string | null;
 }
@@ -132,58 +114,48 @@ export interface SlicesSpec {
 /** The EndpointSlices of a Service, one per family. */
 export function slices(endpoints: readonly (Place | EndpointSpec)[], options: SlicesSpec = {}): object[] {
   const { of = 'web', name = 'a', families = FAMILIES, ports = [{}], labels } = options;
-  return families.map((family) => ({
-    apiVersion: 'discovery.k8s.io/v1',
-    kind: 'EndpointSlice',
-    metadata: {
-      namespace: 'default',
-      name: `${of}-${name}-v${family}`,
-      labels: { 'kubernetes.io/service-name': of, ...labels },
-    },
-    addressType: `IPv${family}`,
-    ports: ports.flatMap(({ name: label = 'p', port = 8080 }) =>
-      PROTOCOLS.map((protocol) => ({ name: portName(label, protocol), protocol, port })),
-    ),
-    endpoints: endpoints.map((one) => endpoint(typeof one === 'string' ? { at: one } : one, family)),
-  }));
-}
-
-function endpoint(spec: EndpointSpec, family: IpFamily): object {
-  const { at, ready, serving, terminating: isTerminating, zoneHints, nodeHints } = spec;
-  const nodeName = spec.nodeName === undefined ? nodeOf(at) : (spec.nodeName ?? undefined);
-  return {
-    addresses: [PLACES[at][family]],
-    conditions: { ready, serving, terminating: isTerminating },
-    nodeName,
-    ...((zoneHints || nodeHints) && {
-      hints: {
-        ...(zoneHints && { forZones: zoneHints.map((zone) => ({ name: zone })) }),
-        ...(nodeHints && { forNodes: nodeHints.map((node) => ({ name: node })) }),
-      },
+  const specs = endpoints.map((one) => (typeof one === 'string' ? { at: one } : one));
+  return families.map((family) =>
+    manifests.slice(of, `${of}-${name}-v${family}`, {
+      labels,
+      addressType: `IPv${family}`,
+      ports: ports.flatMap(({ name: label = 'p', port = 8080 }) =>
+        PROTOCOLS.map((protocol) => ({ name: portName(label, protocol), protocol, port })),
+      ),
+      endpoints: specs.map(({ at, nodeName = nodeOf(at), ...rest }) => ({
+        ...rest,
+        ip: PLACES[at][family],
+        nodeName: nodeName ?? undefined,
+      })),
     }),
-  };
+  );
 }
 
 function nodeOf(place: Place): string {
   return place.startsWith('remote') ? REMOTE_NODE_NAME : NODE_NAME;
 }
 
-/** The Node under test; the first addresses are its primary ones. A zone of null leaves the label out. */
-export function node({
-  zone = ZONE,
-  addresses = [PLACES.node, SECOND_ADDRESS],
-}: {
+export interface NodeSpec {
+  readonly name?: string;
+  /** null leaves the label out. */
   readonly zone?: string | null;
+  /** The first are its primary ones. */
   readonly addresses?: readonly Addresses[];
-} = {}): object {
-  const internal = addresses.flatMap((pair) => FAMILIES.map((family) => pair[family]));
-  return {
-    apiVersion: 'v1',
-    kind: 'Node',
-    metadata: {
-      name: NODE_NAME,
-      labels: zone === null ? {} : { 'topology.kubernetes.io/zone': zone },
-    },
-    status: { addresses: internal.map((address) => ({ type: 'InternalIP', address })) },
-  };
+  /** Of those addresses. */
+  readonly families?: readonly IpFamily[];
+  readonly podCidrs?: readonly string[];
 }
+
+/** The Node under test, unless its name says otherwise. */
+export function node(options: NodeSpec = {}): object {
+  const { name = NODE_NAME, zone = ZONE, addresses = [PLACES.node, SECOND_ADDRESS], podCidrs } = options;
+  const { families = FAMILIES } = options;
+  return manifests.node({
+    name,
+    addresses: addresses.flatMap((pair) => families.map((family) => pair[family])),
+    labels: zone === null ? {} : { 'topology.kubernetes.io/zone': zone },
+    podCidrs,
+  });
+}
+
+export { serviceCidr } from '../support/manifests.ts';

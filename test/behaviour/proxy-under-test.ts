@@ -1,7 +1,7 @@
 // The real daemon on the node under test, which gets one cluster after the other.
 
 import { ManifestDir } from '../support/manifests.ts';
-import { Daemon } from '../support/netns/daemon.ts';
+import { Daemon, runKproxy } from '../support/netns/daemon.ts';
 import type { Netns } from '../support/netns/netns.ts';
 import { service } from './objects.ts';
 import type { Cluster, ModeName } from './row.ts';
@@ -39,6 +39,14 @@ export class ProxyUnderTest {
       '-v=2',
     ]);
     await this.#daemon.rulesInForce(5000);
+  }
+
+  /** Stops the daemon and removes what it wrote. */
+  async forget(): Promise<void> {
+    await this.#daemon?.stop();
+    this.#daemon = undefined;
+    const { status, stderr } = await runKproxy(this.#node, ['cleanup'], { timeoutMs: 10_000 });
+    if (status !== 0) throw new Error(stderr);
   }
 
   /** A Service that is different each time, so that the daemon has something to write even where clusters are alike. */

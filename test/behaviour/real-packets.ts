@@ -2,15 +2,29 @@
 
 import type { IpFamily } from '../../src/model/ip.ts';
 import type { Target } from '../support/netns/traffic.ts';
-import { formatOutcome, type Outcome, type Packet } from './row.ts';
+import { complaint, enoughFor, judgeElsewhere, judgeRepeated, type Landing, type Memory } from './judge.ts';
+import { formatOutcome, isRepeated, type Outcome, type Packet } from './row.ts';
 import type { TwoNodes } from './two-nodes.ts';
-import { isNodeAddress, NODE_ADDRESSES, PLACES, type Place, POD_GATEWAY, TO_REMOTE_NODE } from './world.ts';
+import {
+  isNodeAddress,
+  NEIGHBOURS,
+  NODE_ADDRESSES,
+  PLACES,
+  type Place,
+  POD_GATEWAY,
+  sourceOf,
+  TO_REMOTE_NODE,
+} from './world.ts';
 
 /** Connections per round; rounds go on until every endpoint was seen, or it is certain that one is missing. */
 const ROUND = 24;
-const MAX_ROUNDS = 8;
+/** Connections to measure shares by: a share that is off by a fifth is surely seen. */
+const SAMPLE = 400;
+/** Standard deviations that chance is granted; so far off is one sample of a million. */
+const TOLERANCE = 5;
 /** Silence of this length is a drop: an answer takes a millisecond. */
 const SILENCE_MS = 300;
+const REPLY_MS = 3000;
 
 /** What this kernel has sockets for, and what can be told apart from outside. */
 function isSendable({ protocol, from, destination }: Packet, { kind }: Outcome): boolean {
@@ -19,28 +33,88 @@ function isSendable({ protocol, from, destination }: Packet, { kind }: Outcome):
   return !(kind === 'passes' && from === 'client' && !isNodeAddress(destination));
 }
 
+/** Witnesses and senders take addresses that others may dial; turns are counted. */
+function isAlone({ packet, outcome }: Probe): boolean {
+  return outcome.kind === 'passes' || outcome.kind === 'rotates' || isBorrowed(packet);
+}
+
+/** True when the sender has the address only for this packet. */
+function isBorrowed({ from, source, destination, family }: Packet): boolean {
+  return (
+    source !== sourceOf(from, destination, family) &&
+    !NEIGHBOURS.some((addresses) => addresses[family] === source)
+  );
+}
+
 export interface Probe {
   readonly name: string;
   readonly packet: Packet;
   readonly outcome: Outcome;
 }
 
-/** What is wrong with how packets fare. Those that cannot be sent are left out. */
-export async function judgeAll(nodes: TwoNodes, probes: readonly Probe[]): Promise<string[]> {
+/**
+ * What is wrong with how packets fare. Those that cannot be sent are left out. `memory` is of all stages of a scenario.
+ */
+export async function judgeAll(nodes: TwoNodes, probes: readonly Probe[], memory: Memory): Promise<string[]> {
   const wrong: string[] = [];
   const run = async ({ name, packet, outcome }: Probe): Promise<void> => {
-    const complaint = await judge(nodes, packet, outcome);
+    const complaint = await nodes.withAddress(
+      packet.from,
+      isBorrowed(packet) ? packet.source : undefined,
+      () => judge(nodes, packet, outcome, memory),
+    );
     if (complaint !== undefined) wrong.push(`${name}: ${complaint}`);
   };
   const sendable = probes.filter(({ packet, outcome }) => isSendable(packet, outcome));
-  const isAlone = ({ outcome }: Probe): boolean => outcome.kind === 'passes';
-  await Promise.all(sendable.filter((probe) => !isAlone(probe)).map(run));
-  // Witnesses take addresses that others may dial.
-  for (const probe of sendable.filter(isAlone)) await run(probe);
+  await withCrowd(nodes, probes, memory, async () => {
+    await Promise.all(sendable.filter((probe) => !isAlone(probe)).map(run));
+    for (const probe of sendable.filter(isAlone)) await run(probe);
+  });
   return wrong.sort();
 }
 
-async function judge(nodes: TwoNodes, packet: Packet, outcome: Outcome): Promise<string | undefined> {
+/** What is wrong with where clients get now that another node has the cluster, where that must not matter. */
+export async function judgeAllElsewhere(
+  nodes: TwoNodes,
+  probes: readonly Probe[],
+  memory: Memory,
+): Promise<string[]> {
+  const prober = { connect: (packet: Packet) => connect(nodes, packet) };
+  const judged = probes.filter((probe) => isEverywhere(probe) && isSendable(probe.packet, probe.outcome));
+  const wrong = await withCrowd(nodes, judged, memory, () =>
+    Promise.all(
+      judged.map(async ({ name, packet }) => {
+        const complaint = await judgeElsewhere(prober, packet, memory);
+        return complaint === undefined ? [] : [`${name}: ${complaint}`];
+      }),
+    ),
+  );
+  return wrong.flat();
+}
+
+/** Has the crowd there if any of the probes is about many clients. */
+function withCrowd<T>(
+  nodes: TwoNodes,
+  probes: readonly Probe[],
+  { crowd }: Memory,
+  use: () => Promise<T>,
+): Promise<T> {
+  const isCrowded = probes.some(({ outcome }) => isRepeated(outcome));
+  return isCrowded ? nodes.withCrowd(crowd, use) : use();
+}
+
+export function isEverywhere({ outcome }: Probe): boolean {
+  return outcome.kind === 'hashes' && outcome.isEverywhere;
+}
+
+async function judge(
+  nodes: TwoNodes,
+  packet: Packet,
+  outcome: Outcome,
+  memory: Memory,
+): Promise<string | undefined> {
+  if (isRepeated(outcome))
+    return judgeRepeated({ connect: (one) => connect(nodes, one) }, packet, outcome, memory);
   switch (outcome.kind) {
     case 'reaches':
       return judgeReach(nodes, packet, outcome);
@@ -51,30 +125,43 @@ async function judge(nodes: TwoNodes, packet: Packet, outcome: Outcome): Promise
   }
 }
 
+async function connect(nodes: TwoNodes, packet: Packet): Promise<Landing> {
+  const { outcome, server, peer, code } = await nodes.agent(packet.from).probe(targetOf(packet, REPLY_MS));
+  if (outcome !== 'reply' || server === undefined || peer === undefined)
+    return { endpoint: undefined, sees: () => false, told: `${outcome} (${code})` };
+  return {
+    endpoint: server,
+    sees: (source) => sourcesOf(source, packet, server).includes(peer),
+    told: `reaches ${server}, which sees ${peer},`,
+  };
+}
+
 async function judgeReach(
   nodes: TwoNodes,
   packet: Packet,
-  outcome: Extract<Outcome, { kind: 'reaches' }>,
+  { endpoints }: Extract<Outcome, { kind: 'reaches' }>,
 ): Promise<string | undefined> {
-  const expected = [...outcome.endpoints.keys()].sort();
-  const seen: Record<string, number> = {};
-  for (let round = 0; round < MAX_ROUNDS; round++) {
-    for (const { outcome: fate, server = '', peer = '', code } of await replies(nodes, packet)) {
-      if (fate !== 'reply') return `${fate} (${code}) instead of ${formatOutcome(outcome)}`;
-      const reached = outcome.endpoints.get(server);
-      if (reached === undefined) return `reaches ${server} instead of ${formatOutcome(outcome)}`;
-      const sources = sourcesOf(reached.source, packet, server);
-      if (!sources.includes(peer)) return `${server} sees ${peer} instead of ${sources}`;
-      seen[server] = (seen[server] ?? 0) + 1;
+  const shares = [...endpoints.values()].map(({ share }) => share);
+  const isEven = Math.max(...shares) === Math.min(...shares);
+  const most = isEven ? enoughFor(endpoints) + ROUND : SAMPLE;
+  const seen = new Map([...endpoints.keys()].map((name) => [name, 0]));
+  let count = 0;
+  while (count < most) {
+    const landings = await Promise.all(Array.from({ length: ROUND }, () => connect(nodes, packet)));
+    for (const landing of landings) {
+      const wrong = complaint(landing, endpoints);
+      if (wrong !== undefined) return wrong;
+      seen.set(landing.endpoint!, seen.get(landing.endpoint!)! + 1);
     }
-    if (Object.keys(seen).length === expected.length) return undefined;
+    count += ROUND;
+    if (isEven && ![...seen.values()].includes(0)) return undefined;
   }
-  return `reaches ${JSON.stringify(seen)} instead of all of ${expected}`;
-}
-
-async function replies(nodes: TwoNodes, packet: Packet) {
-  const agent = nodes.agent(packet.from);
-  return Promise.all(Array.from({ length: ROUND }, () => agent.probe(targetOf(packet, 3000))));
+  const isLikely = [...endpoints].every(([name, { share }]) => {
+    const deviation = Math.sqrt(count * share * (1 - share));
+    return Math.abs(seen.get(name)! - count * share) <= TOLERANCE * deviation;
+  });
+  if (!isEven && isLikely) return undefined;
+  return `reaches ${JSON.stringify([...seen])} instead of ${formatOutcome({ kind: 'reaches', endpoints })}`;
 }
 
 /** What the server may call its client. */
@@ -108,28 +195,24 @@ async function judgePassing(nodes: TwoNodes, packet: Packet): Promise<string | u
   const { destination, port, protocol, family } = packet;
   const place = placeOf(destination, family);
   const isElsewhere = place === 'client' && destination !== PLACES.client[family];
-  const netns = nodes.netns(place);
-  const prefix = family === 4 ? 32 : 128;
   const isServed = destination === PLACES[place][family] && port === 8080;
   const server = isServed ? `${place}:${port}` : 'witness';
-  if (isElsewhere)
-    await netns.ip(`address add ${destination}/${prefix} dev lo${family === 6 ? ' nodad' : ''}`);
-  let stop: (() => Promise<void>) | undefined;
-  try {
-    if (!isServed) {
-      const served = protocol === 'UDP' ? 'udp' : 'tcp';
-      stop = await netns.agent().serve({ protocol: served, port, name: server, address: destination });
+  return nodes.withAddress(place, isElsewhere ? destination : undefined, async () => {
+    const served = protocol === 'UDP' ? 'udp' : 'tcp';
+    const stop = isServed
+      ? undefined
+      : await nodes.agent(place).serve({ protocol: served, port, name: server, address: destination });
+    try {
+      // The kernel makes the route of a new IPv6 address a moment after the address.
+      let reply = await nodes.agent(packet.from).probe(targetOf(packet, SILENCE_MS));
+      for (let i = 0; i < 5 && reply.outcome === 'timeout'; i++)
+        reply = await nodes.agent(packet.from).probe(targetOf(packet, SILENCE_MS));
+      if (reply.server !== server) return `${reply.outcome} ${reply.code ?? reply.server} instead of passing`;
+      return reply.peer === packet.source ? undefined : `passes as ${reply.peer}`;
+    } finally {
+      await stop?.();
     }
-    // The kernel makes the route of a new IPv6 address a moment after the address.
-    let reply = await nodes.agent(packet.from).probe(targetOf(packet, SILENCE_MS));
-    for (let i = 0; i < 5 && reply.outcome === 'timeout'; i++)
-      reply = await nodes.agent(packet.from).probe(targetOf(packet, SILENCE_MS));
-    if (reply.server !== server) return `${reply.outcome} ${reply.code ?? reply.server} instead of passing`;
-    return reply.peer === packet.source ? undefined : `passes as ${reply.peer}`;
-  } finally {
-    await stop?.();
-    if (isElsewhere) await netns.ip(`address delete ${destination}/${prefix} dev lo`);
-  }
+  });
 }
 
 /** Who has an address; what nobody has is outside. */
@@ -139,6 +222,14 @@ function placeOf(address: string, family: IpFamily): Place {
   return found ?? 'client';
 }
 
-function targetOf({ protocol, destination, port }: Packet, timeoutMs: number): Target {
-  return { protocol: protocol === 'UDP' ? 'udp' : 'tcp', host: destination, port, timeoutMs };
+function targetOf(packet: Packet, timeoutMs: number): Target {
+  const { from, source, protocol, destination, port, family } = packet;
+  const isUsual = source === sourceOf(from, destination, family);
+  return {
+    protocol: protocol === 'UDP' ? 'udp' : 'tcp',
+    host: destination,
+    port,
+    timeoutMs,
+    ...(!isUsual && { localAddress: source }),
+  };
 }

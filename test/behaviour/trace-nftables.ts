@@ -1,14 +1,18 @@
 // What nf_tables does with the first packet of a connection, told from the ruleset alone: an interpreter of expressions
-// that knows nothing of how the ruleset was planned. Random numbers are tried out one by one, each with its share.
-// It follows net/netfilter/nf_tables_core.c and nf_nat_core.c; what it does not know is an error, never a guess.
+// that knows nothing of how the ruleset was planned. Random numbers are tried out one by one, each with its share; what
+// the packet leaves behind for later ones goes with each of them.
+// It follows net/netfilter/nf_tables_core.c, nft_*.c and nf_nat_core.c; what it does not know is an error, never a guess.
 
 import { type Ip, type IpFamily, packIp, unpackIp } from '../../src/model/ip.ts';
 import type { ChainHook } from '../../src/netlink/nftables/chain.ts';
 import type { Expression } from '../../src/netlink/nftables/expression.ts';
 import type { Verdict } from '../../src/netlink/nftables/verdict.ts';
-import type { Ruleset } from './nft-ruleset.ts';
-import { type Registers, registers } from './registers.ts';
+import { jhash, reciprocalScale } from './jhash.ts';
+import type { TracedRule, TracedTable } from './nft-ruleset.ts';
+import type { PacketState } from './packet-state.ts';
+import { isLittleEndian, type Registers, registers } from './registers.ts';
 import type { Packet, Source } from './row.ts';
+import { interfaceTowards } from './world.ts';
 
 /** What becomes of the packet. */
 export type Fate =
@@ -19,6 +23,8 @@ export interface Branch {
   readonly fate: Fate;
   /** Its share of all connections, above 0 and at most 1. */
   readonly share: number;
+  /** What the rules remember after it. */
+  readonly state: PacketState;
 }
 
 /** What the rules ask the node itself. */
@@ -26,8 +32,13 @@ export interface TracedNode {
   isLocal(address: string): boolean;
 }
 
-/** Every way the packet may go. `family` of the ruleset is the packet's. */
-export function traceNftables(ruleset: Ruleset, packet: Packet, node: TracedNode): Branch[] {
+/** Every way the packet may go. `table` is of the packet's family. */
+export function traceNftables(
+  table: TracedTable,
+  before: PacketState,
+  packet: Packet,
+  node: TracedNode,
+): Branch[] {
   const branches: Branch[] = [];
   // The numbers to draw in the next run, and below how many each was drawn.
   let script: number[] = [];
@@ -37,8 +48,9 @@ export function traceNftables(ruleset: Ruleset, packet: Packet, node: TracedNode
       moduli.push(modulus);
       return script[moduli.length - 1] ?? 0;
     };
-    const fate = new Run(ruleset, packet, node, draw).fate();
-    branches.push({ fate, share: moduli.reduce((share, modulus) => share / modulus, 1) });
+    const state = before.fork();
+    const fate = new Run(table, state, packet, node, draw).fate();
+    branches.push({ fate, share: moduli.reduce((share, modulus) => share / modulus, 1), state });
     const drawn = moduli.map((_, i) => script[i] ?? 0);
     while (drawn.length > 0 && drawn.at(-1)! + 1 === moduli[drawn.length - 1]) drawn.pop();
     if (drawn.length === 0) return branches;
@@ -53,15 +65,30 @@ const RTN = { unicast: 1, local: 2 } as const;
 const STATUS = { srcNat: 1 << 4, dstNat: 1 << 5 } as const;
 const STATE_NEW = 8;
 const PORT_UNREACHABLE = { 4: 3, 6: 4 } as const;
+/** linux/netfilter/nf_nat.h, NF_NAT_RANGE_PROTO_RANDOM_FULLY */
+const FULLY_RANDOM = 1 << 4;
+/** linux/if.h */
+const IFNAMSIZ = 16;
+/** Bits of the packet's mark that somebody else has set: never ours to change. */
+const FOREIGN_MARK = 0x101;
 const ADDRESS_FIELDS = {
   4: { saddr: 12, daddr: 16, length: 4 },
   6: { saddr: 8, daddr: 24, length: 16 },
 } as const;
 
+const packPort = (value: number): string => String.fromCharCode(value >> 8, value & 0xff);
+
+/** Between host and network order. */
+function turned(numbers: string, size: number): string {
+  if (!isLittleEndian) return numbers;
+  return Array.from(numbers, (_, i) => numbers[i - (i % size) + size - 1 - (i % size)]).join('');
+}
+
 type HookEnd = 'accepted' | 'dropped' | 'refused';
 
 class Run {
-  readonly #ruleset: Ruleset;
+  readonly #table: TracedTable;
+  readonly #state: PacketState;
   readonly #packet: Packet;
   readonly #node: TracedNode;
   readonly #draw: (modulus: number) => number;
@@ -69,13 +96,20 @@ class Run {
   readonly #registers: Registers = registers();
   #destination: string;
   #port: number;
-  #mark = 0;
+  #mark = FOREIGN_MARK;
   #priority = 0;
   #status = 0;
   #hook: ChainHook = 'prerouting';
 
-  constructor(ruleset: Ruleset, packet: Packet, node: TracedNode, draw: (modulus: number) => number) {
-    this.#ruleset = ruleset;
+  constructor(
+    table: TracedTable,
+    state: PacketState,
+    packet: Packet,
+    node: TracedNode,
+    draw: (modulus: number) => number,
+  ) {
+    this.#table = table;
+    this.#state = state;
     this.#packet = packet;
     this.#node = node;
     this.#draw = draw;
@@ -90,6 +124,10 @@ class Run {
       const end = this.#walkHook(hook);
       if (end !== 'accepted') return { kind: end };
     }
+    // What stays on this host has nobody left to confuse.
+    const isGone = this.#hook === 'postrouting';
+    if (isGone && this.#mark !== FOREIGN_MARK) throw new Error(`leaves with mark ${this.#mark}`);
+    if (isGone && this.#priority !== 0) throw new Error(`leaves with priority ${this.#priority}`);
     const isMasqueraded = (this.#status & STATUS.srcNat) !== 0;
     if ((this.#status & STATUS.dstNat) === 0) {
       if (isMasqueraded) throw new Error('masqueraded without a destination of ours');
@@ -117,7 +155,7 @@ class Run {
 
   #walkHook(hook: ChainHook): HookEnd {
     this.#hook = hook;
-    const bases = [...this.#ruleset.chains]
+    const bases = [...this.#table.chains]
       .flatMap(([name, { base }]) => (base?.hook === hook ? [{ name, ...base }] : []))
       .sort((a, b) => a.priority - b.priority);
     // A connection gets its destination once and its source once: over loopback it does not pass NAT chains again.
@@ -135,12 +173,11 @@ class Run {
 
   /** undefined when the packet reaches the end. */
   #walkChain(start: string): 'accept' | 'drop' | 'refused' | 'natted' | undefined {
-    const stack: { readonly rules: readonly (readonly Expression[])[]; next: number }[] = [];
+    const stack: { readonly rules: readonly TracedRule[]; next: number }[] = [];
     const enter = (name: string): void => {
-      const chain = this.#ruleset.chains.get(name);
-      if (chain === undefined) throw new Error(`no chain ${name}`);
+      const { rules } = this.#table.chain(name);
       if (stack.length > 16) throw new Error('jumps too deep'); // NFT_JUMP_STACK_SIZE
-      stack.push({ rules: chain.rules, next: 0 });
+      stack.push({ rules, next: 0 });
     };
     enter(start);
     while (stack.length > 0) {
@@ -174,8 +211,9 @@ class Run {
     return undefined;
   }
 
-  #runRule(rule: readonly Expression[]): Verdict | 'refused' | 'natted' {
-    for (const expression of rule) {
+  #runRule({ expressions }: TracedRule): Verdict | 'refused' | 'natted' {
+    this.#registers.forget();
+    for (const expression of expressions) {
       const verdict = this.#run(expression);
       if (verdict !== undefined) return verdict;
     }
@@ -236,10 +274,19 @@ class Run {
         registers.write(expression.register, String.fromCharCode(...bytes));
         return undefined;
       }
+      case 'byteorder': {
+        const { register, sourceRegister, length, size } = expression;
+        // Only whole numbers are turned (nft_byteorder.c): of anything shorter nothing is, and nothing is written.
+        if (length < size && register === sourceRegister) return undefined;
+        if (length % size !== 0 || size % 4 !== 0)
+          throw new Error(`byteorder of ${length} bytes is not traced`);
+        registers.write(register, turned(registers.read(sourceRegister, length), size));
+        return undefined;
+      }
       case 'lookup': {
-        const set = this.#ruleset.sets.get(expression.set);
-        if (set === undefined) throw new Error(`no set ${expression.set}`);
-        const element = set.find(registers.read(expression.register, set.declaration.keyLength));
+        const set = this.#table.set(expression.set);
+        const key = registers.read(expression.register, set.declaration.keyLength);
+        const element = this.#state.find(set, key) ?? set.find(key);
         const { destRegister } = expression;
         if (destRegister === undefined)
           return matches((element !== undefined) !== (expression.isInverted ?? false));
@@ -249,19 +296,30 @@ class Run {
         return undefined;
       }
       case 'numgen':
-        if (expression.type !== 'random') throw new Error(`numgen ${expression.type} is not traced`);
-        registers.writeNumber(expression.register, this.#draw(expression.modulus) + (expression.offset ?? 0));
+        registers.writeNumber(expression.register, this.#number(expression) + (expression.offset ?? 0));
         return undefined;
+      case 'hash': {
+        const { type = 'jhash', sourceRegister, length, seed, modulus, offset = 0 } = expression;
+        if (type !== 'jhash' || sourceRegister === undefined || length === undefined || seed === undefined)
+          throw new Error(`${type} without a seed of its own is not traced`);
+        const hash = jhash(registers.read(sourceRegister, length), seed);
+        registers.writeNumber(expression.register, reciprocalScale(hash, modulus) + offset);
+        return undefined;
+      }
+      case 'dynset':
+        return matches(this.#learn(expression));
       case 'fib':
         registers.writeNumber(expression.register, this.#addressType(expression));
         return undefined;
       case 'ct':
-        registers.writeNumber(expression.register!, this.#conntrack(expression));
+        registers.write(expression.register!, this.#conntrack(expression));
         return undefined;
       case 'nat':
         return this.#dnat(expression);
       case 'masquerade':
         if (this.#hook !== 'postrouting') throw new Error(`masquerade in ${this.#hook}`);
+        if (((expression.flags ?? 0) & FULLY_RANDOM) === 0)
+          throw new Error('masquerades to a port that another connection may have at the same moment');
         this.#status |= STATUS.srcNat;
         return 'natted';
       case 'reject':
@@ -270,6 +328,25 @@ class Run {
       default:
         throw new Error(`expression ${expression.kind} is not traced`);
     }
+  }
+
+  #number(expression: Extract<Expression, { kind: 'numgen' }>): number {
+    const { type, modulus } = expression;
+    return type === 'random' ? this.#draw(modulus) : this.#state.count(expression, modulus);
+  }
+
+  /** Whether the rule goes on. */
+  #learn(expression: Extract<Expression, { kind: 'dynset' }>): boolean {
+    const { op, keyRegister, dataRegister, isInverted = false } = expression;
+    const set = this.#table.set(expression.set);
+    const { keyLength, dataLength } = set.declaration;
+    const key = this.#registers.read(keyRegister, keyLength);
+    if (op === 'delete') {
+      this.#state.delete(set, key);
+      return true;
+    }
+    const data = dataRegister === undefined ? undefined : this.#registers.read(dataRegister, dataLength!);
+    return this.#state.add(set, key, data, expression) !== isInverted;
   }
 
   #meta(key: string): string {
@@ -283,15 +360,24 @@ class Run {
         return this.#registers.packNumber(this.#mark);
       case 'priority':
         return this.#registers.packNumber(this.#priority);
+      case 'iifname':
+        return this.#interfaceName().padEnd(IFNAMSIZ, '\0');
       default:
         throw new Error(`meta ${key} is not traced`);
     }
   }
 
+  /** '' for what this node sends itself, until it comes back over loopback. */
+  #interfaceName(): string {
+    if (this.#hook === 'postrouting')
+      throw new Error('the name of an interface in postrouting is not traced');
+    const name = interfaceTowards(this.#packet.from);
+    return name ?? (this.#hook === 'output' ? '' : 'lo');
+  }
+
   /** A header of the packet as it is now. */
   #header(base: string): string {
-    const port = (value: number): string => String.fromCharCode(value >> 8, value & 0xff);
-    if (base === 'transport') return port(SOURCE_PORT) + port(this.#port);
+    if (base === 'transport') return packPort(SOURCE_PORT) + packPort(this.#port);
     if (base !== 'network') throw new Error(`payload of the ${base} header is not traced`);
     // Only the addresses: reading anything else yields less than was asked for, which `write` refuses.
     const { saddr } = ADDRESS_FIELDS[this.#family];
@@ -306,11 +392,29 @@ class Run {
     return this.#node.isLocal(address) ? RTN.local : RTN.unicast;
   }
 
-  #conntrack({ key, register }: Extract<Expression, { kind: 'ct' }>): number {
+  #conntrack({ key, register, direction }: Extract<Expression, { kind: 'ct' }>): string {
+    const { packNumber } = this.#registers;
     if (register === undefined) throw new Error(`ct ${key} set is not traced`);
-    if (key === 'status') return this.#status;
-    if (key === 'state') return STATE_NEW;
-    throw new Error(`ct ${key} is not traced`);
+    if (key === 'status') return packNumber(this.#status);
+    if (key === 'state') return packNumber(STATE_NEW);
+    if (direction !== 'original') throw new Error(`ct ${key} of direction ${direction} is not traced`);
+    const { source, destination, port, protocol } = this.#packet;
+    switch (key) {
+      case 'saddr':
+      case 'ip-saddr':
+      case 'ip6-saddr':
+        return packIp(source as Ip);
+      case 'daddr':
+      case 'ip-daddr':
+      case 'ip6-daddr':
+        return packIp(destination as Ip);
+      case 'proto-dst':
+        return packPort(port);
+      case 'protocol':
+        return String.fromCharCode(PROTOCOL_NUMBERS[protocol]);
+      default:
+        throw new Error(`ct ${key} is not traced`);
+    }
   }
 
   #dnat({

@@ -3,7 +3,8 @@
 //
 //   client ── node-1 ──────────────── node-2 ── remote-pod, remote-1, remote-2
 //               │   192.168.60.10  .20
-//               └── local-pod, local-1, local-2, local-3
+//               ├── local-1, local-2
+//               └── cni0 ── local-pod, local-3
 //
 // Node 2 sends everything of its pods through node 1, even what is for its own pods: so node 1 sees both directions of
 // every connection that it balances.
@@ -14,7 +15,10 @@ import type { Agent } from '../support/netns/traffic.ts';
 import { FAMILIES } from './objects.ts';
 import {
   type Addresses,
+  BRIDGE,
+  BRIDGED_PODS,
   LOCAL_PODS,
+  NEIGHBOURS,
   PLACES,
   type Place,
   REMOTE_NODE,
@@ -48,7 +52,12 @@ export class TwoNodes {
   /** Everybody of PLACES, answering with its name and port wherever an endpoint may be. */
   static async create(): Promise<TwoNodes> {
     const topology = await NodeTopology.create(
-      LOCAL_PODS.map((name) => ({ name, ip: PLACES[name][4], ip6: PLACES[name][6] })),
+      LOCAL_PODS.map((name) => ({
+        name,
+        ip: PLACES[name][4],
+        ip6: PLACES[name][6],
+        ...(BRIDGED_PODS.includes(name) && { bridge: BRIDGE }),
+      })),
     );
     const nodes = new TwoNodes(topology, await Netns.create('node-2'));
     try {
@@ -78,8 +87,6 @@ export class TwoNodes {
   }
 
   async #joinRemoteNode(): Promise<void> {
-    // Many refusals in a row must not be rationed.
-    await this.topology.node.sysctl({ 'net.ipv4.icmp_ratelimit': 0, 'net.ipv6.icmp.ratelimit': 0 });
     await this.#remoteNode.sysctl({
       'net.ipv4.ip_forward': 1,
       'net.ipv6.conf.all.forwarding': 1,
@@ -110,6 +117,10 @@ export class TwoNodes {
     );
     await this.topology.client.ip(
       ...FAMILIES.map((family) => `route add ${REMOTE_POD_CIDRS[family]} via ${PLACES.node[family]}`),
+      ...NEIGHBOURS.flatMap((one) => [
+        `address add ${one[4]}/32 dev eth0`,
+        `address add ${one[6]}/128 dev eth0 nodad preferred_lft 0`,
+      ]),
     );
   }
 
@@ -133,6 +144,31 @@ export class TwoNodes {
     );
     for (const family of FAMILIES)
       await this.#remoteNode.exec(['ip', `-${family}`, ...`rule add iif ${device} table 100`.split(' ')]);
+  }
+
+  /** Gives the client the addresses of a crowd for as long as `use` takes. */
+  async withCrowd<T>(crowd: readonly Addresses[], use: () => Promise<T>): Promise<T> {
+    const cidrs = crowd.flatMap(host);
+    const change = (verb: 'add' | 'delete') =>
+      this.topology.client.ip(...cidrs.map((cidr) => `address ${verb} ${cidr} dev lo`));
+    await change('add');
+    try {
+      return await use();
+    } finally {
+      await change('delete');
+    }
+  }
+
+  /** Gives a place one more address for as long as `use` takes; none if it is undefined. */
+  async withAddress<T>(place: Place, address: string | undefined, use: () => Promise<T>): Promise<T> {
+    if (address === undefined) return use();
+    const [cidr, nodad] = address.includes(':') ? [`${address}/128`, ' nodad'] : [`${address}/32`, ''];
+    await this.netns(place).ip(`address add ${cidr} dev lo${nodad}`);
+    try {
+      return await use();
+    } finally {
+      await this.netns(place).ip(`address delete ${cidr} dev lo`);
+    }
   }
 
   /** Ends every known flow, so that none of the next cluster is taken for one of the last. */

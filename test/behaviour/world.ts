@@ -40,7 +40,40 @@ export const LOOPBACK: Addresses = { 4: '127.0.0.1', 6: '::1' };
 /** The link between the nodes: this end, that end. */
 export const TO_REMOTE_NODE: Addresses = { 4: '192.168.60.10', 6: 'fd00:60::10' };
 export const REMOTE_NODE: Addresses = { 4: '192.168.60.20', 6: 'fd00:60::20' };
+export const LOCAL_POD_CIDRS: Addresses = { 4: '10.1.0.0/24', 6: 'fd00:10:1::/64' };
 export const REMOTE_POD_CIDRS: Addresses = { 4: '10.1.1.0/24', 6: 'fd00:10:1:1::/64' };
+
+/** More addresses of the client, on its network. */
+const neighbour = (n: number): Addresses => ({ 4: `192.168.50.${n}`, 6: `fd00:50::1:${n.toString(16)}` });
+export const NEIGHBOUR_103 = neighbour(103);
+export const NEIGHBOUR_104 = neighbour(104);
+export const NEIGHBOUR_163 = neighbour(163);
+export const NEIGHBOURS: readonly Addresses[] = [NEIGHBOUR_103, NEIGHBOUR_104, NEIGHBOUR_163];
+
+/** Many clients outside: no crowd of these has an address of another (RFC 2544). */
+export const CROWDS = 256;
+export const CROWD_CIDRS = ['198.18.0.0/15', '2001:2::/48'] as const;
+const CROWD_SIZE = 64;
+export function crowd(n: number): readonly Addresses[] {
+  return Array.from({ length: CROWD_SIZE }, (_, i) => ({
+    4: `198.18.${n}.${i + 1}`,
+    6: `2001:2:0:${n.toString(16)}::${(i + 1).toString(16)}`,
+  }));
+}
+
+/** Pods of the node that share a bridge; each of the others hangs on a link of its own, whose name has this prefix. */
+export const BRIDGE = 'cni0';
+export const BRIDGED_PODS: readonly string[] = ['local-pod', 'local-3'] satisfies Place[];
+export const POD_LINK_PREFIX = 'pod';
+
+/** Through which interface of the node a packet of a place comes in; undefined for what the node sends itself. */
+export function interfaceTowards(place: Place): string | undefined {
+  if (place === 'node') return undefined;
+  if (place === 'client') return 'eth0';
+  if (place.startsWith('remote')) return 'eth1';
+  if (BRIDGED_PODS.includes(place)) return BRIDGE;
+  return `${POD_LINK_PREFIX}${(LOCAL_PODS as readonly string[]).indexOf(place)}`;
+}
 
 export const NODE_NAME = 'node-1';
 export const REMOTE_NODE_NAME = 'node-2';

@@ -33,6 +33,13 @@ describe('spellings of kube-proxy are understood', () => {
     [['--v', '1', '--v', '2'], { verbosity: 2 }],
     [['--masquerade-bit=3'], { masqueradeBit: 3 }],
     [['--sync-period', '5s', '--nftables-min-sync-period=1s'], { syncPeriodMs: 5000, minSyncPeriodMs: 1000 }],
+    [['--detect-local-mode=NodeCIDR'], { detectLocal: { kind: 'NodeCIDR' } }],
+    [
+      ['--detect-local-mode', 'BridgeInterface', '--pod_bridge_interface=cni0'],
+      { detectLocal: { kind: 'BridgeInterface', name: 'cni0' } },
+    ],
+    [['--allow-external-ips=false'], { allowedExternalIps: [] }],
+    [['--allow-external-ips', 'false'], { allowedExternalIps: [] }],
     [['--cleanup=false', '--version=false'], {}],
   ])('%j', async (argv, expected) => {
     expect(await settingsOf(...argv)).toMatchObject(expected);
@@ -71,7 +78,7 @@ describe('what cannot be used exits with 2, one line per error', () => {
       ['--bogus', 'value', '--v=x', '--proxy-mode', 'ipvs', '--foo'],
       '--bogus: unknown flag',
       '--foo: unknown flag',
-      '--proxy-mode: must be nftables, got "ipvs"',
+      '--proxy-mode: must be nftables or iptables, got "ipvs"',
       '--v: must be an integer of at least 0, got "x"',
     ],
   ])('%j', async (argv, ...errors) => {

@@ -20,8 +20,10 @@ it('has these defaults', () => {
     source: { kind: 'kubernetes', kubeconfig: undefined, master: undefined },
     nodeName: 'host.example',
     proxyMode: 'nftables',
-    clusterCidrs: [],
+    detectLocal: { kind: 'ClusterCIDR', cidrs: [] },
     nodePortAddresses: { kind: 'primary' },
+    allowedExternalIps: undefined,
+    iptables: { backend: 'auto', dispatch: 'tree', servesLocalhostNodePorts: true },
     masqueradeBit: 14,
     masqueradeAll: false,
     minSyncPeriodMs: 0,
@@ -38,6 +40,17 @@ it('is frozen to the bottom', () => {
   expect(Object.isFrozen(settings.detectLocal)).toBe(true);
 });
 
+it('every local address serves node ports in iptables mode, unless addresses are given', () => {
+  const cidrsOf = (...given: [string, string][]) => {
+    const { nodePortAddresses } = settingsOf(['proxy-mode', 'iptables'], ...given);
+    return nodePortAddresses.kind === 'cidrs' ? nodePortAddresses.cidrs.map(formatCidr) : 'primary';
+  };
+  expect(cidrsOf()).toEqual(['0.0.0.0/0', '::/0']);
+  expect(cidrsOf(['nodeport-addresses', ''])).toEqual(['0.0.0.0/0', '::/0']);
+  expect(cidrsOf(['nodeport-addresses', 'primary'])).toEqual('primary');
+  expect(cidrsOf(['nodeport-addresses', '10.0.0.0/8'])).toEqual(['10.0.0.0/8']);
+});
+
 describe('each flag reaches its setting', () => {
   it.each<[name: string, text: string, expected: Partial<Settings>]>([
     ['source', './m', { source: { kind: 'manifests', path: './m' } }],
@@ -47,11 +60,31 @@ describe('each flag reaches its setting', () => {
     ['hostname-override', '', { nodeName: 'host.example' }],
     ['proxy-mode', '', { proxyMode: 'nftables' }],
     ['iptables-masquerade-bit', '31', { masqueradeBit: 31 }],
+    [
+      'iptables-backend',
+      'legacy',
+      { iptables: { backend: 'legacy', dispatch: 'tree', servesLocalhostNodePorts: true } },
+    ],
+    [
+      'iptables-dispatch',
+      'flat',
+      { iptables: { backend: 'auto', dispatch: 'flat', servesLocalhostNodePorts: true } },
+    ],
+    [
+      'iptables-localhost-nodeports',
+      'false',
+      { iptables: { backend: 'auto', dispatch: 'tree', servesLocalhostNodePorts: false } },
+    ],
     ['masquerade-all', 'true', { masqueradeAll: true }],
     ['iptables-sync-period', '1m', { syncPeriodMs: 60_000 }],
     ['iptables-min-sync-period', '10s', { minSyncPeriodMs: 10_000 }],
     ['logging-format', 'json', { logFormat: 'json' }],
     ['v', '4', { verbosity: 4 }],
+    ['allow-external-ips', 'true', { allowedExternalIps: undefined }],
+    ['allow-external-ips', 'F', { allowedExternalIps: [] }],
+    ['detect-local-mode', '', { detectLocal: { kind: 'ClusterCIDR', cidrs: [] } }],
+    ['detect-local-mode', 'ClusterCIDR', { detectLocal: { kind: 'ClusterCIDR', cidrs: [] } }],
+    ['detect-local-mode', 'NodeCIDR', { detectLocal: { kind: 'NodeCIDR' } }],
   ])('--%s=%s', (name, text, expected) => {
     expect(settingsOf([name, text])).toMatchObject(expected);
   });
@@ -74,6 +107,73 @@ describe('each flag reaches its setting', () => {
   });
 });
 
+it('external IPs may be allowed within CIDRs', () => {
+  const { allowedExternalIps } = settingsOf(
+    ['allow-external-ips', '192.0.2.0/24, 2001:db8::/32'],
+    ['allow-external-ips', '198.51.100.7/32'],
+  );
+  expect(allowedExternalIps?.map(formatCidr)).toEqual(['192.0.2.0/24', '2001:db8::/32', '198.51.100.7/32']);
+});
+
+describe('local traffic is detected by interface', () => {
+  const bridge = ['detect-local-mode', 'BridgeInterface'] as [string, string];
+  const prefix = ['detect-local-mode', 'InterfaceNamePrefix'] as [string, string];
+
+  it.each<[flags: [string, string?][], detectLocal: Settings['detectLocal']]>([
+    [[bridge, ['pod-bridge-interface', 'cni0']], { kind: 'BridgeInterface', name: 'cni0' }],
+    [[bridge, ['pod-bridge-interface', 'x'.repeat(15)]], { kind: 'BridgeInterface', name: 'x'.repeat(15) }],
+    [[prefix, ['pod-interface-name-prefix', 'veth']], { kind: 'InterfaceNamePrefix', prefix: 'veth' }],
+  ])('%j', (flags, detectLocal) => {
+    const { settings, warnings } = build(...flags);
+    expect({ detectLocal: settings?.detectLocal, warnings }).toEqual({ detectLocal, warnings: [] });
+  });
+
+  it.each<[flags: [string, string?][], error: string]>([
+    [[bridge], '--pod-bridge-interface: must be given with --detect-local-mode=BridgeInterface'],
+    [
+      [bridge, ['pod-bridge-interface', '']],
+      '--pod-bridge-interface: must be given with --detect-local-mode=BridgeInterface',
+    ],
+    [
+      [bridge, ['pod-interface-name-prefix', 'veth']],
+      '--pod-bridge-interface: must be given with --detect-local-mode=BridgeInterface',
+    ],
+    [[prefix], '--pod-interface-name-prefix: must be given with --detect-local-mode=InterfaceNamePrefix'],
+    ...['x'.repeat(16), 'é'.repeat(8), 'a b', 'a/b', 'a:b', '.', '..', ' '].map(
+      (name): [[string, string?][], string] => [
+        [bridge, ['pod-bridge-interface', name]],
+        `--pod-bridge-interface: must be the name of an interface: at most 15 bytes, no space, "/" or ":", got "${name}"`,
+      ],
+    ),
+    [
+      [['detect-local-mode', 'nodecidr']],
+      '--detect-local-mode: must be ClusterCIDR or NodeCIDR or BridgeInterface or InterfaceNamePrefix, got "nodecidr"',
+    ],
+  ])('%j is refused', (flags, error) => {
+    expect(build(...flags).errors).toEqual([error]);
+  });
+
+  it.each<[flags: [string, string?][], warning: string]>([
+    [
+      [['pod-bridge-interface', 'cni0']],
+      '--pod-bridge-interface has no effect with --detect-local-mode=ClusterCIDR',
+    ],
+    [
+      [['pod-interface-name-prefix', 'veth']],
+      '--pod-interface-name-prefix has no effect with --detect-local-mode=ClusterCIDR',
+    ],
+    [
+      [
+        ['detect-local-mode', 'NodeCIDR'],
+        ['cluster-cidr', '10.0.0.0/8'],
+      ],
+      '--cluster-cidr has no effect with --detect-local-mode=NodeCIDR',
+    ],
+  ])('%j has no effect, which is warned of', (flags, warning) => {
+    expect(build(...flags)).toMatchObject({ errors: [], warnings: [warning] });
+  });
+});
+
 it('the last occurrence counts, but every one must be valid', () => {
   expect(settingsOf(['v', '1'], ['v', '5']).verbosity).toBe(5);
   expect(build(['v', 'x'], ['v', '5']).errors).toEqual(['--v: must be an integer of at least 0, got "x"']);
@@ -86,7 +186,7 @@ it('periods beyond what a timer can wait become the longest wait, not none', () 
 it.each<[flags: [string, string?][], error: string]>([
   [[['iptables-masquerade-bit', 'x']], '--iptables-masquerade-bit: must be an integer from 0 to 31, got "x"'],
   [[['masquerade-all', 'maybe']], '--masquerade-all: must be true or false, got "maybe"'],
-  [[['proxy-mode', 'ipvs']], '--proxy-mode: must be nftables, got "ipvs"'],
+  [[['proxy-mode', 'ipvs']], '--proxy-mode: must be nftables or iptables, got "ipvs"'],
   [[['logging-format', 'xml']], '--logging-format: must be auto or text or json, got "xml"'],
   [[['hostname-override', '  ']], '--hostname-override: must not be blank, got "  "'],
   [[['iptables-sync-period', '0']], '--iptables-sync-period: must be greater than 0, got "0"'],
@@ -111,6 +211,16 @@ it.each<[flags: [string, string?][], error: string]>([
       ['nodeport-addresses', '10.0.0.0/8'],
     ],
     '--nodeport-addresses: primary must stand alone, got "primary,10.0.0.0/8"',
+  ],
+  [[['allow-external-ips', 'no']], '--allow-external-ips: must be true or false, got "no"'],
+  [[['allow-external-ips', '']], '--allow-external-ips: must be true, false or CIDRs, got ""'],
+  [
+    [['allow-external-ips', 'true,10.0.0.0/8']],
+    '--allow-external-ips: must be CIDRs such as 10.0.0.0/8, got "true"',
+  ],
+  [
+    [['allow-external-ips', '10.0.0.1']],
+    '--allow-external-ips: must be CIDRs such as 10.0.0.0/8, got "10.0.0.1"',
   ],
   [[['nodeport-addresses', 'all']], '--nodeport-addresses: must be CIDRs such as 10.0.0.0/8, got "all"'],
   [
@@ -146,5 +256,6 @@ it('every declared default can be parsed, and no name is used twice', () => {
     ...('aliases' in flag ? flag.aliases : []),
   ]);
   expect(new Set(names).size).toBe(names.length);
-  for (const flag of Object.values(SETTINGS_FLAGS)) expect(flag.type.parse([flag.default])).toBeDefined();
+  for (const flag of Object.values(SETTINGS_FLAGS))
+    expect(() => flag.type.parse([flag.default])).not.toThrow();
 });

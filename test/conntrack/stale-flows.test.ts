@@ -2,29 +2,13 @@
 
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Ip, packIp } from '../../src/model/ip.ts';
+import type { ServiceKey } from '../../src/model/types.ts';
 import type { Flow } from '../../src/netlink/conntrack/flow.ts';
-import { FlowIndex } from '../../src/vip/conntrack/stale-flows.ts';
-import { Cluster, NODE_IP } from './cluster.ts';
+import { Cluster, flow, NODE_IP } from './cluster.ts';
 
 const VIP = '10.96.0.10';
 const VIP6 = 'fd00:10:96::a';
 const [A, B, C] = ['10.1.0.11', '10.1.0.12', '10.1.0.13'] as const;
-
-const split = (end: string): [string, number] => {
-  const at = end.lastIndexOf(' ');
-  return [packIp(end.slice(0, at) as Ip), Number(end.slice(at + 1))];
-};
-
-/** A flow of some client to `dialled`, answered by `answered`; both are `address port`. */
-function flow(dialled: string, answered: string, protocol = 17): Flow {
-  const [[destination, destinationPort], [source, sourcePort]] = [split(dialled), split(answered)];
-  const client = packIp((dialled.includes(':') ? 'fd00::1' : '10.1.0.99') as Ip);
-  return {
-    family: dialled.includes(':') ? 6 : 4,
-    original: { source: client, sourcePort: 40000, destination, destinationPort, protocol },
-    reply: { source, sourcePort, destination: client, destinationPort: 40000, protocol },
-  };
-}
 
 const toA = flow(`${VIP} 53`, `${A} 5353`);
 const toB = flow(`${VIP} 53`, `${B} 5353`);
@@ -36,11 +20,7 @@ beforeEach(() => {
   cluster = new Cluster();
 });
 
-/** Looks as a pass does; what was due no longer is. */
-function pass(...flows: Flow[]): Flow[] {
-  const index = new FlowIndex(cluster.targets.takeDue(), cluster.targets.byKey, [NODE_IP as Ip]);
-  return flows.filter((one) => index.isStale(one));
-}
+const pass = (...flows: Flow[]): Flow[] => cluster.pass(...flows);
 
 const dns = { name: 'dns', clusterIps: [VIP] };
 
@@ -67,9 +47,15 @@ describe('what is stale', () => {
     expect(pass(toA, toB)).toEqual([toA, toB]);
   });
 
-  test('the translated flows of a Service that is deleted; what its address answers by itself is not ours', () => {
+  test('the flows of a deleted Service to the endpoints it had; what else its address leads to is not ours', () => {
     cluster.apply(cluster.service(dns), cluster.slice('dns', [A]));
     pass();
+    cluster.apply(cluster.remove('Service', 'dns'));
+    expect(pass(toA, toB, untranslated)).toEqual([toA]);
+  });
+
+  test('of a Service that is deleted before anybody could look, every translated flow', () => {
+    cluster.apply(cluster.service(dns), cluster.slice('dns', [A]));
     cluster.apply(cluster.remove('Service', 'dns'));
     expect(pass(toA, toB, untranslated)).toEqual([toA, toB]);
   });
@@ -138,6 +124,12 @@ describe('what is stale', () => {
     expect(pass(...kept, ...stale)).toEqual(stale);
   });
 
+  test('load-balancer addresses', () => {
+    cluster.apply(cluster.service({ ...dns, loadBalancerIp: '203.0.113.8' }), cluster.slice('dns', [A]));
+    const [onA, onB] = [flow('203.0.113.8 53', `${A} 5353`), flow('203.0.113.8 53', `${B} 5353`)];
+    expect(pass(onA, onB, flow('203.0.113.8 54', `${B} 5353`))).toEqual([onB]);
+  });
+
   test('node ports on the addresses that serve them, and not what passes through to other hosts', () => {
     cluster.apply(cluster.service({ ...dns, nodePort: 30053 }), cluster.slice('dns', [A]));
     const stale = flow(`${NODE_IP} 30053`, `${B} 5353`);
@@ -154,9 +146,9 @@ describe('what is stale', () => {
     );
     const [onA, onB] = [flow(`${NODE_IP} 30053`, `${A} 5353`), flow(`${NODE_IP} 30053`, `${B} 5353`)];
     expect(pass(onA, onB)).toEqual([onA]);
-    // Also when only the node port is looked at, and when the node port takes over.
+    // When only the node port is looked at, nothing there is its. Then it takes over.
     cluster.apply(cluster.slice('dns', [C]));
-    expect(pass(onA, onB)).toEqual([onA]);
+    expect(pass(onA, onB)).toEqual([]);
     cluster.apply(cluster.remove('Service', 'ext'));
     expect(pass(onA, onB, flow(`${NODE_IP} 30053`, `${C} 5353`))).toEqual([onA, onB]);
   });
@@ -182,7 +174,12 @@ describe('what is stale', () => {
 });
 
 describe('when to look', () => {
-  const due = (): string[] => cluster.targets.takeDue().map(({ key }) => key);
+  /** What a pass looks at, which then no longer is due. */
+  const due = (): string[] => {
+    const keys = cluster.due();
+    cluster.pass();
+    return keys;
+  };
 
   beforeEach(() => {
     cluster.apply(cluster.service(dns), cluster.slice('dns', [A, B]));
@@ -220,24 +217,40 @@ describe('when to look', () => {
   test('for node ports whose addresses changed, and for everything after a repair', () => {
     cluster.apply(cluster.service({ ...dns, nodePort: 30053 }));
     due();
-    cluster.targets.distrustNodePorts();
+    cluster.targets.distrustNodePorts(0);
     expect(due()).toEqual(['*v4:30053/UDP']);
-    cluster.targets.distrust();
+    cluster.targets.distrust(0);
     expect(due().sort()).toEqual(['*v4:30053/UDP', `${VIP}:53/UDP`]);
   });
 
   test('again after a failed pass, as things are then', () => {
     cluster.apply(cluster.slice('dns', [B]));
-    const taken = cluster.targets.takeDue();
+    expect(cluster.due()).toHaveLength(1);
     cluster.apply(cluster.slice('dns', [B, C]));
-    cluster.targets.giveBack(taken);
     expect(pass(toA, toB, flow(`${VIP} 53`, `${C} 5353`))).toEqual([toA]);
 
     cluster.apply(cluster.remove('Service', 'dns'));
-    const removed = cluster.targets.takeDue();
-    cluster.targets.giveBack(removed);
+    expect(cluster.due()).toHaveLength(1);
+    cluster.apply(cluster.service({ ...dns, name: 'other', clusterIps: ['10.96.0.99'] }));
     expect(pass(toB)).toEqual([toB]);
     expect(due()).toEqual([]);
+  });
+
+  test('again for what changed while a pass went on', () => {
+    cluster.apply(cluster.slice('dns', [B]));
+    const taken = cluster.targets.due(0);
+    cluster.apply(cluster.slice('dns', [C]));
+    cluster.targets.settle(taken, 0);
+    expect(pass(toA, toB)).toEqual([toA, toB]);
+  });
+
+  test('not while what is known of the Service is not in force', () => {
+    cluster.apply(
+      cluster.slice('dns', [B]),
+      cluster.service({ name: 'ntp', clusterIps: ['10.96.0.20'], port: 123 }),
+    );
+    expect(cluster.due(new Set(['default/dns' as ServiceKey]))).toEqual(['10.96.0.20:123/UDP']);
+    expect(due().sort()).toEqual(['10.96.0.10:53/UDP', '10.96.0.20:123/UDP']);
   });
 
   test('a Service that is deleted and comes back before the pass is looked at as it is now', () => {
@@ -247,17 +260,23 @@ describe('when to look', () => {
   });
 
   test('lists no more than it must', () => {
-    const filter = (family: 4 | 6) =>
-      new FlowIndex(cluster.targets.takeDue(), cluster.targets.byKey, [NODE_IP as Ip]).filter(family);
-    cluster.targets.distrust();
-    expect(filter(4)).toEqual({ protocol: 17, destinationPort: 53, destination: packIp(VIP as Ip) });
-    cluster.targets.distrust();
-    expect(filter(6)).toBeUndefined();
+    const scopes = () => cluster.index(cluster.targets.due(0)).scopes();
+    cluster.targets.distrust(0);
+    const udp = { protocol: 17, destinationPort: 53 };
+    expect(scopes()).toEqual([{ family: 4, filter: { ...udp, destination: packIp(VIP as Ip) } }]);
     cluster.apply(cluster.service({ ...dns, externalIps: ['203.0.113.7'] }));
-    cluster.targets.distrust();
-    expect(filter(4)).toEqual({ protocol: 17, destinationPort: 53 });
+    expect(scopes()).toEqual([{ family: 4, filter: udp }]);
     cluster.apply(cluster.service({ ...dns, nodePort: 30053 }));
-    cluster.targets.distrust();
-    expect(filter(4)).toEqual({ protocol: 17 });
+    expect(scopes()).toEqual([{ family: 4, filter: { protocol: 17 } }]);
+    const web = { name: 'web', clusterIps: ['10.96.0.20', VIP6], protocol: 'TCP', port: 80 } as const;
+    cluster.apply(
+      cluster.service({ ...web, resetAfterS: 0 }),
+      cluster.slice('web', [A], { protocol: 'TCP' }),
+    );
+    expect(scopes()).toEqual([
+      { family: 4, filter: { protocol: 17 } },
+      { family: 4, filter: { protocol: 6, destinationPort: 80, destination: packIp('10.96.0.20' as Ip) } },
+      { family: 6, filter: { protocol: 6, destinationPort: 80, destination: packIp(VIP6 as Ip) } },
+    ]);
   });
 });

@@ -5,12 +5,17 @@ import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../../src/
 import { type AfterSync, type Clock, SyncLoop, type SyncReport } from '../../src/daemon/sync-loop.ts';
 import type { SourceEvent } from '../../src/model/source-event.ts';
 import { Store } from '../../src/model/store.ts';
+import type { ServiceKey } from '../../src/model/types.ts';
 import { VipTable } from '../../src/vip/vip-table.ts';
 
 /** Time that passes only when told to. */
 class FakeClock implements Clock {
   #now = 0;
   #timers: { at: number; callback: () => void }[] = [];
+
+  get timerCount(): number {
+    return this.#timers.length;
+  }
 
   nowMs(): number {
     return this.#now;
@@ -89,6 +94,8 @@ class FakeBackend implements Backend {
 class FakeAfterSync implements AfterSync {
   calls: string[] = [];
   results: SyncFailure[][] = [];
+  /** Settled as soon as a call comes at that time. */
+  dueAtMs: number[] = [];
 
   note({ frontends }: BackendUpdate): void {
     this.calls.push(`note ${[...frontends.keys()].sort()}`);
@@ -96,9 +103,14 @@ class FakeAfterSync implements AfterSync {
   distrust(): void {
     this.calls.push('distrust');
   }
-  async settle(): Promise<readonly SyncFailure[]> {
-    this.calls.push('settle');
-    return this.results.shift() ?? [];
+  async settle(nowMs: number, refused: ReadonlySet<ServiceKey>): Promise<readonly SyncFailure[]> {
+    this.calls.push(['settle', ...refused].join(' '));
+    const failures = this.results.shift() ?? [];
+    if (failures.length === 0) this.dueAtMs = this.dueAtMs.filter((atMs) => atMs > nowMs);
+    return failures;
+  }
+  nextDueMs(afterMs: number): number | undefined {
+    return this.dueAtMs.filter((atMs) => atMs > afterMs).sort((a, b) => a - b)[0];
   }
 }
 
@@ -336,5 +348,154 @@ describe('what comes after a sync', () => {
     expect(afterSync.calls).toEqual(['note ', 'settle']);
     await clock.advance(30_000);
     expect(afterSync.calls.slice(2)).toEqual(['note ', 'distrust', 'settle']);
+  });
+
+  describe('with Services that the kernel refused', () => {
+    const refusal = (...services: string[]): SyncFailure => ({
+      error: new Error('no'),
+      services: services as ServiceKey[],
+    });
+
+    test('is called for all others, and again with the retry', async () => {
+      const { apply, clock, backend, afterSync, reports } = setup();
+      backend.results = [{ ...CLEAN, failures: [refusal('n/a'), refusal('n/bb', 'n/a')] }];
+      apply(...SYNCED, service('a'), service('bb'), service('ccc'));
+      await clock.advance(0);
+      expect(afterSync.calls).toEqual(['note n/a,n/bb,n/ccc', 'settle n/a n/bb']);
+      expect(reports.at(-1)!.failures).toHaveLength(2);
+      await clock.advance(200);
+      expect(afterSync.calls.slice(2)).toEqual(['note ', 'settle']);
+    });
+
+    test('is not called when anything else failed as well', async () => {
+      const { apply, clock, backend, afterSync } = setup();
+      backend.results = [{ ...CLEAN, failures: [refusal('n/a'), ...FAILED.failures] }];
+      apply(...SYNCED, service('a'));
+      await clock.advance(0);
+      expect(afterSync.calls).toEqual(['note n/a']);
+    });
+
+    test('what fails of its own is told beside the refusals', async () => {
+      const { apply, clock, backend, afterSync, reports } = setup();
+      const own: SyncFailure = { error: new Error('own'), services: [] };
+      backend.results = [{ ...CLEAN, failures: [refusal('n/a')] }];
+      afterSync.results = [[own]];
+      apply(...SYNCED, service('a'));
+      await clock.advance(0);
+      expect(reports.at(-1)!.failures).toEqual([refusal('n/a'), own]);
+    });
+  });
+
+  describe('that is due later', () => {
+    async function started() {
+      const all = setup();
+      all.apply(...SYNCED);
+      await all.clock.advance(0);
+      all.afterSync.calls = [];
+      return all;
+    }
+
+    test('is called at that time, without a sync, and does not ask again', async () => {
+      const { apply, clock, backend, afterSync, reports } = await started();
+      afterSync.dueAtMs = [500, 700];
+      apply(service('a'));
+      await clock.advance(499);
+      expect(afterSync.calls).toEqual(['note n/a', 'settle']);
+      await clock.advance(1);
+      expect(afterSync.calls.slice(2)).toEqual(['settle']);
+      expect(reports.at(-1)).toMatchObject({ cause: 'cleanup', writes: 0, failures: [] });
+      await clock.advance(200);
+      expect(afterSync.calls.slice(2)).toEqual(['settle', 'settle']);
+      await clock.advance(20_000);
+      expect(afterSync.calls).toHaveLength(4);
+      expect(backend.updates).toHaveLength(2);
+    });
+
+    test('never during a sync, but right after it', async () => {
+      const { apply, clock, backend, afterSync } = await started();
+      afterSync.dueAtMs = [500];
+      apply(service('a'));
+      await clock.advance(0);
+      let open = (): void => undefined;
+      backend.gate = new Promise((resolve) => {
+        open = resolve;
+      });
+      await clock.advance(400);
+      apply(service('bb'));
+      await clock.advance(200);
+      expect(afterSync.calls).toEqual(['note n/a', 'settle', 'note n/bb']);
+      open();
+      await clock.advance(0);
+      expect(afterSync.calls.slice(3)).toEqual(['settle']);
+      expect(afterSync.dueAtMs).toEqual([]);
+    });
+
+    test('what becomes due while it is being settled is not forgotten', async () => {
+      const { apply, clock, afterSync } = await started();
+      afterSync.dueAtMs = [100.5];
+      // The first time takes longer than until then.
+      const settle = afterSync.settle.bind(afterSync);
+      afterSync.settle = async (nowMs, refused) => {
+        const failures = await settle(nowMs, refused);
+        if (nowMs < 100) await new Promise<void>((resolve) => void clock.after(200, resolve));
+        return failures;
+      };
+      apply(service('a'));
+      await clock.advance(300);
+      expect(afterSync.dueAtMs).toEqual([]);
+    });
+
+    test('is left to the retry when it fails, and while it is unknown what is in force', async () => {
+      const { apply, clock, backend, afterSync, reports } = await started();
+      const failed: SyncFailure = { error: new Error('no'), services: [] };
+      afterSync.dueAtMs = [500];
+      apply(service('a'));
+      await clock.advance(0);
+      afterSync.results = [[failed]];
+      afterSync.calls = [];
+      await clock.advance(500);
+      expect(afterSync.calls).toEqual(['settle']);
+      expect(reports.at(-1)).toMatchObject({ cause: 'cleanup', failures: [failed] });
+      await clock.advance(200);
+      expect(afterSync.calls).toEqual(['settle', 'note ', 'settle']);
+      expect(afterSync.dueAtMs).toEqual([]);
+
+      afterSync.dueAtMs = [1000];
+      backend.results = [FAILED, FAILED, FAILED];
+      afterSync.calls = [];
+      await clock.advance(100);
+      apply(service('bb'));
+      await clock.advance(1300);
+      expect(afterSync.calls).toEqual(['note n/bb', 'note ', 'note ']);
+      await clock.advance(800);
+      expect(afterSync.calls.slice(3)).toEqual(['note ', 'settle']);
+      expect(afterSync.dueAtMs).toEqual([]);
+    });
+
+    test('comes in time though a Service stays refused', async () => {
+      const { apply, clock, backend, afterSync } = await started();
+      const refused = { ...CLEAN, failures: [{ error: new Error('no'), services: ['n/a' as ServiceKey] }] };
+      backend.results = Array.from({ length: 20 }, () => refused);
+      apply(service('a'));
+      // Until the retries are far between.
+      await clock.advance(20_000);
+      afterSync.dueAtMs = [clock.nowMs() + 1000];
+      apply(service('bb'));
+      await clock.advance(200);
+      afterSync.calls = [];
+      await clock.advance(800);
+      expect(afterSync.calls).toEqual(['settle n/a']);
+    });
+
+    test('not after the stop', async () => {
+      const { apply, clock, afterSync, loop } = await started();
+      afterSync.dueAtMs = [500];
+      apply(service('a'));
+      await clock.advance(0);
+      await loop.stop();
+      expect(clock.timerCount).toBe(0);
+      await clock.advance(1000);
+      expect(afterSync.calls).toEqual(['note n/a', 'settle']);
+    });
   });
 });

@@ -7,6 +7,9 @@ import { isBatch, type Pass, spoil, withWords } from '../support/disturbed-netli
 import { compare, deadEnds, deletion, LISTED, upserts } from '../support/in-process-proxy.ts';
 import { FaultyNode, failuresOf, web } from './faulty-node.ts';
 
+const NLMSG_ERROR = 2;
+const ENOMEM = 12;
+
 let node: FaultyNode;
 
 beforeAll(async () => {
@@ -58,6 +61,26 @@ test('names the Service in the words of the kernel, and stops none of the others
   await node.expectInForce();
 });
 
+test('that says nothing about the Service concerns all: nothing of its transaction is in force', async () => {
+  await node.proxy.apply(...LISTED, ...upserts(...web(1, 2)));
+  const spoiled = refuse(7);
+  node.disturbed.disturb = async (request, pass) =>
+    (await spoiled(request, pass)).map((reply) => {
+      const bytes = Buffer.from(reply);
+      // struct nlmsgerr follows the header.
+      if (bytes.readUInt16LE(4) === NLMSG_ERROR && bytes.readInt32LE(16) < 0) bytes.writeInt32LE(-ENOMEM, 16);
+      return bytes;
+    });
+  const { failures } = await node.proxy.apply(...upserts(...web(1, 3), ...web(2, 7)));
+  expect(failures.length).toBeGreaterThan(0);
+  for (const one of failures) expect(one).toMatchObject({ error: { code: 'ENOMEM' }, services: [] });
+  const { now } = await compare(node.netlink, node.proxy.store);
+  expect(now.join()).toContain('web-1');
+  node.disturbed.disturb = undefined;
+  await node.proxy.retry();
+  await node.expectInForce();
+});
+
 test('is tried again when the Service changes', async () => {
   node.disturbed.disturb = refuse(7);
   await node.proxy.apply(...LISTED, ...upserts(...web(1, 2), ...web(2, 7)));
@@ -104,6 +127,8 @@ test('twenty at a time are each found out, and the rest is in force', async () =
   let result = await node.proxy.apply(...LISTED, ...upserts(...web(1, 2), ...bad, ...web(3, 3)));
   for (let retries = 0; result.transactions === 0; retries++) {
     expect(retries, failuresOf(result).join('\n')).toBeLessThan(3);
+    // Until the last is found out, the rest is not in force either.
+    expect(result.failures.some(({ services }) => services.length === 0)).toBe(true);
     result = await node.proxy.retry();
   }
   expect(node.proxy.backend.problems().map(({ subject }) => subject)).toEqual(

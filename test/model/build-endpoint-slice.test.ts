@@ -28,6 +28,7 @@ describe('an EndpointSlice', () => {
           conditions: { ready: true, serving: true },
           hints: { forZones: [{ name: 'zone-a' }], forNodes: [{ name: 'node-1' }] },
           nodeName: 'node-1',
+          zone: 'zone-b',
         },
         { addresses: ['010.1.0.2'], conditions: { ready: false } },
       ],
@@ -47,6 +48,7 @@ describe('an EndpointSlice', () => {
           zoneHints: ['zone-a'],
           nodeHints: ['node-1'],
           nodeName: 'node-1',
+          zone: 'zone-b',
         },
         {
           ip: '10.1.0.2',
@@ -91,6 +93,15 @@ describe('an EndpointSlice', () => {
   ])('with %s', (_, endpoint, zoneHints, nodeHints) => {
     const { slice } = build({ endpoints: [{ addresses: ['10.1.0.1'], ...endpoint }] });
     expect(slice.endpoints[0]).toMatchObject({ zoneHints, nodeHints });
+  });
+
+  it.each([
+    ['no zone', {}],
+    ['a null zone', { zone: null }],
+    ['an empty zone', { zone: '' }],
+  ])('with %s has no such field at all, which saves its memory', (_, endpoint) => {
+    const { slice } = build({ endpoints: [{ addresses: ['10.1.0.1'], ...endpoint }] });
+    expect(Object.keys(slice.endpoints[0]!)).not.toContain('zone');
   });
 
   it('has only ports with a number; an absent name is the empty one', () => {

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { buildNode } from '../../src/model/build-node.ts';
+import { formatCidr } from '../../src/model/ip.ts';
 
 function raw(addresses: unknown, name: unknown = 'node-1.example'): object {
   return { metadata: { name }, status: { addresses } };
@@ -18,6 +19,7 @@ it('orders internal addresses before external ones and passes over names', () =>
     name: 'node-1.example',
     zone: undefined,
     addresses: ['192.168.50.10', 'fd00::10', '203.0.113.1'],
+    podCidrs: [],
   };
   expect(buildNode(raw(addresses))).toEqual({ kind: 'built', value, warnings: [] });
 });
@@ -31,7 +33,7 @@ it('skips an address that is none', () => {
   );
   expect(built).toEqual({
     kind: 'built',
-    value: { name: 'node-1.example', zone: undefined, addresses: ['10.0.0.1'] },
+    value: { name: 'node-1.example', zone: undefined, addresses: ['10.0.0.1'], podCidrs: [] },
     warnings: [
       {
         code: 'SKIPPED_FIELD',
@@ -43,6 +45,38 @@ it('skips an address that is none', () => {
 
 it('has no addresses before the kubelet reports them', () => {
   expect(buildNode({ metadata: { name: 'n' } })).toMatchObject({ value: { name: 'n', addresses: [] } });
+});
+
+it.each<[string, object, string[]]>([
+  [
+    'both fields',
+    { podCIDR: '10.1.0.0/24', podCIDRs: ['10.1.0.0/24', 'fd00:1::/64'] },
+    ['10.1.0.0/24', 'fd00:1::/64'],
+  ],
+  ['the list alone', { podCIDRs: ['fd00:1::/64', '10.1.0.0/24'] }, ['fd00:1::/64', '10.1.0.0/24']],
+  ['the single field alone', { podCIDR: '10.1.0.0/24' }, ['10.1.0.0/24']],
+  ['the single field and an empty list', { podCIDR: '10.1.0.0/24', podCIDRs: [] }, ['10.1.0.0/24']],
+  ['host bits and leading zeros', { podCIDRs: ['010.1.0.7/24'] }, ['10.1.0.0/24']],
+  ['null fields', { podCIDR: null, podCIDRs: null }, []],
+  ['an empty one', { podCIDR: '' }, []],
+])('with pod CIDRs: %s', (_, spec, expected) => {
+  const built = buildNode({ metadata: { name: 'n' }, spec });
+  if (built.kind !== 'built') throw new Error(built.reason);
+  expect(built.value.podCidrs.map(formatCidr)).toEqual(expected);
+  expect(built.warnings).toEqual([]);
+});
+
+it('skips a pod CIDR that is none', () => {
+  const built = buildNode({ metadata: { name: 'n' }, spec: { podCIDRs: ['10.1.0.0', '10.2.0.0/24'] } });
+  expect(built).toMatchObject({
+    value: { podCidrs: [{ ip: '10.2.0.0', prefix: 24, family: 4 }] },
+    warnings: [
+      {
+        code: 'SKIPPED_FIELD',
+        reason: 'spec.podCIDRs[0]: must be a CIDR such as 192.0.2.0/24, got "10.1.0.0"; skipped',
+      },
+    ],
+  });
 });
 
 it.each([

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { buildService } from '../../src/model/build-service.ts';
+import { DEFAULT_POLICY } from '../../src/model/service-policy.ts';
+import { UNRESTRICTED } from '../../src/model/source-ranges.ts';
 import type { Service } from '../../src/model/types.ts';
 
 interface Parts {
@@ -66,6 +68,9 @@ describe('a Service', () => {
       isInternalLocal: false,
       isExternalLocal: false,
       healthCheckNodePort: 0,
+      affinityTimeoutSeconds: undefined,
+      sourceRanges: UNRESTRICTED,
+      policy: DEFAULT_POLICY,
       ports: [
         { name: 'http', protocol: 'TCP', port: 80, nodePort: 30080 },
         { name: 'dns', protocol: 'UDP', port: 53, nodePort: 0 },
@@ -93,10 +98,15 @@ describe('a Service', () => {
       externalIPs: null,
       internalTrafficPolicy: null,
       externalTrafficPolicy: null,
+      sessionAffinity: null,
+      sessionAffinityConfig: null,
+      loadBalancerSourceRanges: null,
       healthCheckNodePort: null,
       ports: [{ name: null, protocol: null, port: 80, nodePort: null }],
     };
-    expect(build({ metadata: { creationTimestamp: null, labels: null }, spec })).toEqual(build());
+    expect(build({ metadata: { creationTimestamp: null, labels: null, annotations: null }, spec })).toEqual(
+      build(),
+    );
   });
 
   it.each([
@@ -328,18 +338,80 @@ describe('repeated ports', () => {
   });
 });
 
-it('what is not there yet is told', () => {
-  const built = buildService({
-    metadata: { namespace: 'default', name: 'web' },
-    spec: {
-      clusterIP: '10.96.0.1',
-      ports: [{ port: 80 }],
-      sessionAffinity: 'ClientIP',
-      loadBalancerSourceRanges: ['192.0.2.0/24'],
-    },
+describe('session affinity', () => {
+  const affinity = (timeoutSeconds?: unknown) => ({
+    spec: { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds } } },
   });
-  expect(built.kind === 'built' && built.warnings.map(({ reason }) => reason)).toEqual([
-    expect.stringContaining('spec.loadBalancerSourceRanges: is not enforced yet'),
-    expect.stringContaining('spec.sessionAffinity: is not there yet'),
-  ]);
+  it.each<[string, Parts, number | undefined]>([
+    ['None', { spec: { sessionAffinity: 'None' } }, undefined],
+    ['none given', {}, undefined],
+    ['an empty one', { spec: { sessionAffinity: '' } }, undefined],
+    ['a config without ClientIP', { spec: { sessionAffinityConfig: affinity(5) } }, undefined],
+    ['ClientIP of a headless Service', { spec: { ...affinity(5).spec, clusterIP: 'None' } }, undefined],
+    ['the least', affinity(1), 1],
+    ['the most', affinity(86_400), 86_400],
+    ['no config', { spec: { sessionAffinity: 'ClientIP' } }, 10_800],
+    [
+      'a null config',
+      { spec: { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: null } } },
+      10_800,
+    ],
+    ['a null timeout', affinity(null), 10_800],
+  ])('%s', (_, parts, seconds) => {
+    expect(build(parts).affinityTimeoutSeconds).toBe(seconds);
+  });
+
+  it.each([
+    [0, '0'],
+    [86_401, '86401'],
+    [-1, '-1'],
+    [1.5, '1.5'],
+    ['60', '"60"'],
+    [{}, 'an object'],
+  ])('with a timeout of %j is there with the default, and that is told', (timeout, got) => {
+    const { service, reasons } = warningsOf(affinity(timeout));
+    expect(service.affinityTimeoutSeconds).toBe(10_800);
+    expect(reasons).toEqual([
+      `spec.sessionAffinityConfig.clientIP.timeoutSeconds: must be an integer from 1 to 86400, got ${got}; 10800 is used`,
+    ]);
+  });
+
+  it('of an unknown kind is none, and that is told', () => {
+    const { service, reasons } = warningsOf({ spec: { sessionAffinity: 'Cookie' } });
+    expect(service).toMatchObject({ isProxied: true, affinityTimeoutSeconds: undefined });
+    expect(reasons).toEqual([
+      'spec.sessionAffinity: must be ClientIP or None, got "Cookie"; clients have no affinity',
+    ]);
+  });
+});
+
+describe('load balancers as kube-proxy takes them', () => {
+  const ingress = (...list: object[]) => ({ status: { loadBalancer: { ingress: list } } });
+  it('serves the address whatever the class is: the class says who programs the load balancer', () => {
+    const spec = { type: 'LoadBalancer', loadBalancerClass: 'example.com/internal' };
+    expect(build({ spec, ...ingress({ ip: '203.0.113.1' }) }).loadBalancerIps).toEqual(['203.0.113.1']);
+  });
+
+  it('has no node ports with allocateLoadBalancerNodePorts false, and those it has otherwise', () => {
+    const spec = (nodePort?: number) => ({
+      type: 'LoadBalancer',
+      allocateLoadBalancerNodePorts: false,
+      ports: [{ port: 80, nodePort }],
+    });
+    expect(build({ spec: spec() }).ports[0]!.nodePort).toBe(0);
+    // The API server keeps those that were allocated before, or asked for.
+    expect(build({ spec: spec(30080) }).ports[0]!.nodePort).toBe(30080);
+  });
+
+  it('leaves an address of ipMode Proxy to the load balancer, ranges and all', () => {
+    const spec = { type: 'LoadBalancer', loadBalancerSourceRanges: ['192.0.2.0/24'] };
+    const service = build({ spec, ...ingress({ ip: '203.0.113.1', ipMode: 'Proxy' }) });
+    expect(service.loadBalancerIps).toEqual([]);
+    expect(service.sourceRanges[4]).toHaveLength(1);
+  });
+});
+
+it('Services without a word on it share one policy and one set of ranges', () => {
+  expect(build().policy).toBe(DEFAULT_POLICY);
+  expect(build().sourceRanges).toBe(UNRESTRICTED);
 });

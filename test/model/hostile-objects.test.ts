@@ -5,9 +5,11 @@ import { describe, expect, it } from 'vitest';
 import { buildEndpointSlice } from '../../src/model/build-endpoint-slice.ts';
 import { buildNode } from '../../src/model/build-node.ts';
 import { buildService } from '../../src/model/build-service.ts';
+import { buildServiceCidr } from '../../src/model/build-service-cidr.ts';
 import type { Built } from '../../src/model/built.ts';
-import { familyOf, parseIp } from '../../src/model/ip.ts';
+import { type Cidr, familyOf, formatCidr, parseCidr, parseIp } from '../../src/model/ip.ts';
 import { mirrorEndpoints } from '../../src/model/mirror-endpoints.ts';
+import { MAX_WEIGHT, SCHEDULERS } from '../../src/model/service-policy.ts';
 import type { EndpointSlice, Node, Service, ServicePort } from '../../src/model/types.ts';
 
 const service = {
@@ -17,6 +19,11 @@ const service = {
     labels: { a: 'b' },
     uid: 'u',
     creationTimestamp: '2024-01-01T00:00:00Z',
+    annotations: {
+      'kproxy-ts.io/scheduler': 'rr',
+      'kproxy-ts.io/weights': '10.1.0.1=0,node/node-1=50,zone/zone-a=20,default=10',
+      'kproxy-ts.io/removed-endpoint-tcp': 'reset-after=30s',
+    },
   },
   spec: {
     type: 'LoadBalancer',
@@ -27,6 +34,9 @@ const service = {
     internalTrafficPolicy: 'Local',
     externalTrafficPolicy: 'Local',
     healthCheckNodePort: 32000,
+    sessionAffinity: 'ClientIP',
+    sessionAffinityConfig: { clientIP: { timeoutSeconds: 60 } },
+    loadBalancerSourceRanges: ['192.0.2.0/24', 'fd00::/16'],
     ports: [
       { name: 'http', port: 80, nodePort: 30080 },
       { name: 'dns', port: 53, protocol: 'UDP' },
@@ -44,12 +54,18 @@ const slice = {
       conditions: { ready: true, serving: true, terminating: false },
       hints: { forZones: [{ name: 'zone-a' }], forNodes: [{ name: 'node-1' }] },
       nodeName: 'node-1',
+      zone: 'zone-a',
     },
   ],
 };
 const node = {
   metadata: { name: 'node-1', labels: { 'topology.kubernetes.io/zone': 'zone-a' } },
+  spec: { podCIDR: '10.1.0.0/24', podCIDRs: ['10.1.0.0/24', 'fd00:1::/64'] },
   status: { addresses: [{ type: 'InternalIP', address: '10.0.0.1' }] },
+};
+const serviceCidr = {
+  metadata: { name: 'kubernetes' },
+  spec: { cidrs: ['10.96.0.0/16', 'fd00:10:96::/112'] },
 };
 const endpoints = {
   metadata: { name: 'web', namespace: 'default' },
@@ -152,6 +168,7 @@ function expectService(value: Service): void {
     Number.isInteger(healthCheckNodePort) && healthCheckNodePort >= 0 && healthCheckNodePort <= 65535,
   ).toBe(true);
   if (healthCheckNodePort !== 0) expect(value).toMatchObject({ type: 'LoadBalancer', isExternalLocal: true });
+  expectPolicy(value);
   for (const port of value.ports) {
     expectPort(port);
     expect(Number.isInteger(port.nodePort) && port.nodePort >= 0 && port.nodePort <= 65535).toBe(true);
@@ -159,10 +176,30 @@ function expectService(value: Service): void {
   expect(new Set(value.ports.map((one) => `${one.port}/${one.protocol}`)).size).toBe(value.ports.length);
 }
 
+function expectCidrs(cidrs: readonly Cidr[]): void {
+  for (const cidr of cidrs) expect(parseCidr(formatCidr(cidr))).toEqual(cidr);
+}
+
+function expectPolicy({ affinityTimeoutSeconds: seconds, sourceRanges, policy }: Service): void {
+  if (seconds !== undefined)
+    expect(Number.isInteger(seconds) && seconds >= 1 && seconds <= 86_400).toBe(true);
+  expectCidrs([...(sourceRanges[4] ?? []), ...(sourceRanges[6] ?? [])]);
+  expect(sourceRanges[4]?.every(({ family }) => family === 4)).not.toBe(false);
+  expect(sourceRanges[6]?.every(({ family }) => family === 6)).not.toBe(false);
+  expect(SCHEDULERS).toContain(policy.scheduler);
+  const { weights, removedTcp } = policy;
+  if (removedTcp.kind === 'reset') expect(Number.isSafeInteger(removedTcp.graceMs)).toBe(true);
+  if (weights === undefined) return;
+  const all = [weights.byAddress, weights.byNode, weights.byZone].flatMap((one) => Object.values(one));
+  for (const weight of [...all, weights.default]) {
+    expect(Number.isInteger(weight) && weight >= 0 && weight <= MAX_WEIGHT).toBe(true);
+  }
+}
+
 function expectSlice(value: EndpointSlice): void {
   expect(value.serviceKey).toMatch(/^[-a-z0-9]+\/[-a-z0-9]+$/);
   value.ports.forEach(expectPort);
-  for (const { ip, nodeName, ...rest } of value.endpoints) {
+  for (const { ip, nodeName, zone, ...rest } of value.endpoints) {
     expect(parseIp(ip)).toBe(ip);
     expect(familyOf(ip)).toBe(value.family);
     for (const is of [rest.isReady, rest.isServing, rest.isTerminating]) expect(typeof is).toBe('boolean');
@@ -172,6 +209,7 @@ function expectSlice(value: EndpointSlice): void {
       for (const name of hints) expect(name).toMatch(/./s);
     }
     expect(['string', 'undefined']).toContain(typeof nodeName);
+    expect(zone).not.toBe('');
   }
 }
 
@@ -179,12 +217,15 @@ function expectNode(value: Node): void {
   expect(value.name).not.toBe('');
   expect(value.zone === undefined || (typeof value.zone === 'string' && value.zone !== '')).toBe(true);
   for (const ip of value.addresses) expect(parseIp(ip)).toBe(ip);
+  expectCidrs(value.podCidrs);
 }
 
 describe('hostile input', () => {
   it('never yields an invalid Service', () => check(service, buildService, expectService));
   it('never yields an invalid EndpointSlice', () => check(slice, buildEndpointSlice, expectSlice));
   it('never yields an invalid Node', () => check(node, buildNode, expectNode));
+  it('never yields an invalid ServiceCIDR', () =>
+    check(serviceCidr, buildServiceCidr, ({ cidrs }) => expectCidrs(cidrs)));
   it('never yields mirrored slices that do not build', () => {
     check(endpoints, mirrorEndpoints, (slices) => {
       for (const one of slices)

@@ -2,15 +2,12 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { SourceEvent } from '../../src/model/source-event.ts';
+import { formatCidr } from '../../src/model/ip.ts';
+import type { ObjectKind, SourceEvent } from '../../src/model/source-event.ts';
 import { Store } from '../../src/model/store.ts';
 import type { ServiceKey } from '../../src/model/types.ts';
 
-const upsert = (
-  kind: 'Service' | 'EndpointSlice' | 'Node',
-  object: unknown,
-  origin = 'a.yaml',
-): SourceEvent => ({
+const upsert = (kind: ObjectKind, object: unknown, origin = 'a.yaml'): SourceEvent => ({
   type: 'upsert',
   kind,
   object,
@@ -30,14 +27,14 @@ const slice = (name: string, of: string, addresses: string[]): SourceEvent =>
   });
 const node = (name: string, address: string): SourceEvent =>
   upsert('Node', { metadata: { name }, status: { addresses: [{ type: 'InternalIP', address }] } });
-const remove = (kind: 'Service' | 'EndpointSlice' | 'Node', name: string, namespace = 'n'): SourceEvent => ({
+const remove = (kind: ObjectKind, name: string, namespace = 'n'): SourceEvent => ({
   type: 'delete',
   kind,
   namespace,
   name,
 });
-const start = (kind: 'Service' | 'EndpointSlice' | 'Node'): SourceEvent => ({ type: 'list-start', kind });
-const end = (kind: 'Service' | 'EndpointSlice' | 'Node'): SourceEvent => ({ type: 'list-end', kind });
+const start = (kind: ObjectKind): SourceEvent => ({ type: 'list-start', kind });
+const end = (kind: ObjectKind): SourceEvent => ({ type: 'list-end', kind });
 const key = (name: string): ServiceKey => `n/${name}` as ServiceKey;
 const touched = (store: Store, ...events: SourceEvent[]): string[] =>
   [...store.apply(events).services].sort();
@@ -53,7 +50,7 @@ describe('what a batch touches', () => {
     store.apply([service('a'), slice('s', 'a', ['10.1.0.1']), node('x', '192.0.2.1')]);
     const change = store.apply([service('a'), slice('s', 'a', ['10.1.0.1']), node('x', '192.0.2.1')]);
     expect([...change.services]).toEqual([]);
-    expect(change.isNodeChanged).toBe(false);
+    expect(change.hasNewSurroundings).toBe(false);
   });
 
   test('both Services, when a slice moves from one to another', () => {
@@ -79,11 +76,80 @@ describe('what a batch touches', () => {
 
   test('the Node, when its addresses change or it goes', () => {
     const store = new Store();
-    expect(store.apply([node('x', '192.0.2.1')]).isNodeChanged).toBe(true);
-    expect(store.apply([node('x', '192.0.2.2')]).isNodeChanged).toBe(true);
-    expect(store.apply([remove('Node', 'x', '')]).isNodeChanged).toBe(true);
+    expect(store.apply([node('x', '192.0.2.1')]).hasNewSurroundings).toBe(true);
+    expect(store.apply([node('x', '192.0.2.2')]).hasNewSurroundings).toBe(true);
+    expect(store.apply([remove('Node', 'x', '')]).hasNewSurroundings).toBe(true);
     expect(store.node).toBeUndefined();
   });
+});
+
+describe('ServiceCIDRs', () => {
+  const cidr = (name: string, ...cidrs: string[]): SourceEvent =>
+    upsert('ServiceCIDR', { metadata: { name }, spec: { cidrs } });
+  const networks = (store: Store): string[] => store.serviceCidrs.map(formatCidr);
+
+  test('are what all of them come to, each network once, in one order', () => {
+    const store = new Store();
+    store.apply([cidr('b', '10.97.0.0/16', 'fd00:10:96::/112'), cidr('a', '10.96.0.0/16')]);
+    expect(networks(store)).toEqual(['10.96.0.0/16', '10.97.0.0/16', 'fd00:10:96::/112']);
+    store.apply([cidr('c', '10.96.0.0/12')]);
+    expect(networks(store)).toEqual(['10.96.0.0/12', 'fd00:10:96::/112']);
+  });
+
+  test('change the surroundings only when what they come to changes', () => {
+    const store = new Store();
+    const isNew = (...events: SourceEvent[]): boolean => store.apply(events).hasNewSurroundings;
+    expect(isNew(cidr('a', '10.96.0.0/16'))).toBe(true);
+    const before = store.serviceCidrs;
+    expect(isNew(cidr('a', '10.96.0.0/16'))).toBe(false);
+    expect(isNew(cidr('b', '10.96.0.0/16'))).toBe(false);
+    expect(store.serviceCidrs).toBe(before);
+    // kube-proxy takes the network of both away when one of them goes.
+    expect(isNew(remove('ServiceCIDR', 'a', ''))).toBe(false);
+    expect(networks(store)).toEqual(['10.96.0.0/16']);
+    expect(isNew(cidr('b', '10.97.0.0/16'))).toBe(true);
+    expect(isNew(remove('ServiceCIDR', 'b', ''))).toBe(true);
+    expect(networks(store)).toEqual([]);
+  });
+
+  test('go with a listing that has them no more', () => {
+    const store = new Store();
+    store.apply([cidr('a', '10.96.0.0/16'), cidr('b', '10.97.0.0/16'), service('a'), node('x', '192.0.2.1')]);
+    store.apply([start('ServiceCIDR'), cidr('b', '10.97.0.0/16'), end('ServiceCIDR')]);
+    expect(networks(store)).toEqual(['10.97.0.0/16']);
+    expect([...store.serviceKeys()], 'other kinds are not their business').toEqual(['n/a']);
+    expect(store.node).toBeDefined();
+  });
+
+  test('are not waited for', () => {
+    const store = new Store();
+    store.apply([start('Service'), end('Service'), start('EndpointSlice'), end('EndpointSlice')]);
+    expect(store.isSynced).toBe(true);
+    expect(store.isListed('ServiceCIDR')).toBe(false);
+  });
+
+  test('that are odd are told by their name, and the last good state stays', () => {
+    const store = new Store();
+    store.apply([cidr('a', '10.96.0.0/16')]);
+    store.apply([upsert('ServiceCIDR', { metadata: { name: 'a' }, spec: { cidrs: 'x' } })]);
+    expect(networks(store)).toEqual(['10.96.0.0/16']);
+    expect(store.problems()).toMatchObject([{ subject: 'ServiceCIDR a', code: 'INVALID_FIELD' }]);
+    store.apply([remove('ServiceCIDR', 'a', '')]);
+    expect(store.problems()).toEqual([]);
+  });
+});
+
+test('annotations that say the same in other words touch nothing, and bad ones are problems of their Service', () => {
+  const store = new Store();
+  const weighted = (weights: string) =>
+    service('a', 80, { annotations: { 'kproxy-ts.io/weights': weights } });
+  store.apply([weighted('10.1.0.1=2,node/x=3')]);
+  expect(touched(store, weighted('node/x=3, 010.1.0.1=2'))).toEqual([]);
+  expect(touched(store, weighted('node/x=3'))).toEqual(['n/a']);
+  expect(touched(store, weighted('node/x'))).toEqual(['n/a']);
+  expect(store.problems()).toMatchObject([{ subject: 'Service n/a', code: 'INVALID_ANNOTATION' }]);
+  store.apply([service('a')]);
+  expect(store.problems()).toEqual([]);
 });
 
 describe('a listing', () => {

@@ -59,6 +59,8 @@ describe('of two entries for one address', () => {
     ],
     ['an unnamed one, which may be here, wins', one('ready', { nodeName: undefined }), one('ready')],
     ['the smaller node hints win', one('ready', { nodeHints: ['a'] }), one('ready', { nodeHints: ['b'] })],
+    ['else the smaller node name wins', one('ready'), one('ready', { nodeName: 'node-3' })],
+    ['else the smaller zone wins', one('ready', { zone: 'a' }), one('ready', { zone: 'b' })],
     ['the smaller zone hints win', one('ready', { zoneHints: ['a'] }), one('ready', { zoneHints: ['b'] })],
   ])('%s', (_, winner, loser) => {
     const [first, second] = [slice([winner], { key: 'a' }), slice([loser], { key: 'b' })];

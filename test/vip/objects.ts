@@ -2,6 +2,7 @@
 
 import { parseIp } from '../../src/model/ip.ts';
 import { DEFAULT_POLICY } from '../../src/model/service-policy.ts';
+import { UNRESTRICTED } from '../../src/model/source-ranges.ts';
 import type { Endpoint, EndpointSlice, Service, ServiceKey } from '../../src/model/types.ts';
 
 export const HERE = 'node-1';
@@ -55,7 +56,7 @@ export const service = (over: Partial<Service> = {}): Service => ({
   isExternalLocal: false,
   healthCheckNodePort: 0,
   affinityTimeoutSeconds: undefined,
-  sourceRanges: [],
+  sourceRanges: UNRESTRICTED,
   policy: DEFAULT_POLICY,
   ports: [{ name: 'http', protocol: 'TCP', port: 80, nodePort: 0 }],
   ...over,

@@ -1,8 +1,10 @@
 // The table follows the Node's zone by itself, and gives every Service what building it afresh would.
 
 import { expect, test } from 'vitest';
+import { parseCidr } from '../../src/model/ip.ts';
 import type { EndpointSlice, Node, Service, ServiceKey } from '../../src/model/types.ts';
 import type { Frontend } from '../../src/vip/frontend.ts';
+import type { DetectLocal } from '../../src/vip/local-pods.ts';
 import { VipTable } from '../../src/vip/vip-table.ts';
 import { endpoint, HERE, ip, key, service, slice } from './objects.ts';
 
@@ -15,11 +17,15 @@ const plain = service({ key: plainKey, name: 'plain', clusterIps: [ip('10.96.0.2
 /** A cluster of a Service with hints and one without, where only the Node changes. */
 class Cluster {
   node: Node | undefined;
-  readonly table = new VipTable({ nodeName: HERE, detectLocal: { kind: 'NodeCIDR' }, masqueradeAll: false });
+  readonly table: VipTable;
   readonly #services = new Map<ServiceKey, readonly [Service, readonly EndpointSlice[]]>([
     [key, [service(), [hinted]]],
     [plainKey, [plain, []]],
   ]);
+
+  constructor(detectLocal: DetectLocal = { kind: 'NodeCIDR' }) {
+    this.table = new VipTable({ nodeName: HERE, detectLocal, masqueradeAll: false });
+  }
 
   serviceKeys = (): Iterable<ServiceKey> => this.#services.keys();
   service = (of: ServiceKey): Service | undefined => this.#services.get(of)?.[0];
@@ -51,8 +57,73 @@ test('a changed zone refreshes all Services, whoever was asked for; anything els
   expect(cluster.refresh(plainKey)).toEqual({ [plainKey]: [] });
   cluster.putNode('zone-b');
   expect(cluster.refresh(plainKey)).toEqual(inZone('10.1.0.2'));
-  cluster.node = { ...cluster.node!, addresses: [ip('192.168.50.10')] };
+  cluster.node = { ...cluster.node! };
   expect(cluster.refresh()).toEqual({});
+});
+
+test('changed addresses and pod networks of the Node refresh all Services too; podCIDRs only where they count', () => {
+  const cluster = new Cluster();
+  cluster.putNode('zone-a');
+  cluster.refresh();
+  cluster.node = { ...cluster.node!, addresses: [ip('192.168.50.10')] };
+  expect(cluster.refresh()).toEqual(inZone('10.1.0.1'));
+  cluster.node = { ...cluster.node!, podCidrs: [parseCidr('10.1.0.0/24')!] };
+  expect(cluster.refresh()).toEqual(inZone('10.1.0.1'));
+  expect(cluster.refresh()).toEqual({});
+  const fixed = new Cluster({ kind: 'ClusterCIDR', cidrs: [] });
+  fixed.putNode('zone-a');
+  fixed.refresh();
+  fixed.node = { ...fixed.node!, podCidrs: [parseCidr('10.1.0.0/24')!] };
+  expect(fixed.refresh()).toEqual({});
+});
+
+test('a Node without podCIDRs is a problem while local pods are told by them', () => {
+  const cluster = new Cluster();
+  cluster.putNode(undefined);
+  cluster.refresh();
+  expect(cluster.table.problems()).toEqual([
+    { subject: `Node ${HERE}`, code: 'NO_POD_CIDR', reason: expect.stringContaining('spec.podCIDRs') },
+  ]);
+  cluster.node = { ...cluster.node!, podCidrs: [parseCidr('10.1.0.0/24')!] };
+  cluster.refresh();
+  expect(cluster.table.problems()).toEqual([]);
+  const fixed = new Cluster({ kind: 'ClusterCIDR', cidrs: [] });
+  fixed.putNode(undefined);
+  fixed.refresh();
+  expect(fixed.table.problems()).toEqual([]);
+});
+
+test('external IPs that are not allowed are problems of their Service, until it has none of them', () => {
+  const table = new VipTable({
+    nodeName: HERE,
+    detectLocal: { kind: 'ClusterCIDR', cidrs: [] },
+    masqueradeAll: false,
+    allowedExternalIps: [parseCidr('192.0.2.0/24')!],
+  });
+  let externalIps = [ip('192.0.2.1'), ip('198.51.100.1'), ip('2001:db8::1')];
+  const objects = {
+    node: undefined,
+    serviceKeys: () => [key],
+    service: () => service({ externalIps }),
+    slices: () => [],
+  };
+  expect(
+    table
+      .refresh(objects, [key])
+      .get(key)!
+      .map(({ address }) => address),
+  ).toEqual(['10.96.0.1', '192.0.2.1']);
+  expect(table.problems()).toEqual([
+    {
+      subject: `Service ${key}`,
+      code: 'EXTERNAL_IP_NOT_ALLOWED',
+      reason:
+        'spec.externalIPs: not served, as --allow-external-ips does not allow: 198.51.100.1, 2001:db8::1',
+    },
+  ]);
+  externalIps = [ip('192.0.2.1')];
+  table.refresh(objects, [key]);
+  expect(table.problems()).toEqual([]);
 });
 
 test('a zone label that goes takes its preference along', () => {

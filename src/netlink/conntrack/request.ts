@@ -1,4 +1,4 @@
-// Requests to connection tracking: list flows, delete one.
+// Requests to connection tracking: list flows, delete one, and one that only wants an answer.
 
 import type { IpFamily } from '../../model/ip.ts';
 import { attr, struct } from '../attribute.ts';
@@ -61,6 +61,13 @@ export function encodeFlowDeletion(writer: Writer, flow: Flow, seq: number): voi
   const start = begin(writer, ct.IPCTNL_MSG_CT_DELETE, MESSAGE_FLAG.ack, seq, flow.family);
   deletionAttributes[flow.family].encode(writer, flow);
   endMessage(writer, start);
+}
+
+/** Asks how many flows there are: a question that every kernel with connection tracking over netlink answers. */
+export function encodeStatsQuery(seq: number): Buffer {
+  const writer = new Writer(64);
+  endMessage(writer, begin(writer, ct.IPCTNL_MSG_CT_GET_STATS, MESSAGE_FLAG.ack, seq, 4));
+  return writer.bytes();
 }
 
 /** The header of the message and struct nfgenmsg: family, version 0, resource id 0. */

@@ -6,6 +6,7 @@ export const NFNL_SUBSYS_CTNETLINK = 1;
 /** linux/netfilter/nfnetlink_conntrack.h */
 export const IPCTNL_MSG_CT_GET = 1;
 export const IPCTNL_MSG_CT_DELETE = 2;
+export const IPCTNL_MSG_CT_GET_STATS = 5;
 
 export const CTA_TUPLE_ORIG = 1;
 export const CTA_TUPLE_REPLY = 2;

@@ -1,4 +1,4 @@
-// One line when the API server is lost, one when it is back. The three reflectors of a source fail together and retry
+// One line when the API server is lost, one when it is back. The reflectors of a source fail together and retry
 // for as long as it takes; their single attempts are for the debug level.
 
 import type { KubeError } from '../../errors.ts';
@@ -19,6 +19,8 @@ export class ConnectionLog {
   readonly #said = new Set<string>();
   /** What we are not allowed to do. Not an outage: the server is there, and a human has to act. */
   readonly #forbidden = new Set<string>();
+  /** Optional kinds that the server does not have. */
+  readonly #missing = new Set<ObjectKind>();
   #lostAtMs = 0;
 
   constructor(server: string, clock: Clock, log: SourceLog) {
@@ -32,7 +34,17 @@ export class ConnectionLog {
     const fields = { server: this.#server, err: error.message, retryInMs: Math.round(retryInMs) };
     if (status === 403) {
       const isNew = addNew(this.#forbidden, `${verb} ${resource.plural}`);
-      this.#log(isNew ? 'error' : 'debug', fields, forbidden(verb, resource));
+      this.#log(!isNew ? 'debug' : resource.isOptional ? 'warn' : 'error', fields, forbidden(verb, resource));
+      this.#reached(resource);
+      return;
+    }
+    if (resource.isOptional && status === 404) {
+      const isNew = addNew(this.#missing, resource.kind);
+      this.#log(
+        isNew ? 'info' : 'debug',
+        fields,
+        `this API server has no ${resource.plural}: going on without`,
+      );
       this.#reached(resource);
       return;
     }
@@ -45,6 +57,7 @@ export class ConnectionLog {
 
   succeeded(verb: Verb, resource: Resource): void {
     this.#forbidden.delete(`${verb} ${resource.plural}`);
+    this.#missing.delete(resource.kind);
     this.#reached(resource);
   }
 
@@ -60,10 +73,10 @@ function addNew(set: Set<string>, value: string): boolean {
   return set.size < set.add(value).size;
 }
 
-function forbidden(verb: Verb, { plural, group }: Resource): string {
+function forbidden(verb: Verb, { plural, group, isOptional }: Resource): string {
   const where = group === '' ? 'the core API group ("")' : `API group ${group}`;
   return (
     `not allowed to ${verb} ${plural}: a ClusterRole bound to this user must allow the verbs list and watch ` +
-    `on ${plural} in ${where}`
+    `on ${plural} in ${where}${isOptional ? '; going on without' : ''}`
   );
 }

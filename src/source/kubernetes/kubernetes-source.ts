@@ -1,4 +1,4 @@
-// The source that follows an API server: Services, EndpointSlices and this Node. Load this module lazily: a daemon
+// The source that follows an API server: Services, EndpointSlices, ServiceCIDRs and this Node. Load this module lazily: a daemon
 // that reads manifests has no use for it.
 
 import http from 'node:http';
@@ -35,6 +35,8 @@ export interface KubernetesSourceOptions {
   readonly stallTimeoutMs?: number;
   /** Ceilings of the delays between attempts. Default 0.8 s doubling to 30 s. */
   readonly backoff?: { readonly baseMs: number; readonly maxMs: number };
+  /** How long an optional resource that the server lacks, or keeps from us, is left alone. Default 600,000. */
+  readonly absentRetryMs?: number;
   readonly random?: () => number;
   readonly clock?: Clock;
   /** The environment a pod finds itself in. Default process.env and the usual folder. */
@@ -70,6 +72,7 @@ class KubernetesSource implements Source {
       backoff = REFLECTOR_BACKOFF,
     } = this.#options;
     const { listPageSize = 500, watchTimeoutSec = 300, stallTimeoutMs = 120_000 } = this.#options;
+    const { absentRetryMs = 600_000 } = this.#options;
     const access = await readAccess(this.#options);
     const { server, isCompressed } = access.cluster;
     this.description = `API server ${server.origin}`;
@@ -98,6 +101,7 @@ class KubernetesSource implements Source {
           isCompressed,
           pageSize: listPageSize,
           watchTimeoutSec,
+          absentRetryMs,
         }),
     );
     this.#client = client;

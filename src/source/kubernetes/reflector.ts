@@ -4,7 +4,8 @@
 //     ▲                410, unreadable event, ERROR event: list again
 //     └──────────────┘ every failure waits for the back-off first, so that no fault of a server makes a storm of lists
 //
-// The sink hears nothing while the server is away: the last known state stays in force.
+// The sink hears nothing while the server is away: the last known state stays in force. An optional collection that the
+// server lacks, or keeps from us, is told as an empty one, and asked for again after a long while.
 
 import { KubeError } from '../../errors.ts';
 import type { SourceEvent, SourceSink } from '../source.ts';
@@ -33,6 +34,8 @@ export interface ReflectorOptions {
   readonly pageSize: number;
   /** A watch is asked to last between this and twice as long, seconds. */
   readonly watchTimeoutSec: number;
+  /** An optional collection that is not to be had is asked for again after half of this to all of it, milliseconds. */
+  readonly absentRetryMs: number;
 }
 
 /** A watch that lasted this long proves the server well: the next failure starts the back-off afresh. */
@@ -56,6 +59,12 @@ export class Reflector {
   #hasProblem = false;
   #phase: 'list' | 'open' | 'stream' = 'list';
   #hasListed = false;
+  /** It was told that there is nothing, for want of a listing. */
+  #hasToldNone = false;
+  /** Which of the paths of the resource is asked. */
+  #pathIndex = 0;
+  /** Paths in a row that the server does not have. */
+  #missingPaths = 0;
 
   constructor(options: ReflectorOptions) {
     this.#options = options;
@@ -121,6 +130,7 @@ export class Reflector {
     };
     log(this.#hasListed ? 'debug' : 'info', fields, 'listed');
     this.#hasListed = true;
+    this.#missingPaths = 0;
   }
 
   /** Hands the objects of one answer to `deliver`, in batches of at most a page. */
@@ -132,7 +142,7 @@ export class Reflector {
     const { resource, client, pageSize, isCompressed } = this.#options;
     const body = await client.get({
       what: `list ${resource.plural}`,
-      path: resource.path,
+      path: this.#path,
       query: { ...resource.selector, ...query },
       isCompressed,
       signal,
@@ -163,7 +173,7 @@ export class Reflector {
     try {
       const body = await client.get({
         what: `watch ${resource.plural}`,
-        path: resource.path,
+        path: this.#path,
         query: {
           ...resource.selector,
           watch: 'true',
@@ -221,6 +231,13 @@ export class Reflector {
   #recover(error: KubeError): number {
     const { resource, connection, backoff, log, sink } = this.#options;
     const status = error instanceof StatusError ? error : undefined;
+    if (
+      resource.isOptional &&
+      this.#phase !== 'stream' &&
+      (status?.status === 404 || status?.status === 403)
+    ) {
+      return this.#goWithout(status);
+    }
     const ownDelayMs = status?.status === 403 ? backoff.longest() : backoff.next();
     const delayMs = Math.max(ownDelayMs, status?.retryAfterMs ?? 0);
     const fields = { resource: resource.plural, err: error.message, retryInMs: Math.round(delayMs) };
@@ -243,12 +260,40 @@ export class Reflector {
     return delayMs;
   }
 
+  /** Tries the next path of an optional resource, or gives it up for a while; returns how long to wait, milliseconds. */
+  #goWithout(error: StatusError): number {
+    const { resource, connection, sink, backoff, random, absentRetryMs } = this.#options;
+    this.#mustList = true;
+    // That a watch finds nothing where a list just did is looked into at the pace of any other failure.
+    if (error.status === 404 && this.#phase !== 'list') return backoff.next();
+    if (error.status === 404) {
+      this.#pathIndex = (this.#pathIndex + 1) % resource.paths.length;
+      if (++this.#missingPaths < resource.paths.length) return 0;
+      this.#missingPaths = 0;
+    }
+    const delayMs = (absentRetryMs / 2) * (1 + random());
+    connection.failed(this.#phase === 'list' ? 'list' : 'watch', resource, error, delayMs);
+    if (!this.#hasListed && !this.#hasToldNone) {
+      const { kind } = resource;
+      sink([
+        { type: 'list-start', kind },
+        { type: 'list-end', kind },
+      ]);
+      this.#hasToldNone = true;
+    }
+    return delayMs;
+  }
+
   /** Chooses the next list after the server could not go on from the version or the page we asked for. */
   #relaxList(): void {
     this.#mustList = true;
     if (this.#phase !== 'list') return; // What a watch cannot start from can still be the lower bound of a list.
     if (this.#hasVersion()) this.#version = NEWEST;
     else this.#isPaged = false;
+  }
+
+  get #path(): string {
+    return this.#options.resource.paths[this.#pathIndex]!;
   }
 
   #hasVersion(): boolean {

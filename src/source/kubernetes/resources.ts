@@ -8,9 +8,10 @@ export interface Resource {
   readonly plural: string;
   /** API group, '' for the core group. */
   readonly group: string;
-  /** Path of the collection across all namespaces. */
-  readonly path: string;
-  readonly isNamespaced: boolean;
+  /** Paths of the collection across all namespaces: of the newest version first, of older ones that say the same after. */
+  readonly paths: readonly [string, ...string[]];
+  /** A server may lack it, or not let us read it: that is told once, and the daemon goes on without. */
+  readonly isOptional: boolean;
   /** Query parameters that select the objects; the same for list and watch. */
   readonly selector: Readonly<Record<string, string>>;
 }
@@ -22,8 +23,8 @@ export function resourcesOf(nodeName: string): readonly Resource[] {
       kind: 'Service',
       plural: 'services',
       group: '',
-      path: '/api/v1/services',
-      isNamespaced: true,
+      paths: ['/api/v1/services'],
+      isOptional: false,
       selector: {
         labelSelector: '!service.kubernetes.io/service-proxy-name',
         fieldSelector: 'spec.clusterIP!=None',
@@ -33,17 +34,26 @@ export function resourcesOf(nodeName: string): readonly Resource[] {
       kind: 'EndpointSlice',
       plural: 'endpointslices',
       group: 'discovery.k8s.io',
-      path: '/apis/discovery.k8s.io/v1/endpointslices',
-      isNamespaced: true,
+      paths: ['/apis/discovery.k8s.io/v1/endpointslices'],
+      isOptional: false,
       selector: { labelSelector: '!service.kubernetes.io/headless' },
     },
     {
       kind: 'Node',
       plural: 'nodes',
       group: '',
-      path: '/api/v1/nodes',
-      isNamespaced: false,
+      paths: ['/api/v1/nodes'],
+      isOptional: false,
       selector: { fieldSelector: `metadata.name=${nodeName}` },
+    },
+    {
+      kind: 'ServiceCIDR',
+      plural: 'servicecidrs',
+      group: 'networking.k8s.io',
+      // Served since Kubernetes 1.33; 1.31 and 1.32 have the beta, where it is switched on.
+      paths: ['/apis/networking.k8s.io/v1/servicecidrs', '/apis/networking.k8s.io/v1beta1/servicecidrs'],
+      isOptional: true,
+      selector: {},
     },
   ];
 }

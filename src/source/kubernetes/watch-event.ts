@@ -1,5 +1,6 @@
 // One line of a watch, decoded (meta/v1 WatchEvent).
 
+import { isNamespaced } from '../../model/source-event.ts';
 import type { SourceEvent } from '../source.ts';
 import { MalformedError, StatusError } from './api-errors.ts';
 import { decodeJson, isRecord } from './json.ts';
@@ -35,7 +36,7 @@ export function decodeWatchEvent(line: Buffer, resource: Resource): WatchEvent {
   if (type === 'BOOKMARK') return { event: undefined, resourceVersion };
   if (typeof name !== 'string' || name === '')
     throw new MalformedError(`${what}: object.metadata.name is missing`);
-  if (typeof namespace !== 'string' || (namespace !== '') !== resource.isNamespaced) {
+  if (typeof namespace !== 'string' || (namespace !== '') !== isNamespaced(resource.kind)) {
     throw new MalformedError(`${what}: object.metadata.namespace of ${name} is ${JSON.stringify(namespace)}`);
   }
   const { kind } = resource;

@@ -1,13 +1,12 @@
 // What the manifests state as a whole: which document speaks for which object, what changed since it was last told, and
 // what is wrong. Pure: files in, events out.
 
-import type { SourceEvent } from '../../model/source-event.ts';
+import { OBJECT_KINDS, type SourceEvent } from '../../model/source-event.ts';
 import type { ManifestFile, RawObjects } from './manifest-file.ts';
 import type { Finding, ManifestObject } from './manifest-objects.ts';
 
 /** A document with many faults is told in this many sentences. */
 const MAX_REASONS = 5;
-const KINDS = ['Service', 'EndpointSlice', 'Node'] as const;
 
 /** Where an object is stated. */
 interface Statement {
@@ -46,7 +45,7 @@ export class Catalog {
     const view = merge(files);
     const events: SourceEvent[] = [];
     const missing = new Set<string>();
-    if (!this.#isListing) events.push(...KINDS.map((kind) => ({ type: 'list-start', kind }) as const));
+    if (!this.#isListing) events.push(...OBJECT_KINDS.map((kind) => ({ type: 'list-start', kind }) as const));
     this.#isListing = true;
     for (const [id, { object, origin, file }] of view.statements) {
       if (this.#told.get(id)?.digest === object.digest) continue;
@@ -61,7 +60,7 @@ export class Catalog {
       this.#told.delete(id);
     }
     if (isComplete && !this.#isListed) {
-      events.push(...KINDS.map((kind) => ({ type: 'list-end', kind }) as const));
+      events.push(...OBJECT_KINDS.map((kind) => ({ type: 'list-end', kind }) as const));
       this.#isListed = true;
     }
     events.push(...this.#tellProblems(view.findings));

@@ -6,7 +6,7 @@ import { SERVICE_NAME_LABEL } from '../../model/build-endpoint-slice.ts';
 import { Field } from '../../model/fields.ts';
 import { intern } from '../../model/intern.ts';
 import { mirrorEndpoints } from '../../model/mirror-endpoints.ts';
-import type { ObjectKind } from '../../model/source-event.ts';
+import { isNamespaced, type ObjectKind } from '../../model/source-event.ts';
 
 /** Something to tell about a document. */
 export interface Finding {
@@ -17,7 +17,7 @@ export interface Finding {
 /** What is remembered of an object; its raw value is not. */
 export interface ManifestObject {
   readonly kind: ObjectKind;
-  /** '' for a Node. */
+  /** '' for a kind without namespaces. */
   readonly namespace: string;
   readonly name: string;
   /** `Service default/web`: two objects of one id are the same object. */
@@ -53,6 +53,8 @@ const API_VERSIONS: ReadonlyMap<string, RegExp> = new Map([
   ['Endpoints', /^v1$/],
   ['Node', /^v1$/],
   ['EndpointSlice', /^discovery\.k8s\.io\//],
+  // In v1alpha1 the fields were others.
+  ['ServiceCIDR', /^networking\.k8s\.io\/v1(?:beta1)?$/],
 ]);
 
 /** Reads the value of a document, null when it is empty. Kinds that do not matter here are passed over. */
@@ -76,7 +78,8 @@ function readObject(root: Field, impliedKind: string, found: Found): void {
     apiVersion === '' ? API_VERSIONS.has(kind) : API_VERSIONS.get(kind)?.test(apiVersion) === true;
   const metadata = root.at('metadata');
   const name = isRead ? metadata.at('name').subdomain() : '';
-  const namespace = isRead && kind !== 'Node' ? metadata.at('namespace').label('default') : '';
+  const isPlaced = kind === 'Endpoints' || isNamespaced(kind as ObjectKind);
+  const namespace = isRead && isPlaced ? metadata.at('namespace').label('default') : '';
   const outcome = root.built(undefined);
   if (outcome.kind === 'invalid') found.failures.push(outcome);
   else if (isRead) {
@@ -116,7 +119,7 @@ function describe(
     kind,
     namespace: intern(namespace),
     name,
-    id: kind === 'Node' ? `Node ${name}` : `${kind} ${namespace}/${name}`,
+    id: isNamespaced(kind) ? `${kind} ${namespace}/${name}` : `${kind} ${name}`,
     digest: hash('sha256', JSON.stringify(raw), 'base64'),
     serviceKey: service === '' ? undefined : `${namespace}/${service}`,
     isMirror,

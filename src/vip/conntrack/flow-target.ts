@@ -1,25 +1,29 @@
-// Where UDP flows of a Service are dialled on this node, and which endpoints may still answer them. Pure.
+// Where flows of a Service are dialled on this node that must not outlive their endpoint, and which endpoints may still
+// answer them. Pure.
 //
 // Connection tracking repeats the first NAT decision for every later packet of a flow. A UDP flow has no end, so one
-// whose endpoint is gone leads nowhere for as long as its client keeps sending. TCP and SCTP see that for themselves.
+// whose endpoint is gone leads nowhere for as long as its client keeps sending. TCP and SCTP see that for themselves; for
+// TCP a Service may ask for more (RemovedTcpPolicy).
 // Authority: kube-proxy's pkg/proxy/conntrack/cleanup.go, with #139629 and #141371 (Services without endpoints, deleted
-// ones).
+// ones). TCP is our own.
 
 import { type Ip, type IpFamily, packIp } from '../../model/ip.ts';
-import type { EndpointSlice, Service, ServiceKey, ServicePort } from '../../model/types.ts';
+import type { EndpointSlice, Protocol, Service, ServiceKey, ServicePort } from '../../model/types.ts';
 import { type Frontend, frontendKey } from '../frontend.ts';
 
-/** A UDP frontend as far as its flows are concerned. */
+/** A frontend as far as its flows are concerned. */
 export interface FlowTarget {
   /** `frontendKey` of the frontend. */
   readonly key: string;
   readonly service: ServiceKey;
   readonly family: IpFamily;
+  readonly protocol: Protocol;
   /** undefined for a node port. */
   readonly address: Ip | undefined;
   readonly port: number;
-  /** `flowEnd` of every endpoint that may answer. Flows to any other are stale. */
+  /** `flowEnd` of every endpoint that may answer. Flows to any other are stale, `graceMs` after it left. */
   readonly endpoints: ReadonlySet<string>;
+  readonly graceMs: number;
   /** The frontend is no longer served: of its flows only those are ours that were translated. */
   readonly isRemoved: boolean;
 }
@@ -29,6 +33,12 @@ export function flowEnd(packedIp: string, port: number): string {
   return packedIp + String.fromCharCode(port);
 }
 
+/** How long a Service leaves flows alone that have lost their endpoint, in ms; undefined when for ever. */
+export function graceMsOf({ policy }: Service, protocol: Protocol): number | undefined {
+  if (protocol === 'UDP') return 0;
+  return protocol === 'TCP' && policy.removedTcp.kind === 'reset' ? policy.removedTcp.graceMs : undefined;
+}
+
 /** The targets of a Service's Frontends, those that it was granted where several Services claim the same. */
 export function flowTargets(
   frontends: readonly Frontend[],
@@ -36,18 +46,20 @@ export function flowTargets(
   slices: readonly EndpointSlice[],
 ): FlowTarget[] {
   const targets: FlowTarget[] = [];
-  const udp = frontends.filter(({ protocol }) => protocol === 'UDP');
-  if (service === undefined || udp.length === 0) return targets;
+  if (service === undefined) return targets;
   for (const servicePort of service.ports) {
-    if (servicePort.protocol !== 'UDP') continue;
+    const { protocol } = servicePort;
+    const graceMs = graceMsOf(service, protocol);
+    if (graceMs === undefined) continue;
     for (const family of service.ipFamilies) {
       const endpoints = lastingEndpoints(servicePort, family, slices);
-      for (const frontend of udp) {
+      for (const frontend of frontends) {
         const { address, port } = frontend;
         const isOfPort = port === (address === undefined ? servicePort.nodePort : servicePort.port);
-        if (frontend.family !== family || !isOfPort) continue;
+        if (frontend.protocol !== protocol || frontend.family !== family || !isOfPort) continue;
         const key = frontendKey(frontend);
-        targets.push({ key, service: service.key, family, address, port, endpoints, isRemoved: false });
+        const at = { key, service: service.key, family, protocol, address, port };
+        targets.push({ ...at, endpoints, graceMs, isRemoved: false });
       }
     }
   }

@@ -1,6 +1,6 @@
 // External IPs and load balancer IPs with the policies at their defaults (kube-proxy.md §2.2, §3, §17).
 
-import { service, slices } from '../objects.ts';
+import { FAMILIES, service, slices } from '../objects.ts';
 import { at, masqueraded, nodePort, PASSES, REFUSED, reaches, type Scenario, says } from '../row.ts';
 import { clusterIp, EXTERNAL_IP, LB_IP, NODE_PORT, PLACES, SECOND_LB_IP } from '../world.ts';
 
@@ -94,6 +94,50 @@ export const EXTERNAL: readonly Scenario[] = [
     ],
   },
   {
+    title: 'a load balancer with one IP of its own and one of the nodes',
+    objects: [
+      {
+        ...service({ type: 'LoadBalancer' }),
+        status: {
+          loadBalancer: {
+            ingress: FAMILIES.flatMap((family) => [
+              { ip: LB_IP[family], ipMode: 'Proxy' },
+              { ip: SECOND_LB_IP[family], ipMode: 'VIP' },
+            ]),
+          },
+        },
+      },
+      ...slices(['local-1']),
+    ],
+    statements: [
+      says('its own is not ours', 'local-pod', at(LB_IP), PASSES),
+      says('that of the nodes is', 'client', at(SECOND_LB_IP), masqueraded(['local-1'])),
+    ],
+  },
+  {
+    title: 'a load balancer known by host name and by IP',
+    objects: [
+      service({ loadBalancerIps: [LB_IP], loadBalancerHosts: ['lb.example.com'] }),
+      ...slices(['local-1']),
+    ],
+    statements: [says('is reached at the IP', 'client', at(LB_IP), masqueraded(['local-1']))],
+  },
+  {
+    title: 'a load balancer IP that changes',
+    objects: [service({ loadBalancerIps: [LB_IP] }), ...slices(['local-1'])],
+    statements: [says('is reached', 'client', at(LB_IP), masqueraded(['local-1']))],
+    sequels: [
+      {
+        when: 'afterwards',
+        objects: [service({ loadBalancerIps: [SECOND_LB_IP] }), ...slices(['local-1'])],
+        statements: [
+          says('the new one is reached', 'client', at(SECOND_LB_IP), masqueraded(['local-1'])),
+          says('the old one is left alone', 'local-pod', at(LB_IP), PASSES),
+        ],
+      },
+    ],
+  },
+  {
     title: 'a load balancer IP with ipMode VIP',
     objects: [service({ loadBalancerIps: [LB_IP], ipMode: 'VIP' }), ...slices(['local-1'])],
     statements: [says('is ours', 'client', at(LB_IP), masqueraded(['local-1']))],
@@ -104,17 +148,14 @@ export const EXTERNAL: readonly Scenario[] = [
       service({ loadBalancerIps: [LB_IP], spec: { loadBalancerClass: 'example.com/lb' } }),
       ...slices(['local-1']),
     ],
-    statements: [says('is served as any other', 'client', at(LB_IP), masqueraded(['local-1']))],
+    statements: [
+      says('is served as any other', 'client', at(LB_IP), masqueraded(['local-1'])),
+      says('its cluster IP, too', 'local-pod', at(clusterIp()), reaches(['local-1'])),
+    ],
   },
   {
     title: 'a load balancer known by host name only',
-    objects: [
-      {
-        ...service({ type: 'LoadBalancer' }),
-        status: { loadBalancer: { ingress: [{ hostname: 'lb.example.com' }] } },
-      },
-      ...slices(['local-1']),
-    ],
+    objects: [service({ loadBalancerHosts: ['lb.example.com'] }), ...slices(['local-1'])],
     statements: [says('leaves the cluster IP as it is', 'local-pod', at(clusterIp()), reaches(['local-1']))],
   },
   {

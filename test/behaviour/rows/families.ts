@@ -1,6 +1,6 @@
 // Dual stack: each family stands for itself (kube-proxy.md §2.2, §11.2).
 
-import { service, slices } from '../objects.ts';
+import { node, service, slices } from '../objects.ts';
 import { at, masqueraded, nodePort, PASSES, REFUSED, reaches, type Scenario, says } from '../row.ts';
 import { clusterIp, EXTERNAL_IP, NODE_PORT } from '../world.ts';
 
@@ -45,6 +45,43 @@ export const FAMILY_ROWS: readonly Scenario[] = [
     ],
     statements: [says('is reached over both', 'local-pod', WEB, reaches(['local-1']))],
   },
+  ...([4, 6] as const).map((family): Scenario => {
+    const other = family === 4 ? 6 : 4;
+    return {
+      title: `a Node with addresses of IPv${family} only`,
+      objects: [
+        node({ families: [family] }),
+        service({ ports: [{ nodePort: NODE_PORT }], spec: { ipFamilyPolicy: 'PreferDualStack' } }),
+        ...slices(['local-1', 'remote-1']),
+      ],
+      statements: [
+        says('serves node ports over it', 'client', nodePort(), masqueraded(['local-1', 'remote-1']), {
+          families: [family],
+        }),
+        says('serves none over the other', 'client', nodePort(), PASSES, { families: [other] }),
+        says('leads to cluster IPs of both', 'local-pod', WEB, reaches(['local-1', 'remote-1'])),
+      ],
+    };
+  }),
+  ...([4, 6] as const).map(
+    (family): Scenario => ({
+      title: `a Service that prefers two families and got IPv${family} only`,
+      objects: [
+        service({ families: [family], spec: { ipFamilyPolicy: 'PreferDualStack' } }),
+        ...slices(['local-1']),
+      ],
+      statements: [
+        says('is reached over that one', 'local-pod', WEB, reaches(['local-1']), { families: [family] }),
+      ],
+      sequels: [
+        {
+          when: 'the other later',
+          objects: [service({ spec: { ipFamilyPolicy: 'PreferDualStack' } }), ...slices(['local-1'])],
+          statements: [says('is reached over both', 'local-pod', WEB, reaches(['local-1']))],
+        },
+      ],
+    }),
+  ),
   {
     title: 'a dual-stack Service with endpoints of one family',
     objects: [service(), ...slices(['local-1'], { families: [4] })],

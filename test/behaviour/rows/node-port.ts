@@ -63,6 +63,64 @@ export const NODE_PORTS: readonly Scenario[] = [
       says('swallows nothing on loopback', 'node', nodePort(LOOPBACK), PASSES),
     ],
   },
+  ...[
+    { endpoints: ENDPOINTS, rest: '' },
+    { endpoints: [], rest: ' whose Service has no endpoints' },
+  ].map(
+    ({ endpoints, rest }): Scenario => ({
+      title: `what listens on the node beside a node port${rest}`,
+      objects: [WEB, ...slices(endpoints)],
+      statements: [
+        says('answers a client at another port', 'client', at(PLACES.node, 8080), PASSES),
+        says('answers a pod at another port', 'local-pod', at(PLACES.node, 8080), PASSES),
+        says('answers the node at another port', 'node', at(PLACES.node, 8080), PASSES),
+        says(
+          'answers a client at that port of an address without node ports',
+          'client',
+          nodePort(SECOND_ADDRESS),
+          PASSES,
+        ),
+        says(
+          'answers a pod at that port of an address without node ports',
+          'local-pod',
+          nodePort(POD_GATEWAY),
+          PASSES,
+        ),
+        says('answers the node at that port of loopback', 'node', nodePort(LOOPBACK), PASSES),
+        says('answers the node at any port of loopback', 'node', at(LOOPBACK, 8080), PASSES),
+      ],
+    }),
+  ),
+  {
+    title: 'a node port that changes its number',
+    objects: [WEB, ...slices(['local-1'])],
+    statements: [says('is reached', 'client', nodePort(), masqueraded(['local-1']))],
+    sequels: [
+      {
+        when: 'afterwards',
+        objects: [service({ ports: [{ nodePort: NODE_PORT + 7 }] }), ...slices(['local-1'])],
+        statements: [
+          says('the new one is reached', 'client', at(PLACES.node, NODE_PORT + 7), masqueraded(['local-1'])),
+          says('the old one is left to the node', 'client', nodePort(), PASSES),
+        ],
+      },
+    ],
+  },
+  {
+    title: 'the primary address of a Node that changes',
+    objects: [node(), WEB, ...slices(['local-1'])],
+    statements: [says('serves node ports', 'client', nodePort(), masqueraded(['local-1']))],
+    sequels: [
+      {
+        when: 'afterwards',
+        objects: [node({ addresses: [SECOND_ADDRESS, PLACES.node] }), WEB, ...slices(['local-1'])],
+        statements: [
+          says('the new one serves node ports', 'client', nodePort(SECOND_ADDRESS), masqueraded(['local-1'])),
+          says('the old one does not', 'client', nodePort(), PASSES),
+        ],
+      },
+    ],
+  },
   {
     title: 'node ports of several Service ports',
     objects: [

@@ -127,14 +127,10 @@ export const TOPOLOGY: readonly Scenario[] = [
   {
     title: 'trafficDistribution and the topology annotation',
     objects: [
-      {
-        ...service({ spec: { trafficDistribution: 'PreferClose' } }),
-        metadata: {
-          namespace: 'default',
-          name: 'web',
-          annotations: { 'service.kubernetes.io/topology-mode': 'Auto' },
-        },
-      },
+      service({
+        spec: { trafficDistribution: 'PreferClose' },
+        annotations: { 'service.kubernetes.io/topology-mode': 'Auto' },
+      }),
       ...slices(['local-1', 'remote-1']),
     ],
     statements: [

@@ -12,7 +12,7 @@ import {
   type ApiServerOptions,
   startApiServer,
 } from '../../support/api-server/api-server.ts';
-import { SourceUnderTest, service, until } from './harness.ts';
+import { KIND_COUNT, SourceUnderTest, service, until } from './harness.ts';
 
 const closers: (() => unknown)[] = [];
 let folder: string;
@@ -103,7 +103,7 @@ describe('who we are', () => {
     write('token', 'first\n');
     const source = await startWith(server, { tokenFile: 'token', token: 'ignored' });
     await expectSynced(source);
-    await until('watching', () => server.watchCount === 3);
+    await until('watching', () => server.watchCount === KIND_COUNT);
     server.tokens = new Set(['second']);
     server.dropWatches();
     await until('refused', () => source.lines('warn').length > 0);
@@ -117,12 +117,12 @@ describe('who we are', () => {
     write('credential', credential({ token: 'first' }));
     const source = await startWith(server, execPlugin(`cat ${folder}/credential`));
     await expectSynced(source);
-    await until('watching', () => server.watchCount === 3);
+    await until('watching', () => server.watchCount === KIND_COUNT);
     server.tokens = new Set(['second']);
     write('credential', credential({ token: 'second' }));
     server.dropWatches();
     await until('watching again', () => server.requests.filter(({ verb }) => verb === 'watch').length >= 6);
-    await until('watching', () => server.watchCount === 3);
+    await until('watching', () => server.watchCount === KIND_COUNT);
     expect(source.lines('warn', 'error')).toEqual([]);
   });
 
@@ -151,7 +151,7 @@ describe('who we are', () => {
       'client-certificate': 'client.crt',
       'client-key': 'client.key',
     });
-    await until('watching', () => server.watchCount === 3);
+    await until('watching', () => server.watchCount === KIND_COUNT);
     write('client.crt', 'half written');
     server.dropWatches();
     await until('reported', () => source.lines('warn').length > 0);
@@ -184,11 +184,14 @@ describe('who we are', () => {
     const pod = { env: { KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port }, folder };
     const source = await startSource({ pod });
     await expectSynced(source);
-    await until('watching', () => server.watchCount === 3);
+    await until('watching', () => server.watchCount === KIND_COUNT);
     write('token', 'second');
     server.tokens = new Set(['second']);
     server.dropWatches();
-    await until('watching again', () => server.requests.filter(({ verb }) => verb === 'watch').length === 6);
+    await until(
+      'watching again',
+      () => server.requests.filter(({ verb }) => verb === 'watch').length === 2 * KIND_COUNT,
+    );
     expect(source.lines('warn', 'error')).toEqual([]);
   });
 
@@ -208,14 +211,14 @@ describe('whom we trust', () => {
     const trust = { 'certificate-authority': caFile, 'certificate-authority-data': undefined };
     const source = await startWith(server, {}, trust);
     await expectSynced(source);
-    await until('watching', () => server.watchCount === 3);
+    await until('watching', () => server.watchCount === KIND_COUNT);
     const renewed = server.renewAuthority();
     server.dropWatches();
     await until('refused', () => source.lines('warn').length > 0);
     expect(source.lines('warn')[0]!.fields['err']).toMatch(/certificate/);
     expect(server.watchCount).toBe(0);
     write('ca.crt', renewed);
-    await until('watching', () => server.watchCount === 3);
+    await until('watching', () => server.watchCount === KIND_COUNT);
   });
 
   test('nobody, when told so', async () => {

@@ -1,9 +1,10 @@
 // The source against an API server that misbehaves.
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { OBJECT_KINDS } from '../../../src/model/source-event.ts';
 import { type ApiServer, startApiServer } from '../../support/api-server/api-server.ts';
 import type { Kind } from '../../support/api-server/object-store.ts';
-import { node, SourceUnderTest, service, slice, until } from './harness.ts';
+import { KIND_COUNT, node, SourceUnderTest, service, serviceCidr, slice, until } from './harness.ts';
 
 let server: ApiServer;
 let source: SourceUnderTest;
@@ -27,7 +28,7 @@ async function startSource(options: Options = {}): Promise<void> {
 
 async function startWatching(options: Options = {}): Promise<void> {
   await startSource(options);
-  await until('watching', () => server.watchCount === 3);
+  await until('watching', () => server.watchCount === KIND_COUNT);
 }
 
 const requestsOf = (kind: Kind, verb: 'list' | 'watch') =>
@@ -117,7 +118,7 @@ describe('connections', () => {
       ['info', 'API server is back'],
     ]);
     expect(lines[0]!.fields['err']).toContain('ECONNREFUSED');
-    expect(server.requests.filter(({ verb }) => verb === 'list')).toHaveLength(3);
+    expect(server.requests.filter(({ verb }) => verb === 'list')).toHaveLength(KIND_COUNT);
   });
 
   test('a server that is not there yet is waited for', async () => {
@@ -152,16 +153,18 @@ describe('connections', () => {
     await startWatching({ clock, random: () => 1 });
     expect(sleptMs).toEqual([800, 1600, 3200, 6400, 12_800, 25_600, 30_000]);
     server.dropWatches();
-    await until('again', () => server.watchCount === 3 && sleptMs.length === 10);
-    expect(sleptMs.slice(7).sort((a, b) => a - b)).toEqual([800, 800, 30_000]);
+    await until('again', () => server.watchCount === KIND_COUNT && sleptMs.length === 7 + KIND_COUNT);
+    expect(sleptMs.slice(7).sort((a, b) => a - b)).toEqual([800, 800, 800, 30_000]);
     // An event of each kind proves that the source, too, knows that its watches are open.
-    for (const object of [service('probe'), slice('probe'), node('node-1')]) server.put(object);
-    const { Service, EndpointSlice, Node } = source.state;
-    await until('following', () => Service.size === 2 && EndpointSlice.size === 2 && Node.size === 1);
+    for (const object of [service('probe'), slice('probe'), node('node-1'), serviceCidr('probe')])
+      server.put(object);
+    await until('following', () =>
+      OBJECT_KINDS.every((kind) => [...source.state[kind].keys()].some((name) => /probe|node-1/.test(name))),
+    );
     nowMs += 30_000;
     server.dropWatches();
-    await until('again', () => server.watchCount === 3 && sleptMs.length === 13);
-    expect(sleptMs.slice(10)).toEqual([800, 800, 800]);
+    await until('again', () => server.watchCount === KIND_COUNT && sleptMs.length === 7 + 2 * KIND_COUNT);
+    expect(sleptMs.slice(7 + KIND_COUNT)).toEqual([800, 800, 800, 800]);
   });
 
   test('a stalled watch is given up and opened again from the last version, without a list', async () => {
@@ -223,10 +226,10 @@ describe('answers', () => {
   });
 
   test.each([500, 503, 404, 301])('%i on lists and watches is retried', async (status) => {
-    server.faults.failNext(6, status);
+    server.faults.failNext(6, status, { matches: ({ kind }) => kind !== 'ServiceCIDR' });
     await startSource();
     await source.whenSynced();
-    await until('watching', () => server.watchCount === 3);
+    await until('watching', () => server.watchCount === KIND_COUNT);
     expect(source.lines('warn')).toHaveLength(1);
     expect(source.lines('warn')[0]!.message).toContain(`HTTP ${status}`);
     await expectInStep();
@@ -244,7 +247,7 @@ describe('answers', () => {
         'on endpointslices in API group discovery.k8s.io',
     );
     expect(messages.join()).toContain('not allowed to watch services');
-    expect(source.synced).toEqual(new Set(['Service', 'Node']));
+    expect(source.synced).toEqual(new Set(['Service', 'Node', 'ServiceCIDR']));
     await server.pause();
     await until('lost', () => source.lines('warn').length === 1);
     await server.resume();
@@ -252,6 +255,105 @@ describe('answers', () => {
     expect(source.lines('error')).toHaveLength(2);
     server.faults.forbidden.clear();
     await source.whenSynced();
+  });
+});
+
+describe('ServiceCIDRs, which not every server has', () => {
+  const V1 = '/apis/networking.k8s.io/v1/servicecidrs';
+  const BETA = '/apis/networking.k8s.io/v1beta1/servicecidrs';
+  const asked = () => server.requests.filter(({ kind }) => kind === 'ServiceCIDR');
+  const told = () => source.events.filter((event) => 'kind' in event && event.kind === 'ServiceCIDR');
+
+  test('are read at their beta version where there is no other', async () => {
+    server.faults.absentPaths.add(V1);
+    server.put(serviceCidr('kubernetes', '10.96.0.0/16'));
+    await startWatching();
+    expect(source.names('ServiceCIDR')).toEqual(['/kubernetes']);
+    expect(asked().map(({ verb, path }) => [verb, path])).toEqual([
+      ['list', V1],
+      ['list', BETA],
+      ['watch', BETA],
+    ]);
+    expect(source.sleptMs).toEqual([]);
+    expect(source.lines('warn', 'error')).toEqual([]);
+  });
+
+  test('are found at the version that a newer server has', async () => {
+    server.faults.absentPaths.add(V1);
+    await startWatching();
+    server.faults.absentPaths.clear();
+    server.faults.absentPaths.add(BETA);
+    server.endWatches();
+    await until('watching v1', () => asked().some(({ verb, path }) => verb === 'watch' && path === V1));
+    server.put(serviceCidr('more', '10.97.0.0/16'));
+    await until('in step', () => source.state.ServiceCIDR.has('/more'));
+    expect(Math.max(...source.sleptMs)).toBeLessThan(60_000);
+  });
+
+  test('are none, told once, on a server without; it is asked again after a long while', async () => {
+    server.faults.absentPaths.add(V1).add(BETA);
+    await startSource({ random: () => 0, absentRetryMs: 20_000 });
+    await source.whenSynced();
+    expect(told()).toEqual([
+      { type: 'list-start', kind: 'ServiceCIDR' },
+      { type: 'list-end', kind: 'ServiceCIDR' },
+    ]);
+    await until('asked again', () => asked().length >= 6);
+    expect(new Set(source.sleptMs)).toEqual(new Set([10_000]));
+    expect(told()).toHaveLength(2);
+    const lines = source.lines('info', 'warn', 'error').filter(({ message }) => message !== 'listed');
+    expect(lines.map(({ level, message }) => [level, message])).toEqual([
+      ['info', 'this API server has no servicecidrs: going on without'],
+    ]);
+    server.faults.absentPaths.clear();
+    server.put(serviceCidr('kubernetes', '10.96.0.0/16'));
+    await until('found', () => source.state.ServiceCIDR.has('/kubernetes'));
+  });
+
+  test('are none, told once, where a role does not allow them; it is no outage and no error', async () => {
+    server.faults.forbidden.add('list servicecidrs');
+    await startSource({ random: () => 0, absentRetryMs: 20_000 });
+    await source.whenSynced();
+    await until('asked again', () => asked().length >= 3);
+    expect(told()).toHaveLength(2);
+    expect(source.lines('warn', 'error').map(({ level, message }) => [level, message])).toEqual([
+      [
+        'warn',
+        'not allowed to list servicecidrs: a ClusterRole bound to this user must allow the verbs list and watch ' +
+          'on servicecidrs in API group networking.k8s.io; going on without',
+      ],
+    ]);
+    await expectInStep();
+  });
+
+  test('stay as they were when they can no longer be read', async () => {
+    server.put(serviceCidr('kubernetes', '10.96.0.0/16'));
+    await startWatching({ random: () => 0, absentRetryMs: 20_000 });
+    server.faults.forbidden.add('list servicecidrs').add('watch servicecidrs');
+    server.endWatches();
+    await until('asked again', () => source.lines('warn').length >= 2);
+    expect(source.names('ServiceCIDR')).toEqual(['/kubernetes']);
+    server.faults.forbidden.clear();
+    server.delete('ServiceCIDR', '', 'kubernetes');
+    await until('in step', () => source.state.ServiceCIDR.size === 0);
+  });
+
+  test('are not listed in a storm where lists work and watches do not', async () => {
+    server.faults.failNext(12, 404, {
+      matches: ({ kind, verb }) => kind === 'ServiceCIDR' && verb === 'watch',
+    });
+    await startWatching();
+    expect(source.sleptMs).toHaveLength(12);
+    expect(Math.min(...source.sleptMs)).toBeGreaterThanOrEqual(400);
+    expect(source.sleptMs.at(-1)).toBeGreaterThanOrEqual(15_000);
+  });
+
+  test('are left alone for minutes unless told otherwise', async () => {
+    server.faults.absentPaths.add(V1).add(BETA);
+    await startSource();
+    await until('asked', () => source.sleptMs.length > 0);
+    expect(source.sleptMs[0]).toBeGreaterThanOrEqual(300_000);
+    expect(source.sleptMs[0]).toBeLessThanOrEqual(600_000);
   });
 });
 

@@ -2,14 +2,17 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
+import { OBJECT_KINDS, type ObjectKind, type SourceEvent } from '../../../src/model/source-event.ts';
 import type { Clock } from '../../../src/source/kubernetes/clock.ts';
 import {
   createKubernetesSource,
   type KubernetesSourceOptions,
 } from '../../../src/source/kubernetes/kubernetes-source.ts';
 import type { LogLevel } from '../../../src/source/kubernetes/source-log.ts';
-import type { ObjectKind, SourceEvent } from '../../../src/source/source.ts';
 import type { ApiObject } from '../../support/api-server/object-store.ts';
+
+/** Each is listed and watched. */
+export const KIND_COUNT = OBJECT_KINDS.length;
 
 export interface LogLine {
   readonly level: LogLevel;
@@ -27,6 +30,7 @@ export class SourceUnderTest {
     Service: new Map(),
     EndpointSlice: new Map(),
     Node: new Map(),
+    ServiceCIDR: new Map(),
   };
   readonly synced = new Set<ObjectKind>();
   /** Called after each batch. */
@@ -70,7 +74,7 @@ export class SourceUnderTest {
   }
 
   async whenSynced(): Promise<void> {
-    await until('synced', () => this.synced.size === 3);
+    await until('synced', () => this.synced.size === KIND_COUNT);
   }
 
   /** `namespace/name` of the objects of a kind, sorted. */
@@ -133,6 +137,10 @@ export function slice(name: string, labels: Record<string, string> = {}): ApiObj
     addressType: 'IPv4',
     endpoints: [],
   };
+}
+
+export function serviceCidr(name: string, ...cidrs: string[]): ApiObject {
+  return { apiVersion: 'networking.k8s.io/v1', kind: 'ServiceCIDR', metadata: { name }, spec: { cidrs } };
 }
 
 export function node(name: string): ApiObject {

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ApiServer, startApiServer } from '../../support/api-server/api-server.ts';
-import { node, SourceUnderTest, service, slice, until } from './harness.ts';
+import { KIND_COUNT, node, SourceUnderTest, service, slice, until } from './harness.ts';
 
 let server: ApiServer;
 let source: SourceUnderTest;
@@ -40,6 +40,8 @@ describe('list', () => {
     });
     expect(query('EndpointSlice')).toEqual({ labelSelector: '!service.kubernetes.io/headless', ...page });
     expect(query('Node')).toEqual({ fieldSelector: 'metadata.name=node-1', ...page });
+    expect(query('ServiceCIDR')).toEqual(page);
+    expect(requestsOf('ServiceCIDR', 'list')[0]!.path).toBe('/apis/networking.k8s.io/v1/servicecidrs');
     expect(server.requests[0]!.headers['user-agent']).toBe('kproxy-ts/1.2.3');
   });
 
@@ -92,7 +94,7 @@ describe('list', () => {
   test('says list-start and list-end also when there is nothing', async () => {
     await startSource();
     await source.whenSynced();
-    expect(source.events).toHaveLength(6);
+    expect(source.events).toHaveLength(2 * KIND_COUNT);
     expect(source.events).toContainEqual({ type: 'list-start', kind: 'Service' });
     expect(source.events).toContainEqual({ type: 'list-end', kind: 'Service' });
   });
@@ -103,7 +105,7 @@ describe('watch', () => {
     options: ConstructorParameters<typeof SourceUnderTest>[0] = {},
   ): Promise<void> {
     await startSource(options);
-    await until('watching', () => server.watchCount === 3);
+    await until('watching', () => server.watchCount === KIND_COUNT);
   }
 
   test('goes on from the list with bookmarks and a random time limit', async () => {
@@ -142,7 +144,7 @@ describe('watch', () => {
     server.put(node('node-1'));
     await until('others', () => source.state.EndpointSlice.size === 1 && source.state.Node.size === 1);
     expect(source.names('Node')).toEqual(['/node-1']);
-    expect(server.requests.filter(({ verb }) => verb === 'list')).toHaveLength(3);
+    expect(server.requests.filter(({ verb }) => verb === 'list')).toHaveLength(KIND_COUNT);
   });
 
   test('delivers what arrives together as one batch, in order, also a deletion and re-creation', async () => {
@@ -169,10 +171,10 @@ describe('watch', () => {
     server.endWatches();
     await until('watching again', () => requestsOf('Service', 'watch').length === 2);
     expect(requestsOf('Service', 'watch')[1]!.query['resourceVersion']).toBe(resourceVersion);
-    await until('all again', () => server.watchCount === 3);
+    await until('all again', () => server.watchCount === KIND_COUNT);
     server.put(service('api'));
     await until('seen', () => source.state.Service.size === 2);
-    expect(server.requests.filter(({ verb }) => verb === 'list')).toHaveLength(3);
+    expect(server.requests.filter(({ verb }) => verb === 'list')).toHaveLength(KIND_COUNT);
   });
 
   test('a bookmark moves the version to watch from past a compaction', async () => {
@@ -183,7 +185,7 @@ describe('watch', () => {
     server.endWatches();
     await until(
       'watching again',
-      () => server.watchCount === 3 && requestsOf('Service', 'watch').length >= 2,
+      () => server.watchCount === KIND_COUNT && requestsOf('Service', 'watch').length >= 2,
     );
     expect(requestsOf('Service', 'watch').at(-1)!.query['resourceVersion']).toBe(server.resourceVersion);
     expect(requestsOf('Service', 'list')).toHaveLength(1);
@@ -209,7 +211,7 @@ describe('watch', () => {
     const port = Number(new URL(server.url).port).toString(16).toUpperCase().padStart(4, '0');
     const clientSide = new RegExp(`^ *\\d+: \\w+:\\w+ 0100007F:${port} 01 \\S+ (\\w+):(\\w+)`, 'gm');
     const timers = [...readFileSync('/proc/net/tcp', 'utf8').matchAll(clientSide)];
-    expect(timers.map(([, timer]) => timer)).toEqual(['02', '02', '02']); // keep-alive
+    expect(timers.map(([, timer]) => timer)).toEqual(Array(KIND_COUNT).fill('02')); // keep-alive
     for (const [, , when] of timers) {
       expect(Number.parseInt(when!, 16)).toBeGreaterThan(500);
       expect(Number.parseInt(when!, 16)).toBeLessThanOrEqual(1510);
@@ -219,7 +221,7 @@ describe('watch', () => {
 
 test('nothing is said after stop(), and stop() may be called twice', async () => {
   await startSource();
-  await until('watching', () => server.watchCount === 3);
+  await until('watching', () => server.watchCount === KIND_COUNT);
   await source.stop();
   await source.stop();
   const { length } = source.events;
@@ -231,7 +233,7 @@ test('nothing is said after stop(), and stop() may be called twice', async () =>
 test('stop() does not wait for a server that does not answer', async () => {
   server.faults.delayMs = 60_000;
   await startSource();
-  await until('asked', () => server.requests.length === 3);
+  await until('asked', () => server.requests.length === KIND_COUNT);
   const startedAtMs = performance.now();
   await source.stop();
   expect(performance.now() - startedAtMs).toBeLessThan(1000);
@@ -241,7 +243,7 @@ test('stop() between the list and the watch ends it', async () => {
   source = new SourceUnderTest({ master: server.url });
   const stopped = new Promise<void>((resolve) => {
     source.onBatch = () => {
-      if (source.synced.size === 3) source.stop().then(resolve, () => undefined);
+      if (source.synced.size === KIND_COUNT) source.stop().then(resolve, () => undefined);
     };
   });
   await source.start();

@@ -1,8 +1,9 @@
 // However badly a server behaves, what we ask of it stays bounded.
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { OBJECT_KINDS } from '../../../src/model/source-event.ts';
 import { type ApiServer, startApiServer } from '../../support/api-server/api-server.ts';
-import { SourceUnderTest, service, until } from './harness.ts';
+import { KIND_COUNT, SourceUnderTest, service, until } from './harness.ts';
 
 let server: ApiServer;
 let source: SourceUnderTest;
@@ -20,7 +21,7 @@ afterEach(async () => {
 test('a flapping server does not make a storm of lists', { timeout: 20_000 }, async () => {
   const endMs = performance.now() + 3000;
   await source.start();
-  await until('watching', () => server.watchCount === 3);
+  await until('watching', () => server.watchCount === KIND_COUNT);
   while (performance.now() < endMs) {
     server.put(service('api'));
     server.compact();
@@ -35,11 +36,11 @@ test('a flapping server does not make a storm of lists', { timeout: 20_000 }, as
   // doubling up to at least 15 s, leave room for 15 attempts after the first.
   const count = (kind: string, verb: string) =>
     server.requests.filter((request) => request.kind === kind && request.verb === verb).length;
-  for (const kind of ['Service', 'EndpointSlice', 'Node'] as const) {
+  for (const kind of OBJECT_KINDS) {
     expect(count(kind, 'list'), `lists of ${kind}`).toBeLessThanOrEqual(16);
     expect(count(kind, 'watch'), `watches of ${kind}`).toBeLessThanOrEqual(16);
   }
-  await until('watching', () => server.watchCount === 3);
+  await until('watching', () => server.watchCount === KIND_COUNT);
   server.put(service('probe'));
   await until('in step', () => source.state.Service.has('default/probe'));
 });

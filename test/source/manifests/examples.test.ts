@@ -4,18 +4,28 @@ import { expect, it, vi } from 'vitest';
 import { buildEndpointSlice } from '../../../src/model/build-endpoint-slice.ts';
 import { buildNode } from '../../../src/model/build-node.ts';
 import { buildService } from '../../../src/model/build-service.ts';
+import { buildServiceCidr } from '../../../src/model/build-service-cidr.ts';
 import type { Built } from '../../../src/model/built.ts';
-import type { EndpointSlice, Node, Service } from '../../../src/model/types.ts';
+import { OBJECT_KINDS } from '../../../src/model/source-event.ts';
+import type { EndpointSlice, Node, Service, ServiceCidr } from '../../../src/model/types.ts';
 import { createManifestSource } from '../../../src/source/manifests/manifest-source.ts';
 import { Recorder } from './recorder.ts';
 
-const BUILDERS = { Service: buildService, EndpointSlice: buildEndpointSlice, Node: buildNode };
+const BUILDERS = {
+  Service: buildService,
+  EndpointSlice: buildEndpointSlice,
+  Node: buildNode,
+  ServiceCIDR: buildServiceCidr,
+};
 
 it('examples/ holds the cluster of the demo', async () => {
   const recorder = new Recorder();
   const source = createManifestSource({ path: 'examples' });
   await source.start(recorder.sink);
-  await vi.waitFor(() => expect(recorder.synced.size).toBe(3), { timeout: 10_000, interval: 5 });
+  await vi.waitFor(() => expect(recorder.synced.size).toBe(OBJECT_KINDS.length), {
+    timeout: 10_000,
+    interval: 5,
+  });
   await source.stop();
   expect(recorder.problems).toEqual(new Map());
 
@@ -23,13 +33,13 @@ it('examples/ holds the cluster of the demo', async () => {
   const endpoints: Record<string, string> = {};
   for (const event of recorder.events) {
     if (event.type !== 'upsert') continue;
-    const built: Built<Service | EndpointSlice | Node> = BUILDERS[event.kind](event.object);
+    const built: Built<Service | EndpointSlice | Node | ServiceCidr> = BUILDERS[event.kind](event.object);
     if (built.kind === 'ignored') continue;
     expect(built).toMatchObject({ kind: 'built', warnings: [] });
     if (built.kind !== 'built') continue;
     if ('clusterIps' in built.value) services[built.value.key] = describeService(built.value);
     else if ('endpoints' in built.value) endpoints[built.value.key] = describeSlice(built.value);
-    else expect(built.value).toEqual({ name: 'node-1', addresses: ['192.168.50.10'] });
+    else expect(built.value).toMatchObject({ name: 'node-1', addresses: ['192.168.50.10'] });
   }
   expect(services).toEqual({
     'default/hostname-svc': '10.107.48.55 web-port:8080/TCP:31906',

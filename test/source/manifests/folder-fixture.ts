@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
+import { OBJECT_KINDS } from '../../../src/model/source-event.ts';
 import {
   createManifestSource,
   type ManifestSourceOptions,
@@ -45,7 +46,7 @@ export class FolderFixture {
     const source = createManifestSource({ path: this.path, debounceMs: 5, pollMs: 20, ...options });
     this.sources.push(source);
     await source.start(recorder.sink);
-    await until(() => expect(recorder.synced).toEqual(new Set(['Service', 'EndpointSlice', 'Node'])));
+    await until(() => expect(recorder.synced).toEqual(new Set(OBJECT_KINDS)));
     return recorder;
   }
 }

@@ -31,6 +31,16 @@ describe('readObjects', () => {
       { apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', ...meta('a') },
       ['EndpointSlice default/a'],
     ],
+    [
+      'a ServiceCIDR, which has no namespace either',
+      { apiVersion: 'networking.k8s.io/v1beta1', kind: 'ServiceCIDR', ...meta('kubernetes') },
+      ['ServiceCIDR kubernetes'],
+    ],
+    [
+      'no ServiceCIDR of v1alpha1, which had other fields',
+      { apiVersion: 'networking.k8s.io/v1alpha1', kind: 'ServiceCIDR', ...meta('kubernetes') },
+      [],
+    ],
     ['a kind without apiVersion', { kind: 'Node', ...meta('n') }, ['Node n']],
     ['other kinds', { apiVersion: 'apps/v1', kind: 'Deployment', metadata: 'whatever' }, []],
     ['the Service of Knative', service('web', { apiVersion: 'serving.knative.dev/v1' }), []],

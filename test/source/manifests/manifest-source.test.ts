@@ -16,7 +16,7 @@ beforeEach(async () => {
 afterEach(() => manifests.remove());
 
 describe('the first reading', () => {
-  it('lists the three kinds, with what the files hold', async () => {
+  it('lists every kind, with what the files hold', async () => {
     await manifests.put('b.yaml', service('web'), '# nothing here\n', slice('web-1', 'web'));
     await manifests.put(
       'a.json',
@@ -27,12 +27,14 @@ describe('the first reading', () => {
       'list-start Service',
       'list-start EndpointSlice',
       'list-start Node',
+      'list-start ServiceCIDR',
       'upsert Node /n',
       'upsert Service default/web',
       'upsert EndpointSlice default/web-1',
       'list-end Service',
       'list-end EndpointSlice',
       'list-end Node',
+      'list-end ServiceCIDR',
     ]);
   });
 

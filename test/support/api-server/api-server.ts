@@ -1,4 +1,5 @@
-// A local API server for tests: core/v1 services and nodes, discovery.k8s.io/v1 endpointslices; list and watch only.
+// A local API server for tests: core/v1 services and nodes, discovery.k8s.io/v1 endpointslices, networking.k8s.io/v1 and
+// v1beta1 servicecidrs; list and watch only.
 // Faithful where a client could notice: paged lists with continue tokens that expire, a watch cache that ignores the
 // limit at resourceVersion=0, label and field selectors on watches (an object that starts or stops matching appears as
 // ADDED or DELETED), bookmarks, 410 after compaction, "too large resource version", timeoutSeconds, gzip, Status errors.
@@ -46,6 +47,7 @@ export interface ApiServerOptions {
 export interface RecordedRequest {
   readonly kind: Kind;
   readonly verb: 'list' | 'watch';
+  readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly headers: http.IncomingHttpHeaders;
   /** performance.now() on arrival. */
@@ -223,19 +225,22 @@ export class ApiServer {
   async #answer(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', this.url);
     const query = Object.fromEntries(url.searchParams);
-    const kind = KINDS.find((candidate) => API[candidate].path === url.pathname);
+    const kind = KINDS.find((one) => [API[one].path, API[one].olderPath].includes(url.pathname));
+    const notFound = `the server could not find ${url.pathname}`;
     if (kind === undefined || request.method !== 'GET') {
-      return sendStatus(response, 404, 'NotFound', `the server could not find ${url.pathname}`);
+      return sendStatus(response, 404, 'NotFound', notFound);
     }
     const verb = query['watch'] === 'true' || query['watch'] === '1' ? 'watch' : 'list';
     const recorded: RecordedRequest = {
       kind,
       verb,
+      path: url.pathname,
       query,
       headers: request.headers,
       atMs: performance.now(),
     };
     this.requests.push(recorded);
+    if (this.faults.absentPaths.has(url.pathname)) return sendStatus(response, 404, 'NotFound', notFound);
     if (this.faults.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.faults.delayMs));
     if (this.#refuse(request, response, kind, verb)) return;
     let isSelected: Predicate;

@@ -10,7 +10,13 @@ import { Watch, writePaced } from './watch.ts';
 
 export const API: Record<
   Kind,
-  { readonly path: string; readonly plural: string; readonly apiVersion: string }
+  {
+    readonly path: string;
+    /** Of an older version that is served as well. */
+    readonly olderPath?: string;
+    readonly plural: string;
+    readonly apiVersion: string;
+  }
 > = {
   Service: { path: '/api/v1/services', plural: 'services', apiVersion: 'v1' },
   Node: { path: '/api/v1/nodes', plural: 'nodes', apiVersion: 'v1' },
@@ -18,6 +24,12 @@ export const API: Record<
     path: '/apis/discovery.k8s.io/v1/endpointslices',
     plural: 'endpointslices',
     apiVersion: 'discovery.k8s.io/v1',
+  },
+  ServiceCIDR: {
+    path: '/apis/networking.k8s.io/v1/servicecidrs',
+    olderPath: '/apis/networking.k8s.io/v1beta1/servicecidrs',
+    plural: 'servicecidrs',
+    apiVersion: 'networking.k8s.io/v1',
   },
 };
 

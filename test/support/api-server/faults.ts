@@ -28,6 +28,8 @@ export class Faults {
   isPagedAtZero = false;
   /** Answers 403 to these, as `list services` or `watch nodes`. */
   readonly forbidden = new Set<string>();
+  /** Answers 404 to these paths, as a server of another version does. */
+  readonly absentPaths = new Set<string>();
   readonly failing: FailingRequests[] = [];
 
   /** The next `count` requests are answered with `status`. */

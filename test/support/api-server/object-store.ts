@@ -23,7 +23,7 @@ export interface Change {
   readonly after: ApiObject | undefined;
 }
 
-export const KINDS = ['Service', 'EndpointSlice', 'Node'] as const;
+export const KINDS = ['Service', 'EndpointSlice', 'Node', 'ServiceCIDR'] as const;
 export type Kind = (typeof KINDS)[number];
 
 export class ObjectStore {

@@ -1,0 +1,209 @@
+// iptables mode's shell: observes the tables, applies plans, and settles what the kernel refuses. All plans come from
+// src/mode/iptables.
+//
+// INVARIANT: while `#isTrusted`, the kernel holds what `#desired` says. After any failure it is not trusted, and the next
+// sync observes and compares everything. A Service that the kernel refused is left out until it changes or the loop retries.
+
+import { KproxyError } from '../../errors.ts';
+import { Desired } from '../../mode/iptables/desired.ts';
+import type { RuleSettings } from '../../mode/iptables/fixed-chains.ts';
+import { planFullSync } from '../../mode/iptables/full-sync.ts';
+import { isOwnChain } from '../../mode/iptables/names.ts';
+import type { ChainPlace } from '../../mode/iptables/planned-chain.ts';
+import type { IpFamily } from '../../model/ip.ts';
+import type { Problem, ServiceKey } from '../../model/types.ts';
+import type { Frontend } from '../../vip/frontend.ts';
+import type { Surroundings } from '../../vip/surroundings.ts';
+import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
+import type { Applied, IptablesTables } from './tables.ts';
+
+/** How often one sync compares everything anew because the kernel refused some Service. */
+const MAX_ROUNDS = 8;
+
+export interface IptablesBackendOptions {
+  readonly tables: IptablesTables;
+  readonly families: readonly IpFamily[];
+  readonly settings: RuleSettings;
+}
+
+interface Refused {
+  readonly error: Error;
+  readonly frontends: readonly Frontend[];
+}
+
+export class IptablesBackend implements Backend {
+  readonly #tables: IptablesTables;
+  readonly #desired: ReadonlyMap<IpFamily, Desired>;
+  /** What was handed over and is not in `#desired` yet. */
+  readonly #pending = new Map<ServiceKey, readonly Frontend[]>();
+  #pendingSurroundings: Surroundings | undefined;
+  readonly #refused = new Map<ServiceKey, Refused>();
+  #isTrusted = false;
+
+  constructor({ tables, families, settings }: IptablesBackendOptions) {
+    this.#tables = tables;
+    this.#desired = new Map(families.map((family) => [family, new Desired(family, settings)]));
+  }
+
+  /** A rule goes in the transaction that no longer needs it: nothing waits. */
+  readonly hasDeferred = false;
+
+  flushDeferred(): Promise<SyncResult> {
+    return this.#attempt(async () => undefined);
+  }
+
+  releaseUnused(): Promise<SyncResult> {
+    return this.#attempt(async () => undefined);
+  }
+
+  distrust(): void {
+    if (this.#isTrusted) this.#thaw(this.#refused.keys());
+    this.#isTrusted = false;
+  }
+
+  problems(): Problem[] {
+    return [...this.#refused].map(([service, { error }]) => ({
+      subject: `Service ${service}`,
+      code: 'REFUSED_BY_KERNEL',
+      reason: error.message,
+    }));
+  }
+
+  close(): void {
+    this.#tables.close();
+  }
+
+  async hasDrifted(): Promise<boolean> {
+    try {
+      return this.#refused.size > 0 || (await this.#tables.hasChanged());
+    } catch (error) {
+      if (!(error instanceof KproxyError)) throw error;
+      return true;
+    }
+  }
+
+  async sync({ frontends, surroundings }: BackendUpdate): Promise<SyncResult> {
+    const isRetry = this.#isTrusted && frontends.size === 0 && surroundings === undefined;
+    if (isRetry) this.#thaw(this.#refused.keys());
+    for (const [service, list] of frontends) {
+      this.#refused.delete(service);
+      this.#pending.set(service, list);
+    }
+    this.#pendingSurroundings = surroundings ?? this.#pendingSurroundings;
+    const result = await this.#attempt(async (progress) => {
+      if (this.#isTrusted && (await this.#syncPartly(progress))) return;
+      this.#isTrusted = false;
+      await this.#syncFully(progress);
+    });
+    for (const [service, { error }] of this.#refused) result.failures.push({ error, services: [service] });
+    return result;
+  }
+
+  /** False when something was refused: all is to be compared. */
+  async #syncPartly(progress: Progress): Promise<boolean> {
+    const { frontends, surroundings } = this.#takePending();
+    // All are told before the first is written: what one family refuses is not lost to the other.
+    const deltas = [...this.#desired].map(
+      ([family, desired]) => [family, desired.update(frontends, surroundings)] as const,
+    );
+    // In chains of all, which rules are ours is only known from a look at them.
+    if (deltas.some(([, { edited }]) => edited.some(isSharedChain))) return false;
+    for (const [family, delta] of deltas) {
+      const applied = await this.#tables.apply(family, delta);
+      count(progress, applied);
+      if (applied.refusals.length > 0) return false;
+    }
+    return true;
+  }
+
+  /**
+   * Compares everything with the kernel. A Service that the kernel refuses is left out of the next round; when there are
+   * more of them than rounds, the next sync goes on finding them.
+   */
+  async #syncFully(progress: Progress): Promise<void> {
+    progress.isFull = true;
+    const { frontends, surroundings } = this.#takePending();
+    for (const desired of this.#desired.values()) desired.update(frontends, surroundings);
+    for (let round = 1; ; round++) {
+      const applied = await this.#applyAll(progress);
+      if (applied.refusals.length === 0) {
+        this.#isTrusted = true;
+        return;
+      }
+      const blamed = new Map<ServiceKey, Error>();
+      for (const { error, service } of applied.refusals)
+        if (service !== undefined) blamed.set(service, error);
+      if (blamed.size === 0 || round === MAX_ROUNDS) {
+        for (const { error } of applied.refusals) progress.failures.push({ error, services: [] });
+        return;
+      }
+      for (const [service, error] of blamed) {
+        const left = [...this.#desired.values()].flatMap((desired) => desired.frontends(service));
+        this.#refused.set(service, { error, frontends: left });
+        for (const desired of this.#desired.values()) desired.update(new Map([[service, []]]));
+      }
+    }
+  }
+
+  async #applyAll(progress: Progress): Promise<Applied> {
+    await this.#tables.begin();
+    for (const [family, desired] of this.#desired) {
+      const observed = await this.#tables.observe(family);
+      const plan = planFullSync(desired.chains(), observed);
+      const applied = await this.#tables.apply(family, plan, plan.shared);
+      count(progress, applied);
+      if (applied.refusals.length > 0) return applied;
+    }
+    return { refusals: [], writes: 0, transactions: 0 };
+  }
+
+  #takePending(): {
+    frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>;
+    surroundings: Surroundings | undefined;
+  } {
+    const taken = { frontends: new Map(this.#pending), surroundings: this.#pendingSurroundings };
+    this.#pending.clear();
+    this.#pendingSurroundings = undefined;
+    return taken;
+  }
+
+  /** Refused Services get another chance. */
+  #thaw(services: Iterable<ServiceKey>): void {
+    for (const service of [...services]) {
+      const refused = this.#refused.get(service);
+      if (refused === undefined) continue;
+      this.#refused.delete(service);
+      if (!this.#pending.has(service)) this.#pending.set(service, refused.frontends);
+    }
+  }
+
+  /** Runs a step; whatever goes wrong in the kernel ends up in its result. */
+  async #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
+    const progress: Progress = { writes: 0, transactions: 0, isFull: false, failures: [] };
+    try {
+      await step(progress);
+    } catch (error) {
+      if (!(error instanceof KproxyError)) throw error;
+      this.#isTrusted = false;
+      progress.failures.push({ error, services: [] });
+    }
+    return progress;
+  }
+}
+
+function isSharedChain({ table, name }: ChainPlace): boolean {
+  return !isOwnChain(table, name);
+}
+
+/** A SyncResult in the making. */
+interface Progress {
+  writes: number;
+  transactions: number;
+  isFull: boolean;
+  readonly failures: SyncFailure[];
+}
+
+function count(progress: Progress, { writes, transactions }: Applied): void {
+  progress.writes += writes;
+  progress.transactions += transactions;
+}

@@ -1,0 +1,141 @@
+// What the daemon tells its metrics, in its own terms.
+//
+// kube-proxy runs one proxier per family. Here one sync writes both families, so what is labelled `ip_family` is recorded
+// for each of them with the same value; counters of things are recorded under one family only, so that sums stay right.
+
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { IpFamily } from '../../model/ip.ts';
+import type { SourceEvent } from '../../model/source-event.ts';
+import type { Problem } from '../../model/types.ts';
+import type { SyncReport } from '../sync-loop.ts';
+import { type DeclaredMetrics, declareMetrics } from './declare.ts';
+
+export interface MetricsOptions {
+  readonly version: string;
+  readonly mode: string;
+  readonly families: readonly IpFamily[];
+  /** Wall clock, seconds since the epoch. */
+  readonly nowSeconds?: () => number;
+}
+
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #families: readonly string[];
+  readonly #nowSeconds: () => number;
+  readonly #m: DeclaredMetrics;
+  /** When endpoints changed in the cluster (seconds since the epoch) whose rules are not in force yet. */
+  #triggers: number[] = [];
+  readonly #startedAtSeconds: number;
+
+  constructor({ version, mode, families, nowSeconds = () => Date.now() / 1000 }: MetricsOptions) {
+    this.#families = families.map((family) => `IPv${family}`);
+    this.#nowSeconds = nowSeconds;
+    this.#startedAtSeconds = nowSeconds();
+    collectDefaultMetrics({ register: this.#registry });
+    this.#m = declareMetrics(this.#registry);
+    this.#m.info.set({ version, mode }, 1);
+    // What never happened is 0 and not missing: an alert on a rate needs that.
+    for (const ip_family of this.#families) {
+      this.#m.conntrackDeleted.inc({ ip_family }, 0);
+      for (const traffic_policy of ['internal', 'external']) {
+        this.#m.noLocalEndpoints.set({ traffic_policy, ip_family }, 0);
+      }
+    }
+    for (const code of ['200', '503']) {
+      this.#m.healthz.inc({ code }, 0);
+      this.#m.livez.inc({ code }, 0);
+    }
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** The text exposition format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  /** A batch of the source, before it is synced. */
+  received(events: readonly SourceEvent[]): void {
+    let services = 0;
+    let slices = 0;
+    for (const event of events) {
+      if (event.type !== 'upsert' && event.type !== 'delete') continue;
+      if (event.kind === 'Service') services++;
+      if (event.kind !== 'EndpointSlice') continue;
+      slices++;
+      const trigger = event.type === 'upsert' ? triggerTimeSeconds(event.object) : undefined;
+      // What changed before this process ran is not its latency.
+      if (trigger !== undefined && trigger > this.#startedAtSeconds) this.#triggers.push(trigger);
+    }
+    if (services === 0 && slices === 0) return;
+    this.#m.serviceChanges.inc(services);
+    this.#m.serviceChangesPending.inc(services);
+    this.#m.endpointChanges.inc(slices);
+    this.#m.endpointChangesPending.inc(slices);
+    this.#forFamilies((ip_family) => this.#m.lastQueued.set({ ip_family }, this.#nowSeconds()));
+  }
+
+  synced(report: SyncReport): void {
+    const { cause, writes, transactions, durationMs, isFull, failures } = report;
+    if (writes > 0) {
+      this.#m.writes.inc({ cause }, writes);
+      this.#m.transactionSize.observe(writes);
+    }
+    this.#m.transactions.inc(transactions);
+    if (cause === 'cleanup') return;
+    if (cause === 'drift' && writes > 0) {
+      this.#m.driftRepaired.inc();
+      this.#m.driftObjects.inc(writes);
+    }
+    const ofKind = isFull ? this.#m.fullSyncDuration : this.#m.partialSyncDuration;
+    this.#forFamilies((ip_family) => {
+      this.#m.syncDuration.observe({ ip_family }, durationMs / 1000);
+      ofKind.observe({ ip_family }, durationMs / 1000);
+    });
+    if (failures.length > 0) return;
+    const now = this.#nowSeconds();
+    this.#m.serviceChangesPending.set(0);
+    this.#m.endpointChangesPending.set(0);
+    this.#forFamilies((ip_family) => {
+      this.#m.lastSync.set({ ip_family }, now);
+      for (const trigger of this.#triggers) this.#m.programming.observe({ ip_family }, now - trigger);
+    });
+    this.#triggers = [];
+  }
+
+  /** A pass over connection tracking. */
+  conntrackPassed({ durationMs, deleted }: { durationMs: number; deleted: number }): void {
+    this.#forFamilies((ip_family) => this.#m.conntrackDuration.observe({ ip_family }, durationMs / 1000));
+    const [ip_family] = this.#families;
+    if (ip_family !== undefined) this.#m.conntrackDeleted.inc({ ip_family }, deleted);
+  }
+
+  answered(path: 'healthz' | 'livez', status: number): void {
+    this.#m[path].inc({ code: String(status) });
+  }
+
+  /** What is known now. */
+  counted(services: number, problems: readonly Problem[]): void {
+    this.#m.services.set(services);
+    this.#m.problems.reset();
+    for (const { code } of problems) this.#m.problems.inc({ code });
+  }
+
+  #forFamilies(record: (ip_family: string) => void): void {
+    for (const family of this.#families) record(family);
+  }
+}
+
+/** Written by the endpoint slice controller: when the change that led to this version of the slice happened. */
+const TRIGGER_ANNOTATION = 'endpoints.kubernetes.io/last-change-trigger-time';
+
+/** Seconds since the epoch; undefined when the object does not say. Nothing about the object is trusted. */
+function triggerTimeSeconds(object: unknown): number | undefined {
+  const text = (
+    object as { metadata?: { annotations?: Record<string, unknown> | null } | null } | null | undefined
+  )?.metadata?.annotations?.[TRIGGER_ANNOTATION];
+  const ms = typeof text === 'string' ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(ms) ? undefined : ms / 1000;
+}

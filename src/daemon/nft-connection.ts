@@ -1,0 +1,85 @@
+// One netlink socket used for nf_tables: dumps, the generation, batches. Decides nothing and knows nobody's tables.
+
+import { KernelError } from '../errors.ts';
+import { collectDump } from '../netlink/dump.ts';
+import { decodeFailures, type NetlinkFailure, type NetlinkMessage } from '../netlink/message.ts';
+import { encodeBatch, type NftRequest, type Origin, originOf } from '../netlink/nftables/batch.ts';
+import { type DumpRequest, encodeDumpRequest } from '../netlink/nftables/dump-request.ts';
+import { decodeGeneration } from '../netlink/nftables/generation.ts';
+import { NETLINK_NETFILTER, type NetlinkTransport, openNetlink } from './netlink-socket.ts';
+
+/** What the kernel said against a batch; nothing of the batch is in force. */
+export interface BatchFailure extends NetlinkFailure {
+  /** undefined when it is not about one request. */
+  readonly origin: Origin | undefined;
+}
+
+/** How often what somebody interrupts is begun anew. */
+export const MAX_ATTEMPTS = 8;
+
+/** Room for an error reply per message of a refused batch: a few hundred fill the kernel's default. */
+const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
+
+export class NftConnection {
+  readonly transport: NetlinkTransport;
+  #seq = 1;
+
+  constructor(
+    transport: NetlinkTransport = openNetlink(NETLINK_NETFILTER, {
+      receiveBufferBytes: RECEIVE_BUFFER_BYTES,
+    }),
+  ) {
+    this.transport = transport;
+  }
+
+  /** Sequence numbers are the caller's to use up: `count` of them, the first is returned. They wrap around. */
+  takeSeq(count = 1): number {
+    if (this.#seq + count > 2 ** 32) this.#seq = 1;
+    const first = this.#seq;
+    this.#seq += count;
+    return first;
+  }
+
+  /**
+   * Sends one transaction; no failures means that all of it is in force. undefined when it is too large for the send buffer
+   * and was not sent. Throws KernelError when the outcome is not known (the socket failed).
+   */
+  async commit(requests: readonly NftRequest[]): Promise<readonly BatchFailure[] | undefined> {
+    const batch = encodeBatch(requests, { firstSeq: this.takeSeq(0) });
+    this.takeSeq(batch.nextSeq - batch.firstSeq);
+    if (batch.bytes.length > this.transport.reserveSendBuffer(batch.bytes.length)) return undefined;
+    const failures = decodeFailures(await this.transport.transact(batch.bytes));
+    return failures.map((failure) => ({ ...failure, origin: originOf(batch, failure.seq, failure.offset) }));
+  }
+
+  /** The ruleset's generation id: it changes with every transaction of anybody in this network namespace. */
+  async generation(): Promise<number> {
+    return decodeGeneration(await this.#generationMessage()).genId;
+  }
+
+  /** The netlink port of this socket, which the kernel's notifications name as the author of what it commits. */
+  async portId(): Promise<number> {
+    return (await this.#generationMessage()).portId;
+  }
+
+  /** The messages of a dump that nobody interrupted. `operation` is what errors call it. Throws KernelError, DecodeError. */
+  async dump(request: DumpRequest, operation: string): Promise<readonly NetlinkMessage[]> {
+    for (let attempt = 1; ; attempt++) {
+      const seq = this.takeSeq();
+      const replies = await this.transport.transact(encodeDumpRequest(request, seq));
+      const { messages, interrupted } = collectDump(replies, seq, operation);
+      if (!interrupted) return messages;
+      if (attempt === MAX_ATTEMPTS) throw new KernelError('EINTR', 4, operation);
+    }
+  }
+
+  close(): void {
+    this.transport.close();
+  }
+
+  async #generationMessage(): Promise<NetlinkMessage> {
+    const [message] = await this.dump({ object: 'generation' }, 'get generation');
+    if (message === undefined) throw new KernelError('EPROTO', 71, 'get generation', 'no reply');
+    return message;
+  }
+}

@@ -1,0 +1,162 @@
+// The metrics a dashboard or an alert written for kube-proxy finds, and what they say.
+
+import { expect, test } from 'vitest';
+import { Metrics } from '../../../src/daemon/metrics/metrics.ts';
+import type { SyncReport } from '../../../src/daemon/sync-loop.ts';
+
+const START_SECONDS = 1_800_000_000;
+
+function begin() {
+  let nowSeconds = START_SECONDS;
+  const metrics = new Metrics({
+    version: '1',
+    mode: 'nftables',
+    families: [4, 6],
+    nowSeconds: () => nowSeconds,
+  });
+  return {
+    metrics,
+    tick: (seconds: number) => {
+      nowSeconds += seconds;
+    },
+    /** Samples by name and labels. */
+    async samples(): Promise<Map<string, number>> {
+      const lines = (await metrics.text()).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+      return new Map(
+        lines.map((line) => {
+          const at = line.lastIndexOf(' ');
+          return [line.slice(0, at), Number(line.slice(at + 1))];
+        }),
+      );
+    },
+  };
+}
+
+const report = (over: Partial<SyncReport> = {}): SyncReport => ({
+  writes: 0,
+  isFull: false,
+  transactions: 0,
+  failures: [],
+  durationMs: 3,
+  changedServices: 0,
+  cause: 'change',
+  ...over,
+});
+
+const slice = (trigger?: string) =>
+  ({
+    type: 'upsert',
+    kind: 'EndpointSlice',
+    object: {
+      metadata:
+        trigger === undefined
+          ? {}
+          : { annotations: { 'endpoints.kubernetes.io/last-change-trigger-time': trigger } },
+    },
+    origin: '',
+  }) as const;
+
+/** kube-proxy.md section 10, of those that nftables mode has. */
+const KUBE_PROXY: readonly [name: string, type: string][] = [
+  ['sync_proxy_rules_duration_seconds', 'histogram'],
+  ['sync_full_proxy_rules_duration_seconds', 'histogram'],
+  ['sync_partial_proxy_rules_duration_seconds', 'histogram'],
+  ['sync_proxy_rules_last_timestamp_seconds', 'gauge'],
+  ['sync_proxy_rules_last_queued_timestamp_seconds', 'gauge'],
+  ['network_programming_duration_seconds', 'histogram'],
+  ['sync_proxy_rules_endpoint_changes_pending', 'gauge'],
+  ['sync_proxy_rules_endpoint_changes_total', 'counter'],
+  ['sync_proxy_rules_service_changes_pending', 'gauge'],
+  ['sync_proxy_rules_service_changes_total', 'counter'],
+  ['sync_proxy_rules_no_local_endpoints_total', 'gauge'],
+  ['proxy_healthz_total', 'counter'],
+  ['proxy_livez_total', 'counter'],
+  ['conntrack_reconciler_sync_duration_seconds', 'histogram'],
+  ['conntrack_reconciler_deleted_entries_total', 'counter'],
+];
+
+test("kube-proxy's metrics are there from the start, by name and type", async () => {
+  const text = await begin().metrics.text();
+  for (const [name, type] of KUBE_PROXY) expect(text).toContain(`# TYPE kubeproxy_${name} ${type}\n`);
+});
+
+test('buckets are those of its dashboards', async () => {
+  const { metrics, samples } = begin();
+  metrics.synced(report());
+  metrics.received([slice(new Date((START_SECONDS + 1) * 1000).toISOString())]);
+  metrics.synced(report());
+  const bounds = (name: string, all: ReadonlyMap<string, number>) =>
+    [...all.keys()].flatMap((key) => {
+      const bound = new RegExp(`^kubeproxy_${name}_bucket\\{le="([^"]+)",ip_family="IPv4"\\}`).exec(key)?.[1];
+      return bound === undefined ? [] : [Number(bound.replace('+Inf', 'Infinity'))];
+    });
+  const all = await samples();
+  const sync = bounds('sync_proxy_rules_duration_seconds', all);
+  expect(sync).toHaveLength(16);
+  expect([sync[0], sync[14]]).toEqual([0.001, 16.384]);
+  const programming = bounds('network_programming_duration_seconds', all);
+  expect(programming.slice(0, 4)).toEqual([0.25, 0.5, 1, 2]);
+  expect(programming.slice(-3)).toEqual([270, 300, Number.POSITIVE_INFINITY]);
+  expect(programming).toHaveLength(2 + 59 + 12 + 7 + 1);
+});
+
+test('changes are pending until a clean sync', async () => {
+  const { metrics, samples } = begin();
+  metrics.received([
+    { type: 'list-start', kind: 'Service' },
+    { type: 'upsert', kind: 'Service', object: {}, origin: '' },
+    { type: 'delete', kind: 'EndpointSlice', namespace: 'a', name: 'b' },
+  ]);
+  const state = async () => {
+    const all = await samples();
+    return ['service', 'endpoint'].flatMap((kind) =>
+      ['pending', 'total'].map((what) => all.get(`kubeproxy_sync_proxy_rules_${kind}_changes_${what}`)),
+    );
+  };
+  expect(await state()).toEqual([1, 1, 1, 1]);
+  metrics.synced(report({ failures: [{ error: new Error('no'), services: [] }], cause: 'retry' }));
+  expect(await state()).toEqual([1, 1, 1, 1]);
+  metrics.synced(report());
+  expect(await state()).toEqual([0, 1, 0, 1]);
+});
+
+test('network programming latency runs from the change in the cluster to the first clean sync', async () => {
+  const { metrics, samples, tick } = begin();
+  const at = (seconds: number) => new Date((START_SECONDS + seconds) * 1000).toISOString();
+  tick(10);
+  metrics.received([slice(at(8)), slice(at(-5)), slice('yesterday'), slice()]);
+  metrics.synced(report({ failures: [{ error: new Error('no'), services: [] }] }));
+  tick(2);
+  metrics.synced(report());
+  metrics.synced(report());
+  const all = await samples();
+  for (const family of ['IPv4', 'IPv6']) {
+    expect(all.get(`kubeproxy_network_programming_duration_seconds_count{ip_family="${family}"}`)).toBe(1);
+    expect(all.get(`kubeproxy_network_programming_duration_seconds_sum{ip_family="${family}"}`)).toBe(4);
+  }
+});
+
+test('repairs, writes and problems are counted', async () => {
+  const { metrics, samples } = begin();
+  metrics.synced(report({ cause: 'drift', writes: 7, transactions: 2, isFull: true }));
+  metrics.synced(report({ cause: 'cleanup', writes: 1, transactions: 1 }));
+  metrics.counted(3, [
+    { subject: 'Service a/b', code: 'INVALID_FIELD', reason: '' },
+    { subject: 'Service a/c', code: 'INVALID_FIELD', reason: '' },
+  ]);
+  metrics.conntrackPassed({ durationMs: 2, deleted: 5 });
+  metrics.answered('healthz', 503);
+  const all = await samples();
+  expect(all.get('kproxy_ts_drift_repaired_total')).toBe(1);
+  expect(all.get('kproxy_ts_drift_repaired_objects_total')).toBe(7);
+  expect(all.get('kproxy_ts_kernel_writes_total{cause="drift"}')).toBe(7);
+  expect(all.get('kproxy_ts_kernel_writes_total{cause="cleanup"}')).toBe(1);
+  expect(all.get('kproxy_ts_kernel_transactions_total')).toBe(3);
+  expect(all.get('kproxy_ts_problems{code="INVALID_FIELD"}')).toBe(2);
+  expect(all.get('kproxy_ts_services')).toBe(3);
+  expect(all.get('kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family="IPv4"}')).toBe(5);
+  expect(all.get('kubeproxy_proxy_healthz_total{code="503"}')).toBe(1);
+  expect(all.get('kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family="IPv6"}')).toBe(1);
+  metrics.counted(3, []);
+  expect((await samples()).has('kproxy_ts_problems{code="INVALID_FIELD"}')).toBe(false);
+});
