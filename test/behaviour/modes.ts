@@ -70,7 +70,7 @@ function nftablesRequests({ settings, frontends, surroundings }: Vips): readonly
   const desired = new Desired();
   desired.update(
     new Map(
-      [...frontends].map(([service, list]) => [service, list.map((one) => planFrontend(one, () => []))]),
+      [...frontends].map(([service, list]) => [service, list.map((one) => planFrontend(one, desired))]),
     ),
   );
   desired.updateNodePortAddresses(surroundings.nodePortCidrs);

@@ -6,15 +6,20 @@ import { Deferred } from '../../../src/mode/nftables/deferred.ts';
 import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.ts';
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
 import {
-  ENDPOINT_SETS,
+  NUMBERED_SETS,
+  PICK_SETS,
+  packHostU32,
+  PICKED_SETS,
   SERVICE_SETS,
+  type SetName,
   SHAPE_SETS,
   serviceValueParts,
+  unpackHostU32,
 } from '../../../src/mode/nftables/names.ts';
-import { noElements } from '../../../src/mode/nftables/observed.ts';
+import { neededChainName } from '../../../src/mode/nftables/needed-chain.ts';
+import { noElements, type ObservedTable, previousIn } from '../../../src/mode/nftables/observed.ts';
 import { type PlannedFrontend, planFrontend } from '../../../src/mode/nftables/planned-frontend.ts';
 import { reconcileElements, type SeenElements } from '../../../src/mode/nftables/reconcile-elements.ts';
-import { shapeChain } from '../../../src/mode/nftables/shape.ts';
 import { type Ip, packIp } from '../../../src/model/ip.ts';
 import type { ServiceKey } from '../../../src/model/types.ts';
 import type { Backend, Frontend } from '../../../src/vip/frontend.ts';
@@ -37,21 +42,56 @@ class Elements {
     }
   }
 
-  /** Content with the slots of each frontend sorted: histories may place backends differently. */
+  /** The value of an element, undefined when there is none. */
+  get(set: SetName, key: string): string | undefined {
+    return this.byId.get(elementId({ family: 4, set, key }))?.after;
+  }
+
+  /** Name of the chain that an element of a map of frontends leads to. */
+  chainOf({ set, after }: Pick<ElementChange, 'set' | 'after'>): string | undefined {
+    const shapes = set.startsWith('inside-') ? 'inside-shapes' : 'shapes';
+    return this.get(shapes, serviceValueParts(after!).shapeId);
+  }
+
+  /**
+   * Content with the slots of each frontend sorted, since histories may place backends differently; and with the names
+   * of chains for the ids of shapes, which are given out as they are needed.
+   */
   canonical(): string[] {
     const slots = new Map<string, string[]>();
     const rest: string[] = [];
-    for (const { set, family, key, after } of this.byId.values()) {
-      if (!ENDPOINT_SETS.has(set)) rest.push(`${family}${set} ${key} ${after}`);
+    for (const change of this.byId.values()) {
+      const { set, family, key, after } = change;
+      if (SERVICE_SETS.has(set)) {
+        rest.push(`${set} ${key} ${this.chainOf(change)} ${serviceValueParts(after!).comment}`);
+      } else if (SHAPE_SETS.has(set)) rest.push(`${set} ${after}`);
+      else if (!NUMBERED_SETS.has(set) || PICKED_SETS.has(set)) rest.push(`${family}${set} ${key} ${after}`);
       else {
         const frontend = `${family}${set} ${key.slice(0, -4)}`;
-        slots.set(frontend, [...(slots.get(frontend) ?? []), after!]);
+        const values = slots.get(frontend) ?? [];
+        values.push(after!);
+        slots.set(frontend, values);
       }
     }
     return [
       ...rest,
       ...[...slots].map(([frontend, values]) => `${frontend} ${values.sort().join('|')}`),
     ].sort();
+  }
+
+  /** What is behind a frontend's element: the endpoint per slot that its chain covers. */
+  backends(service: Pick<ElementChange, 'set' | 'key' | 'after'>): (string | undefined)[] {
+    const chain = this.chainOf(service) ?? '';
+    const [, pick, count = '0', sticky] = /(pick|rr|sh|mh)-(\d+)(-sticky)?/.exec(chain) ?? [];
+    const at = (what: string, number: string): string | undefined => {
+      const prefix = /^(inside-)?/.exec(service.set)![0] + (service.set.endsWith('nodeports') ? 'nodeport-' : '');
+      return this.get(`${prefix}${what}` as SetName, service.key + number);
+    };
+    return Array.from({ length: Number(count) }, (_, slot) => {
+      if (pick === 'pick' && sticky === undefined) return at('endpoints', packHostU32(slot));
+      const id = at('picks', packHostU32(slot));
+      return id === undefined ? undefined : at('picked', id);
+    });
   }
 }
 
@@ -61,7 +101,7 @@ const backend = fc.record({
   ip: fc.constantFrom('10.1.0.1', '10.1.0.2', '10.1.0.3', '10.1.0.4').map((text) => text as Ip),
   port: fc.constantFrom(80, 8080),
   isMaybeLocal: fc.boolean(),
-  weight: fc.constant(1),
+  weight: fc.constantFrom(1, 1, 1, 2, 3, 50),
 });
 const unique = (backends: readonly Backend[]): Backend[] => [
   ...new Map(backends.map((one) => [`${one.ip}:${one.port}`, one])).values(),
@@ -81,8 +121,8 @@ const frontends = (service: ServiceKey): fc.Arbitrary<Frontend[]> =>
         masquerade: fc.constantFrom('never' as const, 'always' as const),
         whenEmpty: fc.constantFrom('refuse' as const, 'drop' as const),
         insideBackends: fc.option(fc.array(backend, { maxLength: 4 }).map(unique), { nil: undefined }),
-        scheduler: fc.constant(PLAIN.scheduler),
-        affinityTimeoutSeconds: fc.constant(PLAIN.affinityTimeoutSeconds),
+        scheduler: fc.constantFrom('random' as const, 'random' as const, 'rr' as const, 'sh' as const, 'mh' as const),
+        affinityTimeoutSeconds: fc.constantFrom(undefined, undefined, 60, 10_800),
         sourceRanges: fc.constant(PLAIN.sourceRanges),
       }),
       {
@@ -128,12 +168,13 @@ function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
       [...current].filter(([key]) => key !== service).flatMap(([, planned]) => planned.map((p) => p.id)),
     );
     const planned = list
-      .map((one) => planFrontend(one, (place) => desired.slots(place)))
+      .map((one) => planFrontend(one, desired))
       .filter(({ id }) => !held.has(id));
     current.set(service, planned);
     const delta: DesiredDelta = desired.update(new Map([[service, planned]]));
-    for (const { family, shape } of delta.addedChains) {
-      const name = shapeChain(shape);
+    for (const chain of delta.addedChains) {
+      const { family } = chain;
+      const name = neededChainName(chain);
       expect(deferred.reviveObject({ kind: 'chain', family, name }), 'a chain that waits is there').toBe(
         chains.has(name),
       );
@@ -148,19 +189,13 @@ function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
       }
     }
     elements.apply(now);
-    const shapes = new Map<string, string>();
-    for (const { set, family, key, after } of elements.byId.values()) {
-      if (SHAPE_SETS.has(set)) shapes.set(`${family}${set}${key}`, after!);
+    for (const change of elements.byId.values()) {
+      if (!SERVICE_SETS.has(change.set)) continue;
+      expect(chains, 'a frontend leads to a chain that is there').toContain(elements.chainOf(change));
+      expect(elements.backends(change), 'every slot leads to an endpoint').not.toContain(undefined);
     }
-    for (const { set, family, after } of elements.byId.values()) {
-      if (!SERVICE_SETS.has(set)) continue;
-      const chain = shapes.get(
-        `${family}${set.startsWith('inside-') ? 'inside-' : ''}shapes${serviceValueParts(after!).shapeId}`,
-      );
-      expect(chains, 'a frontend leads to a chain that is there').toContain(chain);
-    }
-    for (const { family, shape } of delta.removedChains) {
-      deferred.addObject({ kind: 'chain', family, name: shapeChain(shape) });
+    for (const chain of delta.removedChains) {
+      deferred.addObject({ kind: 'chain', family: chain.family, name: neededChainName(chain) });
     }
     if (i % 3 === 2) flush();
   }
@@ -243,7 +278,7 @@ describe('Desired', () => {
           ...PLAIN,
         };
         return desired.update(
-          new Map([[service, [planFrontend(frontend, (place) => desired.slots(place))]]]),
+          new Map([[service, [planFrontend(frontend, desired)]]]),
         );
       };
       const all = Array.from(
@@ -282,7 +317,7 @@ describe('Desired', () => {
           insideBackends: undefined,
           ...PLAIN,
         },
-        (place) => desired.slots(place),
+        desired,
       ),
     ];
     const elements = new Elements();
