@@ -27,6 +27,7 @@ import type { ServiceKey } from '../../src/model/types.ts';
 import type { Expression } from '../../src/netlink/nftables/expression.ts';
 import type { Frontend } from '../../src/vip/frontend.ts';
 import type { DetectLocal } from '../../src/vip/local-pods.ts';
+import type { Surroundings } from '../../src/vip/surroundings.ts';
 import type { VipTableRow } from '../../src/vip/table-row.ts';
 import { VipTable } from '../../src/vip/vip-table.ts';
 import { NODE_NAME } from './manifests.ts';
@@ -34,7 +35,7 @@ import { NODE_NAME } from './manifests.ts';
 export const FAMILIES: readonly IpFamily[] = [4, 6];
 export const CLUSTER_CIDRS = ['10.1.0.0/24', 'fd00:10:1::/64'].map((text) => parseCidr(text)!);
 const DETECT_LOCAL: DetectLocal = { kind: 'ClusterCIDR', cidrs: CLUSTER_CIDRS };
-const MASQUERADE_BIT = 14;
+export const MASQUERADE_BIT = 14;
 const FRONTENDS = { nodeName: NODE_NAME, detectLocal: DETECT_LOCAL, masqueradeAll: false };
 
 /** The primary addresses of the node as node-port addresses. */
@@ -121,9 +122,19 @@ export async function compare(
   store: Store,
   nodePortCidrs: readonly Cidr[] = hostCidrs('192.168.50.10', 'fd00:50::10'),
 ): Promise<Differences> {
-  const { observed } = await new NftSession(transport).observe(FAMILIES);
   const table = new VipTable(FRONTENDS);
   const frontends = table.refresh(store, store.serviceKeys());
+  const { localPods } = table.facts;
+  return compareFrontends(transport, frontends, { nodePortCidrs, serviceCidrs: [], localPods });
+}
+
+/** The same for Frontends. */
+export async function compareFrontends(
+  transport: NetlinkTransport,
+  frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>,
+  { nodePortCidrs, localPods }: Surroundings,
+): Promise<Differences> {
+  const { observed } = await new NftSession(transport).observe(FAMILIES);
   const problems = compareRows(vipTableRows(observed), frontends);
   const desired = new Desired();
   desired.learnShapeIds(observed);
@@ -138,7 +149,7 @@ export async function compare(
   );
   desired.updateNodePortAddresses(nodePortCidrs);
   const later: ElementChange[] = [];
-  const rules = { masqueradeBit: MASQUERADE_BIT, localPods: table.facts.localPods };
+  const rules = { masqueradeBit: MASQUERADE_BIT, localPods };
   const plan = planFullSync(desired, FAMILIES, rules, observed, new Set(), (change) => later.push(change));
   return {
     now: [...problems, ...plan.structure.map(formatRequest), ...Array.from(plan.elements, formatChange)],

@@ -11,16 +11,20 @@ export interface Retiming {
   readonly elapsedMs: number;
 }
 
+/** The kernel counts in ticks, of 10 ms at the longest. */
+const TICK_MS = 10;
+
 /**
  * What an entry of the affinity map is to be in place of what it is: undefined to delete it, the same object if it is
- * right. An `update` by the packet path sets how long an entry has left, but not the time that the entry was made with:
- * so one of another time that has more left than an unused one could have, was used under the new rules.
+ * right. A packet that finds an entry sets how long it has left, but not the time that it was made with. So an entry that
+ * was made with another time, and has left what one has that was just used under the new rules, was: if it is one that
+ * happens to have as much left of the old time, it is kept for longer than it should.
  */
 export function retimed(entry: Element, { stickyMs, elapsedMs }: Retiming): Element | undefined {
   const { timeoutMs, expirationMs } = entry;
   if (timeoutMs === undefined || timeoutMs === stickyMs || expirationMs === undefined) return entry;
-  const isUsedSince = expirationMs >= stickyMs - elapsedMs;
+  const isUsedSince = expirationMs <= stickyMs && expirationMs >= stickyMs - elapsedMs - TICK_MS;
   const idleMs = Math.max(0, timeoutMs - expirationMs);
-  const leftMs = isUsedSince ? Math.min(expirationMs, stickyMs) : stickyMs - idleMs;
+  const leftMs = isUsedSince ? expirationMs : stickyMs - idleMs;
   return leftMs <= 0 ? undefined : { ...entry, timeoutMs: stickyMs, expirationMs: leftMs };
 }

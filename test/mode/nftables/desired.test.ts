@@ -7,17 +7,15 @@ import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.t
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
 import {
   NUMBERED_SETS,
-  PICK_SETS,
   packHostU32,
   PICKED_SETS,
   SERVICE_SETS,
   type SetName,
   SHAPE_SETS,
   serviceValueParts,
-  unpackHostU32,
 } from '../../../src/mode/nftables/names.ts';
 import { neededChainName } from '../../../src/mode/nftables/needed-chain.ts';
-import { noElements, type ObservedTable, previousIn } from '../../../src/mode/nftables/observed.ts';
+import { noElements } from '../../../src/mode/nftables/observed.ts';
 import { type PlannedFrontend, planFrontend } from '../../../src/mode/nftables/planned-frontend.ts';
 import { reconcileElements, type SeenElements } from '../../../src/mode/nftables/reconcile-elements.ts';
 import { type Ip, packIp } from '../../../src/model/ip.ts';

@@ -5,7 +5,7 @@ import net from 'node:net';
 import { performance } from 'node:perf_hooks';
 
 /** Opens a connection (UDP: a connected socket, so that ICMP errors are told). `ask` may be called again and again. */
-export function open({ protocol, host, port, timeoutMs = 2000 }) {
+export function open({ protocol, host, port, from, timeoutMs = 2000 }) {
   let waiting;
   let failure;
   let text = '';
@@ -19,7 +19,7 @@ export function open({ protocol, host, port, timeoutMs = 2000 }) {
   const isUdp = protocol === 'udp';
   const socket = isUdp
     ? dgram.createSocket(net.isIPv6(host) ? 'udp6' : 'udp4')
-    : net.connect({ host, port, noDelay: true });
+    : net.connect({ host, port, localAddress: from, noDelay: true });
   socket.on('error', settle);
   socket.on('close', () => settle(codeError('ECONNRESET')));
   if (isUdp) {
@@ -37,10 +37,13 @@ export function open({ protocol, host, port, timeoutMs = 2000 }) {
   const connected =
     isUdp &&
     new Promise((resolve) => {
-      socket.connect(port, host, (error) => {
-        if (error) settle(error);
-        resolve();
-      });
+      const connect = () =>
+        socket.connect(port, host, (error) => {
+          if (error) settle(error);
+          resolve();
+        });
+      if (from === undefined) connect();
+      else socket.bind(0, from, connect);
     });
 
   const ask = async () => {

@@ -10,6 +10,8 @@ export interface Target {
   readonly protocol: 'tcp' | 'udp';
   readonly host: string;
   readonly port: number;
+  /** The client's address, of those it has; what routing says by default. */
+  readonly from?: string;
   /** Longest wait for an answer; 2,000 by default. */
   readonly timeoutMs?: number;
 }
