@@ -161,7 +161,8 @@ export class NftSession {
   async *elements(family: IpFamily, set: SetName): AsyncGenerator<readonly Element[]> {
     const messages = await this.#dump({ object: 'elements', family: nftFamily(family), table: TABLE, set });
     for (const [i, message] of messages.entries()) {
-      if (i % MESSAGES_PER_TURN === MESSAGES_PER_TURN - 1) await new Promise((resolve) => setImmediate(resolve));
+      if (i % MESSAGES_PER_TURN === MESSAGES_PER_TURN - 1)
+        await new Promise((resolve) => setImmediate(resolve));
       yield decodeSetElements(message).elements;
     }
   }

@@ -19,7 +19,7 @@ import {
   mustWait,
 } from '../mode/nftables/element-change.ts';
 import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
-import { nftFamily, SHAPE_SETS, type SetName, TABLE } from '../mode/nftables/names.ts';
+import { nftFamily, type SetName, SHAPE_SETS, TABLE } from '../mode/nftables/names.ts';
 import { isShapeChain, neededChainName, neededChainOf } from '../mode/nftables/needed-chain.ts';
 import { previousIn } from '../mode/nftables/observed.ts';
 import {
@@ -294,7 +294,10 @@ export class NftablesBackend implements Backend {
   #noteRetimed(sides: readonly RetimedSide[]): void {
     for (const side of sides) {
       if (!this.#families.includes(side.family)) continue;
-      this.#retimed.set(placeOf(side.family, affinitySet(side), side.key), { side, sinceMs: performance.now() });
+      this.#retimed.set(placeOf(side.family, affinitySet(side), side.key), {
+        side,
+        sinceMs: performance.now(),
+      });
     }
   }
 
@@ -315,7 +318,11 @@ export class NftablesBackend implements Backend {
       }
       if (reading === MAX_ROUNDS && this.#retimed.size > 0) {
         const sides = [...this.#retimed.values()];
-        const error = new KernelError('EAGAIN', 11, `session affinity: new time for clients of ${sides.length} frontends`);
+        const error = new KernelError(
+          'EAGAIN',
+          11,
+          `session affinity: new time for clients of ${sides.length} frontends`,
+        );
         progress.failures.push({ error, services: [] });
         return;
       }
@@ -323,7 +330,10 @@ export class NftablesBackend implements Backend {
   }
 
   #retimedMaps(): { family: IpFamily; set: SetName }[] {
-    const maps = [...this.#retimed.values()].map(({ side }) => ({ family: side.family, set: affinitySet(side) }));
+    const maps = [...this.#retimed.values()].map(({ side }) => ({
+      family: side.family,
+      set: affinitySet(side),
+    }));
     return [...new Map(maps.map((map) => [placeOf(map.family, map.set, ''), map])).values()];
   }
 

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { DisturbedNetlink, failure, isBatch, isElementQuery } from '../support/disturbed-netlink.ts';
-import { FrontendsInKernel, type FrontendSpec, frontend } from '../support/frontends.ts';
+import { type FrontendSpec, FrontendsInKernel, frontend } from '../support/frontends.ts';
 import { NODE, NodeTopology } from '../support/netns/topology.ts';
 import type { Agent, Tally, Target } from '../support/netns/traffic.ts';
 import { RemoteNetlink } from '../support/remote-netlink.ts';
@@ -19,9 +19,7 @@ let client: Agent;
 let kernel: FrontendsInKernel;
 
 beforeAll(async () => {
-  topology = await NodeTopology.create(
-    PODS.map((n) => ({ name: `pod-${n}`, ip: podIp(n), ip6: podIp6(n) })),
-  );
+  topology = await NodeTopology.create(PODS.map((n) => ({ name: `pod-${n}`, ip: podIp(n), ip6: podIp6(n) })));
   for (const n of PODS) {
     const agent = topology.pod(`pod-${n}`).agent();
     await agent.serve({ protocol: 'tcp', port: 8080, name: `pod-${n}` });
@@ -88,7 +86,9 @@ interface Entry {
 /** What a map of clients holds. */
 async function entries(set = 'affinity', family = 'ip'): Promise<Entry[]> {
   const { nftables } = JSON.parse(await nft('-j', 'list', 'map', family, 'kproxy-ts', set)) as {
-    nftables: { map?: { elem?: [{ elem: { val: { concat: string[] }; timeout: number; expires: number } }][] } }[];
+    nftables: {
+      map?: { elem?: [{ elem: { val: { concat: string[] }; timeout: number; expires: number } }][] };
+    }[];
   };
   return nftables.flatMap(({ map }) =>
     (map?.elem ?? []).map(([{ elem }]) => ({
@@ -136,7 +136,12 @@ describe.each([
 });
 
 test('a node and its pods are clients like others', async () => {
-  await put('web', { address: VIP, masquerade: 'always', backends: pods([1, 2, 3]), affinityTimeoutSeconds: HOUR });
+  await put('web', {
+    address: VIP,
+    masquerade: 'always',
+    backends: pods([1, 2, 3]),
+    affinityTimeoutSeconds: HOUR,
+  });
   for (const agent of [topology.node.agent(), topology.pod('pod-1').agent(), topology.pod('pod-4').agent()]) {
     const { servers, failures } = await agent.burst({ ...WEB, count: 30 });
     expect(failures).toEqual([]);
@@ -239,14 +244,9 @@ describe('time', () => {
       [address(12)]: '20 of 60 min',
     });
     expect(await left()).not.toHaveProperty([address(13)]);
-    expect((await entries()).map(({ timeoutSeconds }) => timeoutSeconds).sort()).toEqual([
-      3 * HOUR,
-      HOUR,
-      HOUR,
-      HOUR,
-      HOUR,
-      HOUR,
-    ].sort());
+    expect((await entries()).map(({ timeoutSeconds }) => timeoutSeconds).sort()).toEqual(
+      [3 * HOUR, HOUR, HOUR, HOUR, HOUR, HOUR].sort(),
+    );
     expect(await serversOf(WEB, 3)).toEqual(servers);
 
     await put('web', at(2 * HOUR));
@@ -266,7 +266,11 @@ describe('time', () => {
     const servers = await serversOf(target, 3);
     const next = new FrontendsInKernel(netlink);
     expect(await next.set(frontend('web', at(HOUR)))).toMatchObject({ failures: [] });
-    expect((await entries('affinity', 'ip6')).map(({ timeoutSeconds }) => timeoutSeconds)).toEqual([HOUR, HOUR, HOUR]);
+    expect((await entries('affinity', 'ip6')).map(({ timeoutSeconds }) => timeoutSeconds)).toEqual([
+      HOUR,
+      HOUR,
+      HOUR,
+    ]);
     expect(await serversOf(target, 3)).toEqual(servers);
   });
 
@@ -282,14 +286,19 @@ describe('time', () => {
     await serversOf(WEB, 3);
     const affinity = Buffer.from('affinity\0', 'latin1');
     disturbed.disturb = async (request, pass) => {
-      const isReading = !isBatch(request) && !isElementQuery(request) && Buffer.from(request).includes(affinity);
+      const isReading =
+        !isBatch(request) && !isElementQuery(request) && Buffer.from(request).includes(affinity);
       if (!isReading) return pass(request);
       disturbed.disturb = undefined;
       throw failure('ENOBUFS', 105);
     };
     const { failures } = await kernel.set(frontend('web', at(HOUR)));
     expect(failures).toHaveLength(1);
-    expect((await entries()).map(({ timeoutSeconds }) => timeoutSeconds)).toEqual([3 * HOUR, 3 * HOUR, 3 * HOUR]);
+    expect((await entries()).map(({ timeoutSeconds }) => timeoutSeconds)).toEqual([
+      3 * HOUR,
+      3 * HOUR,
+      3 * HOUR,
+    ]);
     expect(await kernel.update(new Map())).toMatchObject({ failures: [] });
     expect((await entries()).map(({ timeoutSeconds }) => timeoutSeconds)).toEqual([HOUR, HOUR, HOUR]);
   });
@@ -299,20 +308,23 @@ describe('endpoints', () => {
   test.each([
     ['IPv4', VIP, pods],
     ['IPv6', VIP6, pods6],
-  ] as const)('one that is gone is left at once, for one that is kept; nobody else moves: %s', async (_, host, of) => {
-    const target = { ...WEB, host };
-    const spec = { address: host, affinityTimeoutSeconds: HOUR };
-    await put('web', { ...spec, backends: of([1, 2, 3]) });
-    const before = await serversOf(target, 15);
-    await put('web', { ...spec, backends: of([1, 3]) });
-    const after = await serversOf(target, 15, 5);
-    expect(before).toContain('pod-2');
-    expect(after).not.toContain('pod-2');
-    expect(after.filter((_, i) => before[i] !== 'pod-2')).toEqual(before.filter((pod) => pod !== 'pod-2'));
-    expect(await serversOf(target, 15)).toEqual(after);
-    await put('web', { ...spec, backends: of([1, 2, 3, 4]) });
-    expect(await serversOf(target, 15)).toEqual(after);
-  });
+  ] as const)(
+    'one that is gone is left at once, for one that is kept; nobody else moves: %s',
+    async (_, host, of) => {
+      const target = { ...WEB, host };
+      const spec = { address: host, affinityTimeoutSeconds: HOUR };
+      await put('web', { ...spec, backends: of([1, 2, 3]) });
+      const before = await serversOf(target, 15);
+      await put('web', { ...spec, backends: of([1, 3]) });
+      const after = await serversOf(target, 15, 5);
+      expect(before).toContain('pod-2');
+      expect(after).not.toContain('pod-2');
+      expect(after.filter((_, i) => before[i] !== 'pod-2')).toEqual(before.filter((pod) => pod !== 'pod-2'));
+      expect(await serversOf(target, 15)).toEqual(after);
+      await put('web', { ...spec, backends: of([1, 2, 3, 4]) });
+      expect(await serversOf(target, 15)).toEqual(after);
+    },
+  );
 
   test('one that is new, or weighs more, moves nobody', async () => {
     const spec = { address: VIP, affinityTimeoutSeconds: HOUR };
@@ -346,7 +358,11 @@ test.each([['sh'], ['mh'], ['rr'], ['random']] as const)(
     await put('web', { ...spec, backends: pods([1, 2]) }, { ...nodePort, backends: pods([1, 2]) });
     const before = await serversOf(WEB, 10);
     // A history that leaves slots and backends where no fresh daemon would put them.
-    for (const numbers of [[1, 2, 3, 4], [2, 3, 4, 1], [1, 2, 4]]) {
+    for (const numbers of [
+      [1, 2, 3, 4],
+      [2, 3, 4, 1],
+      [1, 2, 4],
+    ]) {
       await put('web', { ...spec, backends: pods(numbers) }, { ...nodePort, backends: pods(numbers) });
     }
     await kernel.flush();

@@ -4,7 +4,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DisturbedNetlink, isBatch } from '../support/disturbed-netlink.ts';
-import { FrontendsInKernel, type FrontendSpec, frontend } from '../support/frontends.ts';
+import { type FrontendSpec, FrontendsInKernel, frontend } from '../support/frontends.ts';
 import { deadEnds, readLater } from '../support/in-process-proxy.ts';
 import { Netns } from '../support/netns/netns.ts';
 import { RemoteNetlink } from '../support/remote-netlink.ts';
@@ -59,7 +59,9 @@ const service = (index: number) =>
       const insideBackends = inside === undefined ? {} : { insideBackends: inside };
       return [
         ...(has.ip ? [{ ...how, masquerade, address: `10.96.0.${index + 1}`, backends }] : []),
-        ...(has.ip6 ? [{ ...how, masquerade, address: `fd00:10:96::${index + 1}`, backends: backends6 }] : []),
+        ...(has.ip6
+          ? [{ ...how, masquerade, address: `fd00:10:96::${index + 1}`, backends: backends6 }]
+          : []),
         ...(has.nodePort ? [{ ...how, masquerade, port: 30_000 + index, backends, ...insideBackends }] : []),
       ];
     })

@@ -1,7 +1,7 @@
 // Schedulers and weights with real packets: in turn, by the client's address, and in proportion.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { FrontendsInKernel, type FrontendSpec, frontend } from '../support/frontends.ts';
+import { type FrontendSpec, FrontendsInKernel, frontend } from '../support/frontends.ts';
 import { NODE, NodeTopology } from '../support/netns/topology.ts';
 import type { Agent, Target } from '../support/netns/traffic.ts';
 import { RemoteNetlink } from '../support/remote-netlink.ts';
@@ -18,11 +18,12 @@ let client: Agent;
 let kernel: FrontendsInKernel;
 
 beforeAll(async () => {
-  topology = await NodeTopology.create(
-    PODS.map((n) => ({ name: `pod-${n}`, ip: podIp(n), ip6: podIp6(n) })),
-  );
+  topology = await NodeTopology.create(PODS.map((n) => ({ name: `pod-${n}`, ip: podIp(n), ip6: podIp6(n) })));
   for (const n of PODS) {
-    await topology.pod(`pod-${n}`).agent().serve({ protocol: 'tcp', port: 8080, name: `pod-${n}` });
+    await topology
+      .pod(`pod-${n}`)
+      .agent()
+      .serve({ protocol: 'tcp', port: 8080, name: `pod-${n}` });
   }
   // The client has many addresses: all of two networks.
   await topology.client.sysctl({ 'net.ipv6.ip_nonlocal_bind': 1 });
@@ -112,7 +113,12 @@ describe('rr', () => {
   });
 
   test('goes on in turn when endpoints come and go', async () => {
-    for (const numbers of [[1, 2, 3], [1, 3], [1, 3, 4], [2, 4]]) {
+    for (const numbers of [
+      [1, 2, 3],
+      [1, 3],
+      [1, 3, 4],
+      [2, 4],
+    ]) {
       await put('a', { scheduler: 'rr', address: VIP, backends: pods(numbers) });
       await kernel.backend.flushDeferred();
       const servers: string[] = [];

@@ -28,7 +28,10 @@ export type FrontendSpec = Partial<
   readonly insideBackends?: readonly string[];
 };
 
-export function frontend(name: string, { address, backends, insideBackends, ...rest }: FrontendSpec): Frontend {
+export function frontend(
+  name: string,
+  { address, backends, insideBackends, ...rest }: FrontendSpec,
+): Frontend {
   const isIp6 = address?.includes(':') ?? backends.some((text) => text.startsWith('['));
   return {
     kind: address === undefined ? 'NodePort' : 'ClusterIP',

@@ -205,13 +205,11 @@ export async function readLater(transport: NetlinkTransport): Promise<Set<string
   const { observed } = await new NftSession(transport).observe(FAMILIES);
   const ids = [...observed].flatMap(([family, { elements, chains }]) => [
     ...[...chains.keys()].map((name) => `${family} ${name}`),
-    ...(
-      [
-        ...(['shapes', 'inside-shapes', 'inside-services', 'inside-nodeports'] as const),
-        ...ENDPOINT_SETS,
-        ...PICK_SETS,
-      ]
-    ).flatMap((set) => [...elements.get(set)!.keys()].map((key) => `${family} ${set} ${key}`)),
+    ...[
+      ...(['shapes', 'inside-shapes', 'inside-services', 'inside-nodeports'] as const),
+      ...ENDPOINT_SETS,
+      ...PICK_SETS,
+    ].flatMap((set) => [...elements.get(set)!.keys()].map((key) => `${family} ${set} ${key}`)),
   ]);
   return new Set(ids);
 }

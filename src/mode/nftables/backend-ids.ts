@@ -3,8 +3,8 @@
 // a Service that was empty for a while, or made anew, leads to the backend it meant, or nowhere.
 
 import { hash32 } from './hash.ts';
-import { MAX_SLOTS } from './weights.ts';
 import { packHostU32, unpackHostU32 } from './names.ts';
+import { MAX_SLOTS } from './weights.ts';
 
 /** Packed id per packed endpoint. */
 export type BackendIds = ReadonlyMap<string, string>;

@@ -380,14 +380,19 @@ function retimedSides(before: PlannedFrontend, after: PlannedFrontend): RetimedS
     const stickySeconds = now?.shape?.balancing?.stickySeconds;
     // Of a side without backends it is not known what its clients were promised.
     if (old?.shape === undefined || now === undefined || stickySeconds === undefined) return;
-    if (old.shape.balancing?.stickySeconds !== stickySeconds) sides.push(retimedSide(after, now, stickySeconds));
+    if (old.shape.balancing?.stickySeconds !== stickySeconds)
+      sides.push(retimedSide(after, now, stickySeconds));
   };
   compare(before.inside, after.inside);
   compare(before, after);
   return sides;
 }
 
-function retimedSide({ family, key }: PlannedFrontend, side: PlannedSide, stickySeconds: number): RetimedSide {
+function retimedSide(
+  { family, key }: PlannedFrontend,
+  side: PlannedSide,
+  stickySeconds: number,
+): RetimedSide {
   const { keyedBy, side: which } = side;
   return { family, keyedBy, side: which, key, stickySeconds };
 }

@@ -95,11 +95,7 @@ export function setPriorityToHashOfSaddr(family: IpFamily, modulus: number): Sta
 
 /** `meta priority set … map @set` */
 export function setPriorityFrom(fields: readonly Field[], set: SetName): Statement {
-  return [
-    ...loadConcat(fields),
-    { kind: 'lookup', register: FIRST, destRegister: FIRST, set },
-    savePriority,
-  ];
+  return [...loadConcat(fields), { kind: 'lookup', register: FIRST, destRegister: FIRST, set }, savePriority];
 }
 
 /** `meta priority != none` */

@@ -98,7 +98,8 @@ function unusedChains(
       if (shape === undefined || shapeSet(shape) !== set) continue;
       const chain = { family, shape, id };
       if (neededChainName(chain) !== name || !desired.hasShapeId(chain) || !isWhole(chain)) continue;
-      if (subroutinesOf(shape).some((one) => broken.has(neededChainName({ family, subroutine: one })))) continue;
+      if (subroutinesOf(shape).some((one) => broken.has(neededChainName({ family, subroutine: one }))))
+        continue;
       whole.push(chain);
     }
   }

@@ -111,7 +111,8 @@ function planSide(
     return { keyedBy, side, comment, shape: undefined, shapeId, slots: NONE, ids: undefined };
   }
   const balancing = behind.length === 0 ? undefined : balancingOf(frontend, place);
-  const ids = balancing === undefined ? undefined : assignBackendIds(previous.ids(place), behind.map(endpointOf));
+  const ids =
+    balancing === undefined ? undefined : assignBackendIds(previous.ids(place), behind.map(endpointOf));
   const slots =
     ids === undefined
       ? behind.length === 0

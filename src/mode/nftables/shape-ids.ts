@@ -3,7 +3,7 @@
 // daemon that starts learns what another one gave out.
 
 import type { IpFamily } from '../../model/ip.ts';
-import { packHostU32, SHAPE_SETS, type SetName, unpackHostU32 } from './names.ts';
+import { packHostU32, type SetName, SHAPE_SETS, unpackHostU32 } from './names.ts';
 import type { ObservedTable } from './observed.ts';
 import { shapeSet } from './planned-frontend.ts';
 import { balancingShapeOf, DYNAMIC_ID_BIT, type Shape, shapeChain } from './shape.ts';

@@ -129,7 +129,8 @@ export function shapeOfId(packed: string): Shape | undefined {
   const masquerade = MASQUERADES[kind & MASQUERADE_MASK];
   const slotCount = id & SLOT_COUNT_MASK;
   const hasInside = (kind & HAS_INSIDE_BIT) !== 0;
-  if (masquerade === undefined || (slotCount === 0 && !hasInside) || (kind & FREE_BITS) !== 0) return undefined;
+  if (masquerade === undefined || (slotCount === 0 && !hasInside) || (kind & FREE_BITS) !== 0)
+    return undefined;
   return {
     keyedBy: (kind & NODEPORT_BIT) === 0 ? 'vip' : 'nodeport',
     side: (kind & INSIDE_BIT) === 0 ? 'all' : 'inside',

@@ -7,8 +7,8 @@ import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.t
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
 import {
   NUMBERED_SETS,
-  packHostU32,
   PICKED_SETS,
+  packHostU32,
   SERVICE_SETS,
   type SetName,
   SHAPE_SETS,
@@ -82,7 +82,8 @@ class Elements {
     const chain = this.chainOf(service) ?? '';
     const [, pick, count = '0', sticky] = /(pick|rr|sh|mh)-(\d+)(-sticky)?/.exec(chain) ?? [];
     const at = (what: string, number: string): string | undefined => {
-      const prefix = /^(inside-)?/.exec(service.set)![0] + (service.set.endsWith('nodeports') ? 'nodeport-' : '');
+      const prefix =
+        /^(inside-)?/.exec(service.set)![0] + (service.set.endsWith('nodeports') ? 'nodeport-' : '');
       return this.get(`${prefix}${what}` as SetName, service.key + number);
     };
     return Array.from({ length: Number(count) }, (_, slot) => {
@@ -119,7 +120,13 @@ const frontends = (service: ServiceKey): fc.Arbitrary<Frontend[]> =>
         masquerade: fc.constantFrom('never' as const, 'always' as const),
         whenEmpty: fc.constantFrom('refuse' as const, 'drop' as const),
         insideBackends: fc.option(fc.array(backend, { maxLength: 4 }).map(unique), { nil: undefined }),
-        scheduler: fc.constantFrom('random' as const, 'random' as const, 'rr' as const, 'sh' as const, 'mh' as const),
+        scheduler: fc.constantFrom(
+          'random' as const,
+          'random' as const,
+          'rr' as const,
+          'sh' as const,
+          'mh' as const,
+        ),
         affinityTimeoutSeconds: fc.constantFrom(undefined, undefined, 60, 10_800),
         sourceRanges: fc.constant(PLAIN.sourceRanges),
       }),
@@ -165,9 +172,7 @@ function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
     const held = new Set(
       [...current].filter(([key]) => key !== service).flatMap(([, planned]) => planned.map((p) => p.id)),
     );
-    const planned = list
-      .map((one) => planFrontend(one, desired))
-      .filter(({ id }) => !held.has(id));
+    const planned = list.map((one) => planFrontend(one, desired)).filter(({ id }) => !held.has(id));
     current.set(service, planned);
     const delta: DesiredDelta = desired.update(new Map([[service, planned]]));
     for (const chain of delta.addedChains) {
@@ -275,9 +280,7 @@ describe('Desired', () => {
           insideBackends: undefined,
           ...PLAIN,
         };
-        return desired.update(
-          new Map([[service, [planFrontend(frontend, desired)]]]),
-        );
+        return desired.update(new Map([[service, [planFrontend(frontend, desired)]]]));
       };
       const all = Array.from(
         { length: count },

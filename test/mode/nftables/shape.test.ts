@@ -2,6 +2,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { packHostU32 } from '../../../src/mode/nftables/names.ts';
 import {
   balancingShapeOf,
   chainOfShapeId,
@@ -12,7 +13,6 @@ import {
   shapeId,
   shapeOfId,
 } from '../../../src/mode/nftables/shape.ts';
-import { packHostU32 } from '../../../src/mode/nftables/names.ts';
 import { subroutineChain, subroutineOf, subroutinesOf } from '../../../src/mode/nftables/subroutines.ts';
 
 const shape: fc.Arbitrary<Shape> = fc
@@ -181,7 +181,10 @@ describe('shapes with balancing', () => {
   } as const;
 
   test.each([
-    [{ ...base, balancing: { scheduler: 'random', stickySeconds: 10_800, instance: undefined } }, 'pick-3-sticky-10800'],
+    [
+      { ...base, balancing: { scheduler: 'random', stickySeconds: 10_800, instance: undefined } },
+      'pick-3-sticky-10800',
+    ],
     [
       {
         ...base,
@@ -257,7 +260,15 @@ describe('shapes with balancing', () => {
         expect(subroutines.map((sub) => subroutineOf(subroutineChain(sub)))).toEqual(subroutines);
       }),
     );
-    const others = ['choose-3', 'stick', 'stick-', 'learn-060', 'nodeport-', 'inside-nodeport-choose', 'pick-3'];
+    const others = [
+      'choose-3',
+      'stick',
+      'stick-',
+      'learn-060',
+      'nodeport-',
+      'inside-nodeport-choose',
+      'pick-3',
+    ];
     expect(others.map(subroutineOf)).toEqual(others.map(() => undefined));
   });
 });
