@@ -8,8 +8,8 @@ import type { ElementChange } from '../mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../mode/nftables/format.ts';
 import { planFullSync } from '../mode/nftables/full-sync.ts';
 import { nftFamily, TABLE } from '../mode/nftables/names.ts';
-import { observedSlots } from '../mode/nftables/observed.ts';
-import { endpointSet, planFrontend } from '../mode/nftables/planned-frontend.ts';
+import { previousIn } from '../mode/nftables/observed.ts';
+import { planFrontend } from '../mode/nftables/planned-frontend.ts';
 import { vipTableRows } from '../mode/nftables/rows.ts';
 import { structureTransaction } from '../mode/nftables/transaction.ts';
 import { Store } from '../model/store.ts';
@@ -45,16 +45,11 @@ export async function planDiff(
     const { observed } = await session.observe(families);
     const table = new VipTable(frontendSettings(settings));
     const desired = new Desired();
+    desired.learnShapeIds(observed);
+    const previous = previousIn(observed);
     const planned = [...table.refresh(store, store.serviceKeys())].map(
       ([service, frontends]) =>
-        [
-          service,
-          frontends.map((frontend) =>
-            planFrontend(frontend, (place) =>
-              observedSlots(observed.get(place.family), endpointSet(place), place.key),
-            ),
-          ),
-        ] as const,
+        [service, frontends.map((frontend) => planFrontend(frontend, previous))] as const,
     );
     desired.update(new Map(planned));
     const { nodePortCidrs, localPods } = surroundingsOf(settings, store, table);

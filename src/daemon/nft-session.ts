@@ -4,7 +4,7 @@
 import { KernelError } from '../errors.ts';
 import type { ElementChange } from '../mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../mode/nftables/format.ts';
-import { nftFamily, SETS, type SetName, TABLE } from '../mode/nftables/names.ts';
+import { AFFINITY_SETS, nftFamily, SETS, type SetName, TABLE } from '../mode/nftables/names.ts';
 import {
   noElements,
   type Observed,
@@ -19,7 +19,7 @@ import { decodeFailures, type NetlinkFailure, type NetlinkMessage } from '../net
 import { encodeBatch, originOf } from '../netlink/nftables/batch.ts';
 import { decodeChain } from '../netlink/nftables/chain.ts';
 import { type DumpRequest, encodeDumpRequest } from '../netlink/nftables/dump-request.ts';
-import { type Counter, decodeSetElements } from '../netlink/nftables/element.ts';
+import { type Counter, decodeSetElements, type Element } from '../netlink/nftables/element.ts';
 import { encodeElementQuery } from '../netlink/nftables/element-query.ts';
 import type { Expression } from '../netlink/nftables/expression.ts';
 import { decodeGeneration } from '../netlink/nftables/generation.ts';
@@ -154,6 +154,19 @@ export class NftSession {
     return counters;
   }
 
+  /**
+   * The elements of one set as they are, in pieces between which others get their turn. Throws KernelError; ENOENT when
+   * there is no such set. One that packets write to may miss what moves meanwhile.
+   */
+  async *elements(family: IpFamily, set: SetName): AsyncGenerator<readonly Element[]> {
+    const messages = await this.#dump({ object: 'elements', family: nftFamily(family), table: TABLE, set });
+    for (const [i, message] of messages.entries()) {
+      if (i % MESSAGES_PER_TURN === MESSAGES_PER_TURN - 1)
+        await new Promise((resolve) => setImmediate(resolve));
+      yield decodeSetElements(message).elements;
+    }
+  }
+
   async #observeFamily(family: IpFamily): Promise<ObservedTable | undefined> {
     const at = { family: nftFamily(family), table: TABLE } as const;
     const isOurs = ({ table }: { table: string }): boolean => table === TABLE;
@@ -167,7 +180,7 @@ export class NftSession {
     const elements = noElements();
     const counters = new Map<SetName, Map<string, Counter>>();
     for (const name of SETS) {
-      if (!sets.some(({ set }) => set === name)) continue;
+      if (AFFINITY_SETS.has(name) || !sets.some(({ set }) => set === name)) continue;
       const counted = new Map<string, Counter>();
       for (const message of await this.#dump({ object: 'elements', ...at, set: name })) {
         for (const element of decodeSetElements(message).elements) {
@@ -204,6 +217,9 @@ export class NftSession {
     }
   }
 }
+
+/** Some thousand elements, a few milliseconds. */
+const MESSAGES_PER_TURN = 8;
 
 /** Each answer is a datagram of its own: these fit the receive buffer even where it cannot be raised. */
 const KEYS_PER_QUERY = 100;

@@ -6,10 +6,11 @@
 // and compares everything.
 
 import { KernelError, KproxyError } from '../errors.ts';
-import { type RuleSettings, shapeChainOf } from '../mode/nftables/chains.ts';
+import { retimed } from '../mode/nftables/affinity.ts';
+import type { RuleSettings } from '../mode/nftables/chains.ts';
 import { deleteObjects } from '../mode/nftables/cleanup.ts';
 import { Deferred, type DeferredObject } from '../mode/nftables/deferred.ts';
-import { Desired, type DesiredDelta, shapeChange } from '../mode/nftables/desired.ts';
+import { Desired, type DesiredDelta, type RetimedSide, shapeChange } from '../mode/nftables/desired.ts';
 import {
   type ElementChange,
   elementId,
@@ -18,16 +19,16 @@ import {
   mustWait,
 } from '../mode/nftables/element-change.ts';
 import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
-import { SHAPE_SETS } from '../mode/nftables/names.ts';
-import { observedSlots } from '../mode/nftables/observed.ts';
+import { nftFamily, type SetName, SHAPE_SETS, TABLE } from '../mode/nftables/names.ts';
+import { isShapeChain, neededChainName, neededChainOf } from '../mode/nftables/needed-chain.ts';
+import { previousIn } from '../mode/nftables/observed.ts';
 import {
-  endpointSet,
+  affinitySet,
   type PlannedFrontend,
-  type PreviousSlots,
+  type Previous,
   planFrontend,
 } from '../mode/nftables/planned-frontend.ts';
 import { addChain, addRules, flushChain } from '../mode/nftables/reconcile-structure.ts';
-import { shapeChain } from '../mode/nftables/shape.ts';
 import {
   chunkChanges,
   countWrites,
@@ -41,7 +42,7 @@ import { isDeepEqual } from '../model/deep-equal.ts';
 import type { IpFamily } from '../model/ip.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { NftRequest } from '../netlink/nftables/batch.ts';
-import type { Counter } from '../netlink/nftables/element.ts';
+import type { Counter, Element } from '../netlink/nftables/element.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from './backend.ts';
@@ -68,6 +69,8 @@ export class NftablesBackend implements Backend {
   readonly #pending = new Map<ServiceKey, readonly Frontend[]>();
   #pendingSurroundings: Surroundings | undefined;
   readonly #frozen = new Map<ServiceKey, Refusal>();
+  /** Sides whose clients are yet to get their new time, by place; and since when packets may have passed the new rules. */
+  readonly #retimed = new Map<string, { readonly side: RetimedSide; readonly sinceMs: number }>();
   #isTrusted = false;
   /** The generation that the last observation saw, plus one for every commit of ours since. */
   #generation = 0;
@@ -115,13 +118,13 @@ export class NftablesBackend implements Backend {
     this.#thaw(update);
     const result = await this.#attempt(async (progress) => {
       if (this.#isTrusted) {
-        const plan = this.#planPending((place) => this.#desired.slots(place));
+        const plan = this.#planPending(this.#desired);
         const elements = await this.#withCounters(plan.elements);
         const refusals = await this.#commitAll(plan.structure, elements, progress);
-        if (refusals.length === 0) return;
-        this.#isTrusted = false;
+        this.#isTrusted = refusals.length === 0;
       }
-      await this.#syncFully(progress);
+      if (!this.#isTrusted) await this.#syncFully(progress);
+      if (this.#isTrusted) await this.#retime(progress);
     });
     for (const [service, { error }] of this.#frozen) result.failures.push({ error, services: [service] });
     return result;
@@ -139,11 +142,13 @@ export class NftablesBackend implements Backend {
     return this.#attempt(async (progress) => {
       if (!this.#isTrusted) return;
       const chains = this.#unused.take();
+      const shapes = chains.filter(isShapeChain);
       await this.#delete(
-        chains.map((chain) => shapeChange(chain, false)),
-        chains.map(({ family, shape }) => ({ kind: 'chain', family, name: shapeChain(shape) })),
+        shapes.map((chain) => shapeChange(chain, false)),
+        chains.map((chain) => ({ kind: 'chain', family: chain.family, name: neededChainName(chain) })),
         progress,
       );
+      if (progress.failures.length === 0) for (const chain of shapes) this.#desired.forgetShape(chain);
     });
   }
 
@@ -199,12 +204,8 @@ export class NftablesBackend implements Backend {
     progress.isFull = true;
     for (let round = 1; ; round++) {
       const { observed, generation } = await this.#session.observe(this.#families);
-      this.#planPending((place) => {
-        const slots = this.#desired.slots(place);
-        return slots.length > 0
-          ? slots
-          : observedSlots(observed.get(place.family), endpointSet(place), place.key);
-      });
+      this.#desired.learnShapeIds(observed);
+      this.#planPending(firstOf(this.#desired, previousIn(observed)));
       this.#generation = generation;
       this.#deferred.clear();
       this.#unused.clear();
@@ -216,6 +217,7 @@ export class NftablesBackend implements Backend {
         new Set(this.#frozen.keys()),
         (change) => this.#deferred.addElement(change),
       );
+      this.#noteRetimed(plan.retimed);
       const refusals = await this.#commitAll(plan.structure, plan.elements, progress);
       if (refusals.length === 0) {
         for (const object of plan.strays) this.#deferred.addObject(object);
@@ -233,16 +235,17 @@ export class NftablesBackend implements Backend {
   }
 
   /** Takes the pending update into `#desired`; what it returns brings a trusted kernel there. */
-  #planPending(previousSlots: PreviousSlots): { structure: NftRequest[]; elements: ElementChange[] } {
+  #planPending(previous: Previous): { structure: NftRequest[]; elements: ElementChange[] } {
     const planned = new Map<ServiceKey, readonly PlannedFrontend[]>();
     for (const [service, frontends] of this.#pending) {
       planned.set(
         service,
-        frontends.map((frontend) => planFrontend(frontend, previousSlots)),
+        frontends.map((frontend) => planFrontend(frontend, previous)),
       );
     }
     this.#pending.clear();
     const delta = this.#desired.update(planned);
+    this.#noteRetimed(delta.retimed);
     const surroundings = this.#pendingSurroundings;
     this.#pendingSurroundings = undefined;
     const addresses =
@@ -257,9 +260,9 @@ export class NftablesBackend implements Backend {
   #planChains({ addedChains, removedChains }: DesiredDelta): NftRequest[] {
     const requests: NftRequest[] = [];
     for (const added of addedChains) {
-      const { family, shape } = added;
+      const { family } = added;
       if (!this.#families.includes(family) || this.#unused.revive(added)) continue;
-      const chain = shapeChainOf(family, shape, this.#rules);
+      const chain = neededChainOf(added, this.#rules);
       // One that waits for its deletion may be left from other settings, or somebody else's.
       const isPresent = this.#deferred.reviveObject({ kind: 'chain', family, name: chain.name });
       requests.push(
@@ -286,6 +289,103 @@ export class NftablesBackend implements Backend {
       }
     }
     return now;
+  }
+
+  #noteRetimed(sides: readonly RetimedSide[]): void {
+    for (const side of sides) {
+      if (!this.#families.includes(side.family)) continue;
+      this.#retimed.set(placeOf(side.family, affinitySet(side), side.key), {
+        side,
+        sinceMs: performance.now(),
+      });
+    }
+  }
+
+  /**
+   * Gives the clients of retimed sides what is left of their new time. Reads each map anew until nothing is left to do,
+   * since a reading may miss what packets move meanwhile. A client that comes back between the reading of its entry and the
+   * commit counts by its earlier visit.
+   */
+  async #retime(progress: Progress): Promise<void> {
+    for (let reading = 1; this.#retimed.size > 0; reading++) {
+      for (const { family, set } of this.#retimedMaps()) {
+        const entries = await this.#entriesToRetime(family, set);
+        const isDone = entries.length === 0;
+        for (let start = 0; start < entries.length; start += ENTRIES_PER_COMMIT) {
+          await this.#replaceEntries(family, set, entries.slice(start, start + ENTRIES_PER_COMMIT), progress);
+        }
+        if (isDone) this.#forgetRetimed(family, set);
+      }
+      if (reading === MAX_ROUNDS && this.#retimed.size > 0) {
+        const sides = [...this.#retimed.values()];
+        const error = new KernelError(
+          'EAGAIN',
+          11,
+          `session affinity: new time for clients of ${sides.length} frontends`,
+        );
+        progress.failures.push({ error, services: [] });
+        return;
+      }
+    }
+  }
+
+  #retimedMaps(): { family: IpFamily; set: SetName }[] {
+    const maps = [...this.#retimed.values()].map(({ side }) => ({
+      family: side.family,
+      set: affinitySet(side),
+    }));
+    return [...new Map(maps.map((map) => [placeOf(map.family, map.set, ''), map])).values()];
+  }
+
+  #forgetRetimed(family: IpFamily, set: SetName): void {
+    for (const [place, { side }] of this.#retimed) {
+      if (side.family === family && affinitySet(side) === set) this.#retimed.delete(place);
+    }
+  }
+
+  async #entriesToRetime(family: IpFamily, set: SetName): Promise<EntryChange[]> {
+    const changes: EntryChange[] = [];
+    const addressLength = family === 4 ? 4 : 16;
+    for await (const entries of this.#session.elements(family, set)) {
+      const nowMs = performance.now();
+      for (const entry of entries) {
+        // Behind the client's address the key is the frontend's.
+        const noted = this.#retimed.get(placeOf(family, set, entry.key.slice(addressLength)));
+        if (noted === undefined) continue;
+        const { side, sinceMs } = noted;
+        const after = retimed(entry, { stickyMs: side.stickySeconds * 1000, elapsedMs: nowMs - sinceMs });
+        if (after !== entry) changes.push({ key: entry.key, after });
+      }
+    }
+    return changes;
+  }
+
+  /** Entries may go or change under our hands, and the kernel then refuses all: in halves, all the others get through. */
+  async #replaceEntries(
+    family: IpFamily,
+    set: SetName,
+    changes: readonly EntryChange[],
+    progress: Progress,
+  ): Promise<void> {
+    const at = { family: nftFamily(family), table: TABLE, set };
+    const added = changes.flatMap(({ after }) => (after === undefined ? [] : [after]));
+    const requests: NftRequest[] = [
+      { op: 'deleteElements', ...at, elements: changes.map(({ key }) => ({ key })) },
+      { op: 'addElements', ...at, elements: added },
+    ];
+    const { refusals, commits } = await this.#session.commit(structureTransaction(requests));
+    this.#generation += commits;
+    progress.transactions += commits;
+    if (refusals.length === 0) {
+      progress.writes += changes.length;
+      return;
+    }
+    const unexpected = refusals.find(({ error }) => !MOVED.has(error.code));
+    if (unexpected !== undefined) throw unexpected.error;
+    const half = changes.length >> 1;
+    if (half === 0) return;
+    await this.#replaceEntries(family, set, changes.slice(0, half), progress);
+    await this.#replaceEntries(family, set, changes.slice(half), progress);
   }
 
   /** A replaced element starts with the count of the one it replaces, as of now. */
@@ -341,6 +441,34 @@ export class NftablesBackend implements Backend {
     for (const { error } of refusals) progress.failures.push({ error, services: [] });
   }
 }
+
+/** What the first knows of a side, else what the second does. */
+function firstOf(first: Previous, second: Previous): Previous {
+  const slotsOr = (slots: readonly string[], others: () => readonly string[]) =>
+    slots.length > 0 ? slots : others();
+  return {
+    slots: (place) => slotsOr(first.slots(place), () => second.slots(place)),
+    picks: (place) => slotsOr(first.picks(place), () => second.picks(place)),
+    ids: (place) => (first.ids(place).size > 0 ? first.ids(place) : second.ids(place)),
+  };
+}
+
+/** An entry of an affinity map that is to be replaced, or deleted. */
+interface EntryChange {
+  readonly key: string;
+  readonly after: Element | undefined;
+}
+
+/** Entries of an affinity map, by the key of their frontend. */
+function placeOf(family: IpFamily, set: SetName, key: string): string {
+  return `${family}${set} ${key}`;
+}
+
+/** A refused commit is tried again in halves: not too many at once. */
+const ENTRIES_PER_COMMIT = 1000;
+
+/** An entry that expired, was deleted or made anew by the packet path. */
+const MOVED = new Set(['ENOENT', 'EEXIST', 'EBUSY']);
 
 /** A SyncResult in the making. */
 interface Progress {

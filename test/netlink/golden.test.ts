@@ -5,6 +5,7 @@ import { splitMessages } from '../../src/netlink/message.ts';
 import { encodeBatch, type NftRequest } from '../../src/netlink/nftables/batch.ts';
 import { EXPRESSION_KINDS } from '../../src/netlink/nftables/expression.ts';
 import { REQUEST_ENCODINGS } from '../../src/netlink/nftables/request.ts';
+import { affinity } from './golden/affinity.ts';
 import { changes } from './golden/changes.ts';
 import { decodedRequest } from './golden/decoded.ts';
 import { expressions } from './golden/expressions.ts';
@@ -13,7 +14,13 @@ import { services6 } from './golden/services6.ts';
 import { differenceOf } from './support/compare.ts';
 import { cutMessages, readFixture } from './support/hex.ts';
 
-const GOLDEN: Readonly<Record<string, readonly NftRequest[]>> = { services, services6, expressions, changes };
+const GOLDEN: Readonly<Record<string, readonly NftRequest[]>> = {
+  services,
+  services6,
+  expressions,
+  affinity,
+  changes,
+};
 const ACK = 0x4;
 
 /** Of a flush nft 1.0.6 sends the name of the set before that of the table, in all other messages after it. */

@@ -17,6 +17,7 @@ import { decodeTable } from '../../src/netlink/nftables/table.ts';
 import { hex } from './golden/build.ts';
 import { changes } from './golden/changes.ts';
 import { canonical } from './golden/decoded.ts';
+import { affinity } from './golden/affinity.ts';
 import { expressions } from './golden/expressions.ts';
 import { services } from './golden/services.ts';
 import { services6 } from './golden/services6.ts';
@@ -59,6 +60,7 @@ describe.each([
   ['services', services],
   ['services6', services6],
   ['expressions', expressions],
+  ['affinity', affinity],
 ] as const)('%s', (name, requests) => {
   beforeEach(async () => {
     const { failures } = await kernel.commit(requests);

@@ -88,7 +88,7 @@ function attempt(decode: () => unknown): void {
   }
 }
 
-describe.each(['services', 'services6', 'expressions', 'changes'])('%s, damaged', (name) => {
+describe.each(['services', 'services6', 'expressions', 'affinity', 'changes'])('%s, damaged', (name) => {
   const golden = readFixture(name);
   const messages = splitMessages(golden);
 

@@ -9,16 +9,25 @@ import { Desired } from '../../src/mode/nftables/desired.ts';
 import type { ElementChange } from '../../src/mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../../src/mode/nftables/format.ts';
 import { planFullSync } from '../../src/mode/nftables/full-sync.ts';
-import { ENDPOINT_SETS, serviceValueParts } from '../../src/mode/nftables/names.ts';
-import { observedSlots } from '../../src/mode/nftables/observed.ts';
-import { endpointSet, planFrontend, serviceSet, shapeSet } from '../../src/mode/nftables/planned-frontend.ts';
+import { ENDPOINT_SETS, PICK_SETS, serviceValueParts } from '../../src/mode/nftables/names.ts';
+import { observedSlots, previousIn } from '../../src/mode/nftables/observed.ts';
+import {
+  endpointSet,
+  pickedSet,
+  pickSet,
+  planFrontend,
+  serviceSet,
+  shapeSet,
+} from '../../src/mode/nftables/planned-frontend.ts';
 import { vipTableRows } from '../../src/mode/nftables/rows.ts';
 import { type Cidr, type Ip, type IpFamily, parseCidr } from '../../src/model/ip.ts';
 import type { SourceEvent } from '../../src/model/source-event.ts';
 import { Store } from '../../src/model/store.ts';
 import type { ServiceKey } from '../../src/model/types.ts';
+import type { Expression } from '../../src/netlink/nftables/expression.ts';
 import type { Frontend } from '../../src/vip/frontend.ts';
 import type { DetectLocal } from '../../src/vip/local-pods.ts';
+import type { Surroundings } from '../../src/vip/surroundings.ts';
 import type { VipTableRow } from '../../src/vip/table-row.ts';
 import { VipTable } from '../../src/vip/vip-table.ts';
 import { NODE_NAME } from './manifests.ts';
@@ -26,7 +35,7 @@ import { NODE_NAME } from './manifests.ts';
 export const FAMILIES: readonly IpFamily[] = [4, 6];
 export const CLUSTER_CIDRS = ['10.1.0.0/24', 'fd00:10:1::/64'].map((text) => parseCidr(text)!);
 const DETECT_LOCAL: DetectLocal = { kind: 'ClusterCIDR', cidrs: CLUSTER_CIDRS };
-const MASQUERADE_BIT = 14;
+export const MASQUERADE_BIT = 14;
 const FRONTENDS = { nodeName: NODE_NAME, detectLocal: DETECT_LOCAL, masqueradeAll: false };
 
 /** The primary addresses of the node as node-port addresses. */
@@ -113,26 +122,34 @@ export async function compare(
   store: Store,
   nodePortCidrs: readonly Cidr[] = hostCidrs('192.168.50.10', 'fd00:50::10'),
 ): Promise<Differences> {
-  const { observed } = await new NftSession(transport).observe(FAMILIES);
   const table = new VipTable(FRONTENDS);
   const frontends = table.refresh(store, store.serviceKeys());
+  const { localPods } = table.facts;
+  return compareFrontends(transport, frontends, { nodePortCidrs, serviceCidrs: [], localPods });
+}
+
+/** The same for Frontends. */
+export async function compareFrontends(
+  transport: NetlinkTransport,
+  frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>,
+  { nodePortCidrs, localPods }: Surroundings,
+): Promise<Differences> {
+  const { observed } = await new NftSession(transport).observe(FAMILIES);
   const problems = compareRows(vipTableRows(observed), frontends);
   const desired = new Desired();
+  desired.learnShapeIds(observed);
+  const previous = previousIn(observed);
   desired.update(
     new Map(
       [...frontends].map(([service, list]) => [
         service,
-        list.map((frontend) =>
-          planFrontend(frontend, (place) =>
-            observedSlots(observed.get(place.family), endpointSet(place), place.key),
-          ),
-        ),
+        list.map((frontend) => planFrontend(frontend, previous)),
       ]),
     ),
   );
   desired.updateNodePortAddresses(nodePortCidrs);
   const later: ElementChange[] = [];
-  const rules = { masqueradeBit: MASQUERADE_BIT, localPods: table.facts.localPods };
+  const rules = { masqueradeBit: MASQUERADE_BIT, localPods };
   const plan = planFullSync(desired, FAMILIES, rules, observed, new Set(), (change) => later.push(change));
   return {
     now: [...problems, ...plan.structure.map(formatRequest), ...Array.from(plan.elements, formatChange)],
@@ -146,7 +163,7 @@ const KEYINGS = (['vip', 'nodeport'] as const).flatMap((keyedBy) =>
 
 /**
  * Addresses in force that would lead a packet nowhere: their shape's chain is missing or without rules, or one of the
- * slots that it picks from. There must be none between any two transactions.
+ * slots that it picks from, or what a slot leads to. There must be none between any two transactions.
  */
 export async function deadEnds(transport: NetlinkTransport): Promise<string[]> {
   const { observed } = await new NftSession(transport).observe(FAMILIES);
@@ -156,15 +173,31 @@ export async function deadEnds(transport: NetlinkTransport): Promise<string[]> {
       for (const [key, value] of table.elements.get(serviceSet(keying)) ?? []) {
         const { shapeId, comment } = serviceValueParts(value);
         const chain = table.elements.get(shapeSet(keying))?.get(shapeId) ?? 'no chain';
-        const slotCount = Number(/pick-(\d+)/.exec(chain)?.[1] ?? 0);
-        const slots = observedSlots(table, endpointSet(keying), key);
-        if ((table.chains.get(chain)?.rules ?? []).length === 0)
-          broken.push(`${comment}: no rules in ${chain}`);
+        const slotCount = Number(/(?:pick|rr|sh|mh)-(\d+)/.exec(chain)?.[1] ?? 0);
+        const isPlain = !/sticky|rr-|sh-|mh-/.test(chain);
+        const slots = observedSlots(table, isPlain ? endpointSet(keying) : pickSet(keying), key);
+        const rules = table.chains.get(chain)?.rules ?? [];
+        if (rules.length === 0) broken.push(`${comment}: no rules in ${chain}`);
         if (slots.length < slotCount) broken.push(`${comment}: ${chain}, but ${slots.length} slots`);
+        if (isPlain) continue;
+        const picked = table.elements.get(pickedSet(keying));
+        const lost = slots.slice(0, slotCount).filter((id) => picked?.has(key + id) !== true);
+        if (lost.length > 0) broken.push(`${comment}: ${chain}, but ${lost.length} slots lead to nobody`);
+        for (const name of jumpsOf(rules)) {
+          const isEmpty = (table.chains.get(name)?.rules ?? []).length === 0;
+          if (isEmpty) broken.push(`${comment}: ${chain} jumps to ${name}, which has no rules`);
+        }
       }
     }
   }
   return broken;
+}
+
+function jumpsOf(rules: readonly (readonly Expression[])[]): string[] {
+  return rules.flat().flatMap((expression) => {
+    const verdict = expression.kind === 'immediate' ? expression.verdict : undefined;
+    return verdict?.kind === 'jump' ? [verdict.chain] : [];
+  });
 }
 
 /** What a packet may be about to read that has read one of our maps already: ids of shapes, slots and chains. */
@@ -172,9 +205,11 @@ export async function readLater(transport: NetlinkTransport): Promise<Set<string
   const { observed } = await new NftSession(transport).observe(FAMILIES);
   const ids = [...observed].flatMap(([family, { elements, chains }]) => [
     ...[...chains.keys()].map((name) => `${family} ${name}`),
-    ...(
-      ['shapes', 'inside-shapes', 'inside-services', 'inside-nodeports', ...ENDPOINT_SETS] as const
-    ).flatMap((set) => [...elements.get(set)!.keys()].map((key) => `${family} ${set} ${key}`)),
+    ...[
+      ...(['shapes', 'inside-shapes', 'inside-services', 'inside-nodeports'] as const),
+      ...ENDPOINT_SETS,
+      ...PICK_SETS,
+    ].flatMap((set) => [...elements.get(set)!.keys()].map((key) => `${family} ${set} ${key}`)),
   ]);
   return new Set(ids);
 }

@@ -6,12 +6,11 @@ import type { Ip, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { IptablesRule } from '../../netlink/iptables/rule.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
-import { type ChainEdit, Dispatch } from './dispatch.ts';
+import { type ChainEdit, Dispatch, type Frame } from './dispatch.ts';
 import { editsBetween } from './edit-rules.ts';
 import { type Entry, isSameEntry } from './entry.ts';
 import {
   blocksLocalnet,
-  type FrameContext,
   firstChains,
   frameOf,
   jumpChains,
@@ -51,8 +50,13 @@ export interface Delta {
   readonly removed: readonly ChainPlace[];
 }
 
-/** What every rule depends on besides its Frontend. */
-interface Context extends ChainContext, SharedContext, FrameContext {}
+/** What depends on the surroundings, and on how many endpoints there are; parts that are equal stay the same objects. */
+interface Context {
+  /** What the rules of every service port depend on. */
+  readonly ports: ChainContext & SharedContext;
+  readonly frames: ReadonlyMap<SharedChain, Frame>;
+  readonly needsRouteLocalnet: boolean;
+}
 
 /** More endpoints than this, in all service ports of the family, and rules of endpoints go without comments. */
 export const LARGE_CLUSTER_ENDPOINTS = 1000;
@@ -79,9 +83,7 @@ export class Desired {
         (name) => {
           // No tool reads kube-proxy's form of a chain that kube-proxy does not have.
           const form = name === 'clusterIps' ? 'tree' : settings.dispatch;
-          const dispatch = new Dispatch(SHARED_CHAINS[name], family, form);
-          dispatch.update([], frameOf(name, this.#context));
-          return [name, dispatch];
+          return [name, new Dispatch(SHARED_CHAINS[name], family, form, this.#context.frames.get(name)!)];
         },
       ),
     );
@@ -100,7 +102,7 @@ export class Desired {
     const old = this.#context;
     const now = this.#contextNow(old);
     this.#context = now;
-    if (now !== old) {
+    if (now.ports !== old.ports) {
       for (const [service, ports] of this.#ports) {
         if (!replaced.has(service)) replaced.set(service, { before: ports, after: ports });
       }
@@ -117,31 +119,31 @@ export class Desired {
         if (was === undefined) added.push({ port, only: undefined });
         else {
           const isAdded = compareChains(
-            servicePortChains(was, old),
-            servicePortChains(port, now),
+            servicePortChains(was, old.ports),
+            servicePortChains(port, now.ports),
             edited,
             removed,
           );
           if (isAdded.size > 0) added.push({ port, only: isAdded });
         }
       }
-      for (const port of beforeByHash.values()) removed.push(...placesOf(servicePortChains(port, old)));
+      for (const port of beforeByHash.values()) removed.push(...placesOf(servicePortChains(port, old.ports)));
     }
 
-    const changes = this.#entryChanges([...replaced.values()], old, now);
+    const changes = this.#entryChanges([...replaced.values()], old.ports, now.ports);
     const branches: PlannedChain[] = [];
     for (const [name, dispatch] of this.#dispatches) {
-      const delta = dispatch.update([...(changes.get(name)?.values() ?? [])], frameOf(name, now));
-      branches.push(...delta.added);
-      edited.push(...delta.edited);
-      removed.push(...delta.removed);
+      const delta = dispatch.update([...changes.get(name)!.values()], now.frames.get(name)!);
+      for (const chain of delta.added) branches.push(chain);
+      for (const edit of delta.edited) edited.push(edit);
+      for (const place of delta.removed) removed.push(place);
     }
 
     return {
       added: {
         *[Symbol.iterator]() {
           for (const { port, only } of added) {
-            for (const chain of servicePortChains(port, now)) {
+            for (const chain of servicePortChains(port, now.ports)) {
               if (only === undefined || only.has(chainId(chain))) yield chain;
             }
           }
@@ -157,15 +159,20 @@ export class Desired {
   *chains(): Generator<PlannedChain> {
     yield* firstChains(this.#settings);
     for (const ports of this.#ports.values()) {
-      for (const port of ports) yield* servicePortChains(port, this.#context);
+      for (const port of ports) yield* servicePortChains(port, this.#context.ports);
     }
     for (const dispatch of this.#dispatches.values()) yield* dispatch.chains();
     yield* jumpChains(blocksLocalnet(this.#family, this.#settings));
   }
 
+  /** What the given Service has in this family, as it was last given. */
+  frontends(service: ServiceKey): readonly IptablesFrontend[] {
+    return (this.#ports.get(service) ?? []).flatMap((port) => port.frontends);
+  }
+
   /** Whether the sysctl net.ipv4.conf.all.route_localnet must be set for node ports to be served on 127.0.0.1. */
   get needsRouteLocalnet(): boolean {
-    return this.#context.nodePorts.servesLoopback;
+    return this.#context.needsRouteLocalnet;
   }
 
   #replace(
@@ -184,26 +191,32 @@ export class Desired {
     return replaced;
   }
 
-  /** The old one if nothing is different. */
   #contextNow(old: Context | undefined): Context {
     const { nodePortCidrs, serviceCidrs, localPods } = this.#surroundings;
     const { servesLocalhostNodePorts, dispatch } = this.#settings;
     const nodePorts = nodePortPlaces(this.#family, nodePortCidrs, servesLocalhostNodePorts);
-    const now: Context = {
-      localPods: localPods.get(this.#family),
-      hasEndpointComments: this.#endpoints <= LARGE_CLUSTER_ENDPOINTS,
-      nodePorts,
-      form: dispatch,
-      serviceCidrs: ofFamily(serviceCidrs, this.#family),
+    const surroundings = { nodePorts, serviceCidrs: ofFamily(serviceCidrs, this.#family), form: dispatch };
+    return {
+      ports: unlessEqual(old?.ports, {
+        localPods: localPods.get(this.#family),
+        hasEndpointComments: this.#endpoints <= LARGE_CLUSTER_ENDPOINTS,
+        refusalPlaces: dispatch === 'flat' ? nodePorts.places : undefined,
+      }),
+      frames: new Map(
+        SHARED_CHAIN_NAMES.map((name) => [
+          name,
+          unlessEqual(old?.frames.get(name), frameOf(name, surroundings)),
+        ]),
+      ),
+      needsRouteLocalnet: nodePorts.servesLoopback,
     };
-    return old !== undefined && isDeepEqual(old, now) ? old : now;
   }
 
   /** What goes first, so that an address may pass from one Service to another. */
   #entryChanges(
     replaced: readonly Replacement[],
-    old: Context,
-    now: Context,
+    old: SharedContext,
+    now: SharedContext,
   ): Map<SharedChain, Map<string, KeyChange<Entry>>> {
     const changes = new Map(SHARED_CHAIN_NAMES.map((name) => [name, new Map<string, KeyChange<Entry>>()]));
     for (const { before } of replaced) {
@@ -239,6 +252,11 @@ export class Desired {
     if (count === 0) this.#clusterIps.delete(ip);
     else this.#clusterIps.set(ip, count);
   }
+}
+
+/** The first if both are equal. */
+function unlessEqual<T>(old: T | undefined, now: T): T {
+  return isDeepEqual(old, now) ? old! : now;
 }
 
 interface Replacement {

@@ -54,7 +54,7 @@ type Item =
   | { readonly kind: 'entry'; readonly entry: Entry }
   | { readonly kind: 'branch'; readonly node: Node; readonly verb: 'jump' | 'goto' };
 
-const EMPTY: Frame = { first: [], last: [] };
+const UNCHANGED: DispatchDelta = { added: [], edited: [], removed: [] };
 const ADDRESS_BITS: Readonly<Record<IpFamily, number>> = { 4: 32, 6: 128 };
 const PROTOCOL_BITS = 8;
 const PORT_BITS = 16;
@@ -63,9 +63,10 @@ export class Dispatch {
   readonly #declaration: DispatchDeclaration;
   readonly #family: IpFamily;
   readonly #tree: PrefixTree<Entry>;
-  #frame: Frame = EMPTY;
+  #frame: Frame;
 
-  constructor(declaration: DispatchDeclaration, family: IpFamily, form: 'tree' | 'flat') {
+  constructor(declaration: DispatchDeclaration, family: IpFamily, form: 'tree' | 'flat', frame: Frame) {
+    this.#frame = frame;
     this.#declaration = declaration;
     this.#family = family;
     this.#tree = new PrefixTree({
@@ -78,8 +79,10 @@ export class Dispatch {
     return this.#tree.get(key);
   }
 
+  /** Applies changes, at most one per key. An equal frame is best given as the same object. */
   update(changes: readonly KeyChange<Entry>[], frame: Frame): DispatchDelta {
     const frameBefore = this.#frame;
+    if (changes.length === 0 && frame === frameBefore) return UNCHANGED;
     this.#frame = frame;
     const update = this.#tree.update(changes);
     const delta = this.#branchDelta(update);

@@ -11,7 +11,7 @@ import {
   PROXY_FIREWALL,
   SERVICES,
 } from './names.ts';
-import type { NodePortPlaces } from './node-ports.ts';
+import type { NodePortPlace } from './node-ports.ts';
 import { type IptablesFrontend, isExternal, leadsAnywhere, type ServicePort } from './service-port.ts';
 import { chainOf, policyChain } from './service-port-chains.ts';
 
@@ -39,8 +39,11 @@ export type SharedChain = keyof typeof SHARED_CHAINS;
 export const SHARED_CHAIN_NAMES = Object.keys(SHARED_CHAINS) as readonly SharedChain[];
 
 export interface SharedContext {
-  readonly nodePorts: NodePortPlaces;
-  readonly form: 'tree' | 'flat';
+  /**
+   * What tells node ports without endpoints from others' traffic, rule by rule, as kube-proxy has it; undefined where a
+   * chain of their own is only jumped to with theirs.
+   */
+  readonly refusalPlaces: readonly NodePortPlace[] | undefined;
 }
 
 /** An entry and where it belongs. */
@@ -118,7 +121,7 @@ function addressEntries(port: ServicePort, frontend: IptablesFrontend, kind: key
 function nodePortEntries(
   port: ServicePort,
   frontend: IptablesFrontend,
-  { nodePorts, form }: SharedContext,
+  { refusalPlaces }: SharedContext,
 ): Placed[] {
   const common = {
     ...commonParts(port, frontend),
@@ -132,11 +135,11 @@ function nodePortEntries(
   }
   if (frontend.backends.length > 0) return placed;
   const [remark, target] = emptyEnd(frontend);
-  if (form === 'tree') {
+  if (refusalPlaces === undefined) {
     placed.push({ chain: 'nodePortRefusals', entry: { ...common, remark, target } });
     return placed;
   }
-  for (const [i, place] of nodePorts.places.entries()) {
+  for (const [i, place] of refusalPlaces.entries()) {
     // Behind all addresses.
     const key = `\xff${common.key}${String.fromCharCode(i)}`;
     placed.push({ chain: 'externalRefusals', entry: { ...common, key, place, remark, target } });

@@ -7,6 +7,7 @@ import type { LocalPods, LocalPodsByFamily } from '../../vip/local-pods.ts';
 import {
   cameThrough,
   clearPriority,
+  countBelow,
   daddr,
   daddrIsNotLoopback,
   daddrIsOfThisHost,
@@ -29,6 +30,8 @@ import {
   saddrIsOfThisHost,
   saddrOutside,
   setMark,
+  setPriority,
+  setPriorityToHashOfSaddr,
   statusHasDnat,
   toggleMark,
   verdict,
@@ -36,7 +39,8 @@ import {
 } from './expressions.ts';
 import { DROP_CHAIN, REFUSE_CHAIN } from './names.ts';
 import { endpointSet, serviceSet, shapeSet } from './planned-frontend.ts';
-import { type Shape, shapeChain } from './shape.ts';
+import { type Balancing, type Shape, shapeChain } from './shape.ts';
+import { type Subroutine, subroutineChain, subroutineRules, subroutinesOf } from './subroutines.ts';
 
 /** What of the configuration the rules contain. */
 export interface RuleSettings {
@@ -76,6 +80,8 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
     nat('nat-prerouting', 'prerouting', PRIORITY.dstnat, [[verdict('jump', 'services')]]),
     nat('nat-output', 'output', PRIORITY.dstnat, [[verdict('jump', 'services')]]),
     nat('nat-postrouting', 'postrouting', PRIORITY.srcnat, [
+      // What carried a pick here is not for queueing disciplines: on its way out of this host nothing else clears it.
+      [statusHasDnat, clearPriority],
       [markIsSet(mark), toggleMark(mark), masqueradeFullyRandom],
       // A backend that was balanced to itself must see an answer from elsewhere, or it answers past the NAT.
       [statusHasDnat, isIn([saddr(family), daddr(family)], 'hairpin'), masqueradeFullyRandom],
@@ -92,15 +98,39 @@ export function shapeChainOf(family: IpFamily, shape: Shape, settings: RuleSetti
     [clearPriority],
     ...(shape.hasInside ? insideRules(family, shape, settings) : []),
     ...markingRules(family, shape, settings),
-    shape.slotCount > 0
-      ? [
-          hasPort,
-          dnatToMap(family, [...keyFields(family, shape), randomBelow(shape.slotCount)], endpointSet(shape)),
-        ]
-      : shape.whenEmpty === 'drop'
-        ? [drop]
-        : [verdict('goto', REFUSE_CHAIN)],
+    ...pickRules(family, shape),
   ]);
+}
+
+function pickRules(family: IpFamily, shape: Shape): Statement[][] {
+  const { slotCount, balancing } = shape;
+  if (balancing !== undefined) return balancingRules(family, shape, balancing);
+  if (slotCount === 0) return [[shape.whenEmpty === 'drop' ? drop : verdict('goto', REFUSE_CHAIN)]];
+  const slot = [...keyFields(family, shape), randomBelow(slotCount)];
+  return [[hasPort, dnatToMap(family, slot, endpointSet(shape))]];
+}
+
+/** The chain of a subroutine. */
+export function subroutineChainOf(family: IpFamily, subroutine: Subroutine): Chain {
+  return plain(subroutineChain(subroutine), subroutineRules(family, subroutine));
+}
+
+/**
+ * A pick comes back when a commit took its backend away after the slot was read: what is picked then, was written by
+ * that commit.
+ */
+function balancingRules(family: IpFamily, shape: Shape, { scheduler }: Balancing): Statement[][] {
+  const jumps = subroutinesOf(shape).map((subroutine) => [verdict('jump', subroutineChain(subroutine))]);
+  const stick = jumps.slice(0, -1);
+  const choose = jumps.at(-1)!;
+  const picks: Readonly<Record<Balancing['scheduler'], Statement>> = {
+    random: setPriority(randomBelow(shape.slotCount)),
+    rr: setPriority(countBelow(shape.slotCount)),
+    sh: setPriorityToHashOfSaddr(family, shape.slotCount),
+    mh: setPriorityToHashOfSaddr(family, shape.slotCount),
+  };
+  const pick = [picks[scheduler]];
+  return [...stick, pick, choose, pick, choose, [verdict('goto', REFUSE_CHAIN)]];
 }
 
 /** What a packet is looked up by in the maps of frontends. */

@@ -3,36 +3,43 @@
 
 import type { Cidr, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
+import type { BackendIds } from './backend-ids.ts';
 import type { ElementChange } from './element-change.ts';
 import { intervalElements } from './intervals.ts';
-import { type SetName, SHAPE_SETS } from './names.ts';
+import { packHostU32, type SetName, SHAPE_SETS, serviceValue } from './names.ts';
+import { isShapeChain, type NeededChain, neededChainName, type ShapeChain } from './needed-chain.ts';
+import type { Observed } from './observed.ts';
 import {
   endpointSet,
   frontendId,
   type PlannedFrontend,
   type PlannedSide,
+  type Previous,
+  pickedSet,
+  pickSet,
   type SidePlace,
   serviceSet,
   shapeSet,
   sidesOf,
-  slotKey,
 } from './planned-frontend.ts';
 import { FIXED_CHAINS, type Shape, shapeChain, shapeId } from './shape.ts';
+import { ShapeIds } from './shape-ids.ts';
+import { subroutinesOf } from './subroutines.ts';
 
-/** A chain that exists as long as a frontend of its shape does. */
-export interface ShapeChain {
-  readonly family: IpFamily;
-  readonly shape: Shape;
+/** A side whose clients keep their backends for this long from now on, and did for another time. */
+export interface RetimedSide extends SidePlace {
+  readonly stickySeconds: number;
 }
 
 /** What an update changed. */
 export interface DesiredDelta {
   /** In an order that is safe to cut anywhere: a frontend's element never precedes the slots and the shape it needs. */
   readonly elements: readonly ElementChange[];
-  /** Chains to exist before the elements. */
-  readonly addedChains: readonly ShapeChain[];
-  /** Chains that nothing refers to any more. */
-  readonly removedChains: readonly ShapeChain[];
+  /** Chains to exist before the elements, in an order in which none refers to a later one. */
+  readonly addedChains: readonly NeededChain[];
+  /** Chains that nothing refers to any more but others of them. */
+  readonly removedChains: readonly NeededChain[];
+  readonly retimed: readonly RetimedSide[];
 }
 
 /** An element of a plain set that several frontends may need. */
@@ -78,18 +85,55 @@ class References<T> {
   }
 }
 
-export class Desired {
+export class Desired implements Previous {
   readonly #frontends = new Map<string, PlannedFrontend>();
   readonly #idsByService = new Map<ServiceKey, readonly string[]>();
   readonly #shared = new References<SharedElement>();
-  readonly #chains = new References<ShapeChain>();
+  readonly #chains = new References<NeededChain>();
+  readonly #shapeIds = new ShapeIds();
   /** Value per key of `nodeport-addresses`, per family. */
   #nodePortAddresses = new Map<IpFamily, ReadonlyMap<string, string>>();
 
-  /** The slots of one side of a planned frontend, empty when it is not planned. */
-  slots({ family, keyedBy, side, key }: SidePlace): readonly string[] {
+  /** Of one side of a planned frontend; empty when it is not planned, or picks its backends otherwise. */
+  slots(place: SidePlace): readonly string[] {
+    const side = this.#side(place);
+    return side === undefined || side.ids !== undefined ? [] : side.slots;
+  }
+
+  picks(place: SidePlace): readonly string[] {
+    const side = this.#side(place);
+    return side?.ids === undefined ? [] : side.slots;
+  }
+
+  ids(place: SidePlace): BackendIds {
+    return this.#side(place)?.ids ?? NO_IDS;
+  }
+
+  #side({ family, keyedBy, side, key }: SidePlace): PlannedSide | undefined {
     const frontend = this.#frontends.get(frontendId(family, keyedBy, key));
-    return (side === 'inside' ? frontend?.inside : frontend)?.slots ?? [];
+    return side === 'inside' ? frontend?.inside : frontend;
+  }
+
+  /** Takes over the ids of shapes that are in the kernel, before frontends that want them are planned. */
+  learnShapeIds(observed: Observed): void {
+    for (const family of [4, 6] as const) {
+      const inUse: Shape[] = [];
+      for (const chain of this.#chains.values()) {
+        if (isShapeChain(chain) && chain.family === family && chain.shape.balancing !== undefined)
+          inUse.push(chain.shape);
+      }
+      this.#shapeIds.learn(family, observed.get(family), inUse);
+    }
+  }
+
+  /** True when this is the id under which the shape is, or would be, reached. */
+  hasShapeId({ family, shape, id }: ShapeChain): boolean {
+    return shape.balancing === undefined ? shapeId(shape) === id : this.#shapeIds.hasId(family, shape, id);
+  }
+
+  /** The chain of a shape has gone from the kernel, and what led to it. */
+  forgetShape({ family, shape }: ShapeChain): void {
+    if (shape.balancing !== undefined) this.#shapeIds.forget(family, shape);
   }
 
   /** Replaces all frontends of the given Services; an empty list removes a Service. */
@@ -114,24 +158,27 @@ export class Desired {
         );
     }
     const elements: ElementChange[] = [];
+    const retimed: RetimedSide[] = [];
     for (const [id, old] of before) {
       const now = this.#frontends.get(id);
       if (old !== undefined) this.#count(old, -1);
       if (now !== undefined) this.#count(now, 1);
-      for (const change of frontendChanges(old, now)) elements.push(change);
+      for (const change of this.#frontendChanges(old, now)) elements.push(change);
+      if (old !== undefined && now !== undefined) retimed.push(...retimedSides(old, now));
     }
     const shared = this.#shared.takeCrossings();
     const chains = this.#chains.takeCrossings();
     return {
       elements: [
         ...shared.added.map((one) => sharedChange(one, true)),
-        ...chains.added.map((one) => shapeChange(one, true)),
+        ...chains.added.filter(isShapeChain).map((one) => shapeChange(one, true)),
         ...elements,
-        ...chains.removed.map((one) => shapeChange(one, false)),
+        ...chains.removed.filter(isShapeChain).map((one) => shapeChange(one, false)),
         ...shared.removed.map((one) => sharedChange(one, false)),
       ],
       addedChains: chains.added,
       removedChains: chains.removed,
+      retimed,
     };
   }
 
@@ -152,8 +199,18 @@ export class Desired {
   }
 
   /** Every chain that is wanted because of a frontend. */
-  chains(): Iterable<ShapeChain> {
+  chains(): Iterable<NeededChain> {
     return this.#chains.values();
+  }
+
+  /** Every side whose clients keep their backends. */
+  *stickySides(): Generator<RetimedSide> {
+    for (const frontend of this.#frontends.values()) {
+      for (const side of sidesOf(frontend)) {
+        const stickySeconds = side.shape?.balancing?.stickySeconds;
+        if (stickySeconds !== undefined) yield retimedSide(frontend, side, stickySeconds);
+      }
+    }
   }
 
   /** Every wanted element, each with `before` undefined, in the same safe order. */
@@ -162,23 +219,90 @@ export class Desired {
       for (const [key, value] of elements) yield nodePortAddressChange(family, key, undefined, value);
     }
     for (const shared of this.#shared.values()) yield sharedChange(shared, true);
-    for (const chain of this.#chains.values()) yield shapeChange(chain, true);
+    for (const chain of this.#chains.values()) if (isShapeChain(chain)) yield shapeChange(chain, true);
     yield* fixedShapes(4);
     yield* fixedShapes(6);
-    for (const frontend of this.#frontends.values()) yield* frontendChanges(undefined, frontend);
+    for (const frontend of this.#frontends.values()) yield* this.#frontendChanges(undefined, frontend);
   }
 
   #count(frontend: PlannedFrontend, by: 1 | -1): void {
     const { family, clusterIp, hairpins } = frontend;
-    for (const { shape } of sidesOf(frontend)) {
-      if (shape !== undefined) this.#chains.change(chainId({ family, shape }), { family, shape }, by);
+    for (const { shape, shapeId } of sidesOf(frontend)) {
+      if (shape === undefined) continue;
+      for (const subroutine of subroutinesOf(shape)) this.#countChain({ family, subroutine }, by);
+      const id = shapeId ?? this.#shapeIds.idOf(family, shape);
+      this.#countChain({ family, shape, id }, by);
     }
     if (clusterIp !== undefined) this.#countElement({ family, set: 'cluster-ips', key: clusterIp }, by);
     for (const key of hairpins) this.#countElement({ family, set: 'hairpin', key }, by);
   }
 
+  #countChain(chain: NeededChain, by: 1 | -1): void {
+    this.#chains.change(`${chain.family} ${neededChainName(chain)}`, chain, by);
+  }
+
   #countElement(element: SharedElement, by: 1 | -1): void {
     this.#shared.change(`${element.family}${element.set} ${element.key}`, element, by);
+  }
+  /** Side by side; a side that is new is written before what leads to it. */
+  *#frontendChanges(
+    before: PlannedFrontend | undefined,
+    after: PlannedFrontend | undefined,
+  ): Generator<ElementChange> {
+    const one = (after ?? before)!;
+    if (before?.inside !== undefined || after?.inside !== undefined) {
+      yield* this.#sideChanges(one, before?.inside, after?.inside);
+    }
+    yield* this.#sideChanges(one, before, after);
+  }
+
+  /**
+   * What the element needs first, then the element, then what it needs no longer. Equal values yield nothing. A backend
+   * that is gone from a side that goes on is forgotten at once: who sticks to it must miss it.
+   */
+  *#sideChanges(
+    { family, key, service }: PlannedFrontend,
+    before: PlannedSide | undefined,
+    after: PlannedSide | undefined,
+  ): Generator<ElementChange> {
+    const side = (after ?? before)!;
+    const at = (set: SetName, number: string, old: string | undefined, now: string | undefined) => ({
+      family,
+      set,
+      key: key + number,
+      before: old,
+      after: now,
+      service,
+    });
+    if (after?.ids !== undefined) {
+      for (const [endpoint, id] of after.ids) {
+        if (before?.ids?.get(endpoint) !== id) yield at(pickedSet(side), id, undefined, endpoint);
+      }
+    }
+    const isSameKind = (before?.ids === undefined) === (after?.ids === undefined);
+    const slotsBefore = before?.slots ?? NONE;
+    if (after !== undefined) yield* slotChanges(at, after, isSameKind ? slotsBefore : NONE);
+    const [old, now] = [this.#valueOf(family, before), this.#valueOf(family, after)];
+    if (old !== now) yield { family, set: serviceSet(side), key, before: old, after: now, service };
+    if (before?.ids !== undefined) {
+      for (const [endpoint, id] of before.ids) {
+        if (after?.ids?.get(endpoint) === id) continue;
+        const change = at(pickedSet(side), id, endpoint, undefined);
+        yield after?.ids === undefined ? change : { ...change, isRevocation: true };
+      }
+    }
+    const covered = isSameKind ? (after?.slots.length ?? 0) : 0;
+    if (before === undefined) return;
+    const set = before.ids === undefined ? endpointSet(side) : pickSet(side);
+    for (let slot = covered; slot < slotsBefore.length; slot++) {
+      const value = isSameKind ? leftoverPick(after, slotsBefore[slot]!) : slotsBefore[slot];
+      yield at(set, packHostU32(slot), value, undefined);
+    }
+  }
+
+  #valueOf(family: IpFamily, side: PlannedSide | undefined): string | undefined {
+    if (side === undefined) return undefined;
+    return serviceValue(side.shapeId ?? this.#shapeIds.idOf(family, side.shape!), side.comment);
   }
 }
 
@@ -191,15 +315,11 @@ function nodePortAddressChange(
   return { family, set: 'nodeport-addresses', key, before, after, service: undefined };
 }
 
-function chainId({ family, shape }: ShapeChain): string {
-  return `${family} ${shapeChain(shape)}`;
-}
-
 /** What leads from the shape id of a frontend to the chain. */
-export function shapeChange({ family, shape }: ShapeChain, isWanted: boolean): ElementChange {
+export function shapeChange({ family, shape, id }: ShapeChain, isWanted: boolean): ElementChange {
   const chain = shapeChain(shape);
   const [before, after] = isWanted ? [undefined, chain] : [chain, undefined];
-  return { family, set: shapeSet(shape), key: shapeId(shape), before, after, service: undefined };
+  return { family, set: shapeSet(shape), key: id, before, after, service: undefined };
 }
 
 function fixedShapes(family: IpFamily): ElementChange[] {
@@ -226,36 +346,53 @@ function sharedChange({ family, set, key }: SharedElement, isWanted: boolean): E
   };
 }
 
-/** Side by side; a side that is new is written before what leads to it. */
-function* frontendChanges(
-  before: PlannedFrontend | undefined,
-  after: PlannedFrontend | undefined,
+const NONE: readonly string[] = [];
+const NO_IDS: BackendIds = new Map();
+
+/** Slots that are covered; and of those that are not any more, picks that would lead a packet on its way nowhere. */
+function* slotChanges(
+  at: (set: SetName, number: string, old: string | undefined, now: string) => ElementChange,
+  after: PlannedSide,
+  slotsBefore: readonly string[],
 ): Generator<ElementChange> {
-  const one = (after ?? before)!;
-  if (before?.inside !== undefined || after?.inside !== undefined) {
-    yield* sideChanges(one, before?.inside, after?.inside);
+  const set = after.ids === undefined ? endpointSet(after) : pickSet(after);
+  const count = Math.max(after.slots.length, slotsBefore.length);
+  for (let slot = 0; slot < count; slot++) {
+    const old = slotsBefore[slot];
+    const now = after.slots[slot] ?? leftoverPick(after, old!);
+    if (old !== now) yield at(set, packHostU32(slot), old, now);
   }
-  yield* sideChanges(one, before, after);
 }
 
-/** Slots first, then the element, then the slots that are no longer covered. Equal values yield nothing. */
-function* sideChanges(
-  { family, key, service }: PlannedFrontend,
-  before: PlannedSide | undefined,
-  after: PlannedSide | undefined,
-): Generator<ElementChange> {
-  const side = (after ?? before)!;
-  const set = endpointSet(side);
-  const covered = after?.slots.length ?? 0;
-  for (let slot = 0; slot < covered; slot++) {
-    const old = before?.slots[slot];
-    const now = after!.slots[slot]!;
-    if (old !== now) yield { family, set, key: slotKey(key, slot), before: old, after: now, service };
-  }
-  if (before?.value !== after?.value) {
-    yield { family, set: serviceSet(side), key, before: before?.value, after: after?.value, service };
-  }
-  for (let slot = covered; slot < (before?.slots.length ?? 0); slot++) {
-    yield { family, set, key: slotKey(key, slot), before: before!.slots[slot], after: undefined, service };
-  }
+/**
+ * What a slot that is not covered any more leads to until it is deleted. An endpoint goes on answering for a while; the
+ * id of a backend that is gone leads nowhere at once, so the slot gets that of another.
+ */
+function leftoverPick(after: PlannedSide | undefined, value: string): string {
+  if (after?.ids === undefined || after.slots.length === 0) return value;
+  for (const id of after.ids.values()) if (id === value) return value;
+  return after.slots[0]!;
+}
+
+function retimedSides(before: PlannedFrontend, after: PlannedFrontend): RetimedSide[] {
+  const sides: RetimedSide[] = [];
+  const compare = (old: PlannedSide | undefined, now: PlannedSide | undefined): void => {
+    const stickySeconds = now?.shape?.balancing?.stickySeconds;
+    // Of a side without backends it is not known what its clients were promised.
+    if (old?.shape === undefined || now === undefined || stickySeconds === undefined) return;
+    if (old.shape.balancing?.stickySeconds !== stickySeconds)
+      sides.push(retimedSide(after, now, stickySeconds));
+  };
+  compare(before.inside, after.inside);
+  compare(before, after);
+  return sides;
+}
+
+function retimedSide(
+  { family, key }: PlannedFrontend,
+  side: PlannedSide,
+  stickySeconds: number,
+): RetimedSide {
+  const { keyedBy, side: which } = side;
+  return { family, keyedBy, side: which, key, stickySeconds };
 }

@@ -3,7 +3,7 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { Counter } from '../../netlink/nftables/element.ts';
-import { ENDPOINT_SETS, type SetName, SHAPE_SETS } from './names.ts';
+import { NUMBERED_SETS, type SetName, SHAPE_SETS } from './names.ts';
 
 export interface ElementChange {
   readonly family: IpFamily;
@@ -16,6 +16,8 @@ export interface ElementChange {
   readonly after: string | undefined;
   /** What a replaced element had counted: it goes on from there. */
   readonly counter?: Counter;
+  /** A deletion that must not wait, whoever may be about to read the element. */
+  readonly isRevocation?: true;
   /** On whose behalf; undefined for static, shared and foreign elements. */
   readonly service: ServiceKey | undefined;
 }
@@ -30,7 +32,7 @@ const READ_LATER: ReadonlySet<SetName> = new Set([
   ...SHAPE_SETS,
   'inside-services',
   'inside-nodeports',
-  ...ENDPOINT_SETS,
+  ...NUMBERED_SETS,
 ]);
 
 /**
@@ -38,7 +40,7 @@ const READ_LATER: ReadonlySet<SetName> = new Set([
  * or slot after it, so these go only once no element in force leads to them.
  */
 export function mustWait(change: ElementChange): boolean {
-  return change.after === undefined && READ_LATER.has(change.set);
+  return change.after === undefined && change.isRevocation !== true && READ_LATER.has(change.set);
 }
 
 /** True for the replacement of an element that counts. */

@@ -44,10 +44,22 @@ export const dport: Field = {
   load: (register) => ({ kind: 'payload', base: 'transport', offset: 2, length: 2, register }),
 };
 
+/** `meta priority` */
+export const priority: Field = {
+  words: 1,
+  load: (register) => ({ kind: 'meta', key: 'priority', register }),
+};
+
 /** `numgen random mod N` */
 export const randomBelow = (modulus: number): Field => ({
   words: 1,
   load: (register) => ({ kind: 'numgen', type: 'random', modulus, register }),
+});
+
+/** `numgen inc mod N`: each rule counts on its own. */
+export const countBelow = (modulus: number): Field => ({
+  words: 1,
+  load: (register) => ({ kind: 'numgen', type: 'inc', modulus, register }),
 });
 
 /** `a . b . c` into the first registers. */
@@ -60,13 +72,71 @@ function loadConcat(fields: readonly Field[]): Expression[] {
   });
 }
 
+const savePriority: Expression = { kind: 'meta', key: 'priority', sourceRegister: FIRST };
+
+/** `meta priority set …` */
+export function setPriority(field: Field): Statement {
+  return [field.load(FIRST), savePriority];
+}
+
+/** The fixed seed of `setPriorityToHashOfSaddr`: the same on every node. */
+const HASH_SEED = 1;
+
+/** `meta priority set jhash ip saddr mod N seed 0x1` */
+export function setPriorityToHashOfSaddr(family: IpFamily, modulus: number): Statement {
+  const sourceRegister = registerAt(BEHIND_KEY_WORDS);
+  const { length } = ADDRESSES[family];
+  return [
+    saddr(family).load(sourceRegister),
+    { kind: 'hash', sourceRegister, register: FIRST, length, modulus, seed: HASH_SEED },
+    savePriority,
+  ];
+}
+
+/** `meta priority set … map @set` */
+export function setPriorityFrom(fields: readonly Field[], set: SetName): Statement {
+  return [...loadConcat(fields), { kind: 'lookup', register: FIRST, destRegister: FIRST, set }, savePriority];
+}
+
+/** `meta priority != none` */
+export const hasPriority: Statement = [
+  priority.load(FIRST),
+  { kind: 'cmp', register: FIRST, op: 'neq', data: packHostU32(0) },
+];
+
+/** Where nft puts what comes with a key that is no longer: at the second of the 16-byte registers. */
+const BEHIND_KEY_WORDS = 4;
+
+/** `update @set { … timeout T : meta priority }`: remembers a priority, or how long what is remembered still counts. */
+export function remember(fields: readonly Field[], set: SetName, timeoutMs: number): Statement {
+  return keepInMap(fields, { op: 'update', set, timeoutMs });
+}
+
+/** `delete @set { … : meta priority }`: forgets what is remembered, whatever it is. */
+export function forget(fields: readonly Field[], set: SetName): Statement {
+  return keepInMap(fields, { op: 'delete', set });
+}
+
+function keepInMap(
+  fields: readonly Field[],
+  change: { readonly op: 'update' | 'delete'; readonly set: SetName; readonly timeoutMs?: number },
+): Statement {
+  const keyWords = fields.reduce((sum, { words }) => sum + words, 0);
+  const dataRegister = registerAt(Math.max(keyWords, BEHIND_KEY_WORDS));
+  return [
+    ...loadConcat(fields),
+    priority.load(dataRegister),
+    { kind: 'dynset', keyRegister: FIRST, dataRegister, ...change },
+  ];
+}
+
 /** `meta priority set … map @set meta priority vmap @verdicts`: the priority carries the value from map to map. */
 export function vmapByPriority(fields: readonly Field[], set: SetName, verdicts: SetName): Statement {
   return [
     ...loadConcat(fields),
     { kind: 'lookup', register: FIRST, destRegister: FIRST, set },
-    { kind: 'meta', key: 'priority', sourceRegister: FIRST },
-    { kind: 'meta', key: 'priority', register: FIRST },
+    savePriority,
+    priority.load(FIRST),
     { kind: 'lookup', register: FIRST, destRegister: VERDICT_REGISTER, set: verdicts },
   ];
 }
@@ -74,7 +144,7 @@ export function vmapByPriority(fields: readonly Field[], set: SetName, verdicts:
 /** `meta priority set none` */
 export const clearPriority: Statement = [
   { kind: 'immediate', register: FIRST, data: packHostU32(0) },
-  { kind: 'meta', key: 'priority', sourceRegister: FIRST },
+  savePriority,
 ];
 
 /** `… @set`: the rule goes on when the key is in the set. */

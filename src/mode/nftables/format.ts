@@ -5,8 +5,11 @@ import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { ElementChange } from './element-change.ts';
 import {
   ENDPOINT_SETS,
+  formatPriority,
   INTERVAL_END,
   nftFamily,
+  PICK_SETS,
+  PICKED_SETS,
   protocolOf,
   SERVICE_SETS,
   type SetName,
@@ -62,7 +65,7 @@ function formatKey(family: IpFamily, set: SetName, key: string): string {
   const length = family === 4 ? 4 : 16;
   if (set === 'cluster-ips' || set === 'nodeport-addresses') return formatIp(key);
   if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
-  if (SHAPE_SETS.has(set)) return chainOfShapeId(key) ?? unpackHostU32(key).toString(16);
+  if (SHAPE_SETS.has(set)) return chainOfShapeId(key) ?? formatPriority(key);
   const hasAddress = !set.includes('nodeport');
   const rest = hasAddress ? key.slice(length) : key;
   const protocol = protocolOf(rest.charCodeAt(0))?.toLowerCase() ?? rest.charCodeAt(0);
@@ -71,16 +74,18 @@ function formatKey(family: IpFamily, set: SetName, key: string): string {
     protocol,
     unpackPort(rest.slice(4)),
   ];
-  if (ENDPOINT_SETS.has(set)) words.push(unpackHostU32(rest.slice(8)));
+  if (ENDPOINT_SETS.has(set) || PICK_SETS.has(set)) words.push(unpackHostU32(rest.slice(8)));
+  if (PICKED_SETS.has(set)) words.push(formatPriority(rest.slice(8)));
   return words.join(' . ');
 }
 
 function formatValue(family: IpFamily, set: SetName, value: string): string {
   if (SERVICE_SETS.has(set)) {
     const { shapeId, comment } = serviceValueParts(value);
-    return `${chainOfShapeId(shapeId) ?? 'unknown shape'} ${JSON.stringify(comment)}`;
+    return `${chainOfShapeId(shapeId) ?? `shape ${formatPriority(shapeId)}`} ${JSON.stringify(comment)}`;
   }
-  if (ENDPOINT_SETS.has(set)) {
+  if (PICK_SETS.has(set)) return formatPriority(value);
+  if (ENDPOINT_SETS.has(set) || PICKED_SETS.has(set)) {
     const length = family === 4 ? 4 : 16;
     return `${formatIp(value.slice(0, length))} . ${unpackPort(value.slice(length))}`;
   }

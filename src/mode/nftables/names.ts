@@ -26,6 +26,18 @@ export const SETS = [
   'inside-nodeports',
   'inside-endpoints',
   'inside-nodeport-endpoints',
+  'picks',
+  'nodeport-picks',
+  'inside-picks',
+  'inside-nodeport-picks',
+  'picked',
+  'nodeport-picked',
+  'inside-picked',
+  'inside-nodeport-picked',
+  'affinity',
+  'nodeport-affinity',
+  'inside-affinity',
+  'inside-nodeport-affinity',
   'cluster-ips',
   'hairpin',
   'nodeport-addresses',
@@ -58,6 +70,33 @@ export const ENDPOINT_SETS: ReadonlySet<SetName> = new Set([
   'nodeport-endpoints',
   'inside-endpoints',
   'inside-nodeport-endpoints',
+]);
+
+/** Maps whose values are backend ids, one per slot: of sides that are more than one random pick. */
+export const PICK_SETS: ReadonlySet<SetName> = new Set([
+  'picks',
+  'nodeport-picks',
+  'inside-picks',
+  'inside-nodeport-picks',
+]);
+
+/** Maps whose values are endpoints, one per backend id. */
+export const PICKED_SETS: ReadonlySet<SetName> = new Set([
+  'picked',
+  'nodeport-picked',
+  'inside-picked',
+  'inside-nodeport-picked',
+]);
+
+/** Maps whose keys are the key of a frontend and a number. */
+export const NUMBERED_SETS: ReadonlySet<SetName> = new Set([...ENDPOINT_SETS, ...PICK_SETS, ...PICKED_SETS]);
+
+/** Maps that packets write: which backend a client sticks to. Never read to compare, never reconciled. */
+export const AFFINITY_SETS: ReadonlySet<SetName> = new Set([
+  'affinity',
+  'nodeport-affinity',
+  'inside-affinity',
+  'inside-nodeport-affinity',
 ]);
 
 /** IANA protocol numbers. */
@@ -95,6 +134,12 @@ export function unpackHostU32(packed: string): number {
 export function packHostU32(value: number): string {
   const bytes = [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
   return String.fromCharCode(...(IS_LITTLE_ENDIAN ? bytes : bytes.reverse()));
+}
+
+/** A number as nft prints `meta priority`: two hexadecimal halves. */
+export function formatPriority(packed: string): string {
+  const value = unpackHostU32(packed);
+  return value === 0 ? 'none' : `${(value >>> 16).toString(16)}:${(value & 0xffff).toString(16)}`;
 }
 
 /** `ip . port`: the value of an endpoint slot. */

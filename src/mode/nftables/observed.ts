@@ -5,8 +5,10 @@ import type { ChainBase } from '../../netlink/nftables/chain.ts';
 import type { Counter, Element } from '../../netlink/nftables/element.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
+import { type BackendIds, isBackendId } from './backend-ids.ts';
 import { INTERVAL_END, SERVICE_SETS, SETS, type SetName, SHAPE_SETS, serviceValue } from './names.ts';
-import { slotKey } from './planned-frontend.ts';
+import { endpointSet, type Previous, pickedSet, pickSet, shapeSet, slotKey } from './planned-frontend.ts';
+import { balancingShapeOf, type Keying, type Shape, shapeOfId } from './shape.ts';
 
 export interface ObservedChain {
   readonly base: ChainBase | undefined;
@@ -50,6 +52,47 @@ export function observedSlots(table: ObservedTable | undefined, set: SetName, fr
     if (data === undefined) return slots;
     slots.push(data);
   }
+}
+
+/** What the kernel has of each side, for plans to keep. */
+export function previousIn(observed: Observed): Previous {
+  const idsBySet = new Map<Map<string, string>, Map<string, Map<string, string>>>();
+  return {
+    slots: (place) => observedSlots(observed.get(place.family), endpointSet(place), place.key),
+    picks: (place) => observedSlots(observed.get(place.family), pickSet(place), place.key),
+    ids(place) {
+      const picked = observed.get(place.family)?.elements.get(pickedSet(place));
+      if (picked === undefined) return NO_IDS;
+      const ids = idsBySet.get(picked) ?? idsByFrontend(picked);
+      idsBySet.set(picked, ids);
+      return ids.get(place.key) ?? NO_IDS;
+    },
+  };
+}
+
+const NO_IDS: BackendIds = new Map();
+
+/** The backends of every frontend. Ids that nobody could have given out are left out. */
+function idsByFrontend(picked: ReadonlyMap<string, string>): Map<string, Map<string, string>> {
+  const ids = new Map<string, Map<string, string>>();
+  for (const [key, endpoint] of picked) {
+    const id = key.slice(-4);
+    if (!isBackendId(id)) continue;
+    const ofFrontend = ids.get(key.slice(0, -4));
+    if (ofFrontend === undefined) ids.set(key.slice(0, -4), new Map([[endpoint, id]]));
+    else if (!ofFrontend.has(endpoint)) ofFrontend.set(endpoint, id);
+  }
+  return ids;
+}
+
+/** The shape that an element of a map of frontends leads to. */
+export function observedShape(
+  table: ObservedTable,
+  keying: Pick<Keying, 'side'>,
+  shapeId: string,
+): Shape | undefined {
+  if (shapeId.length !== 4) return undefined;
+  return shapeOfId(shapeId) ?? balancingShapeOf(table.elements.get(shapeSet(keying))?.get(shapeId) ?? '');
 }
 
 /** An empty element table. */

@@ -4,7 +4,7 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import { type ElementChange, mustWait } from './element-change.ts';
-import { ENDPOINT_SETS, SERVICE_SETS, SETS, type SetName, SHAPE_SETS, serviceValueParts } from './names.ts';
+import { NUMBERED_SETS, SERVICE_SETS, SETS, type SetName, SHAPE_SETS, serviceValueParts } from './names.ts';
 import type { ObservedTable } from './observed.ts';
 
 /** The elements of one family's table as seen, and what they counted. The elements are emptied by reconciliation. */
@@ -65,10 +65,9 @@ export function* reconcileElements(
   yield* unwanted(SETS);
 }
 
-/** Slots of a frozen frontend are found by the frontend's key, whatever their number. */
+/** Slots and backends of a frozen frontend are found by the frontend's key, whatever their number. */
 function frozenKey(family: IpFamily, set: SetName, key: string): string {
-  const isSlot = ENDPOINT_SETS.has(set);
-  const frontendKey = isSlot ? key.slice(0, -4) : key;
+  const frontendKey = NUMBERED_SETS.has(set) ? key.slice(0, -4) : key;
   return `${family}${set} ${frontendKey}`;
 }
 

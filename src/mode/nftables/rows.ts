@@ -4,9 +4,9 @@ import { type IpFamily, unpackIp } from '../../model/ip.ts';
 import type { Protocol } from '../../model/types.ts';
 import type { VipTableRow } from '../../vip/table-row.ts';
 import { DROP_CHAIN, protocolOf, REFUSE_CHAIN, serviceValueParts, unpackPort } from './names.ts';
-import { type Observed, type ObservedTable, observedSlots } from './observed.ts';
-import { endpointSet, serviceSet } from './planned-frontend.ts';
-import { type Shape, shapeOfId } from './shape.ts';
+import { type Observed, type ObservedTable, observedShape, observedSlots } from './observed.ts';
+import { endpointSet, pickedSet, pickSet, serviceSet } from './planned-frontend.ts';
+import type { Balancing, Shape } from './shape.ts';
 
 /** One row per element of `services` and `nodeports`. Elements no daemon of ours writes have no row. */
 export function vipTableRows(observed: Observed): VipTableRow[] {
@@ -47,12 +47,25 @@ function kindOf(table: ObservedTable, packedAddress: string): string {
 
 function actionOf(table: ObservedTable, shapeId: string): string {
   const chain = table.elements.get('shapes')?.get(shapeId);
-  const shape = shapeOfId(shapeId);
+  const shape = observedShape(table, { side: 'all' }, shapeId);
   if (chain === REFUSE_CHAIN || (shape?.slotCount === 0 && shape.whenEmpty === 'refuse')) return 'refuse';
-  return chain === DROP_CHAIN || shape?.slotCount === 0 ? 'drop' : 'balance';
+  if (chain === DROP_CHAIN || shape?.slotCount === 0) return 'drop';
+  return shape?.balancing === undefined ? 'balance' : formatBalancing(shape.balancing);
 }
 
-/** The slots that the shape covers: those beyond wait for their deletion. */
+/** `balance rr`, `balance, affinity 3h`, `balance mh, affinity 90s` */
+function formatBalancing({ scheduler, stickySeconds }: Balancing): string {
+  const how = scheduler === 'random' ? 'balance' : `balance ${scheduler}`;
+  return stickySeconds === undefined ? how : `${how}, affinity ${formatSeconds(stickySeconds)}`;
+}
+
+/** In the largest unit that needs no fraction. */
+function formatSeconds(seconds: number): string {
+  if (seconds % 3600 === 0) return `${seconds / 3600}h`;
+  return seconds % 60 === 0 ? `${seconds / 60}m` : `${seconds}s`;
+}
+
+/** What is in the slots that the shape covers, each once: those beyond wait for their deletion. */
 function backendsOf(
   family: IpFamily,
   table: ObservedTable,
@@ -60,9 +73,15 @@ function backendsOf(
   key: string,
   shapeId: string,
 ): { address: string; port: number }[] {
-  return observedSlots(table, endpointSet(keying), key)
-    .slice(0, shapeOfId(shapeId)?.slotCount ?? 0)
-    .map((slot) => unpackEndpoint(family, slot));
+  const shape = observedShape(table, keying, shapeId);
+  const isPicked = shape?.balancing !== undefined;
+  const slots = observedSlots(table, isPicked ? pickSet(keying) : endpointSet(keying), key);
+  const distinct = [...new Set(slots.slice(0, shape?.slotCount ?? 0))];
+  const picked = table.elements.get(pickedSet(keying));
+  const endpoints = isPicked ? distinct.map((id) => picked?.get(key + id)) : distinct;
+  return endpoints
+    .filter((endpoint) => endpoint !== undefined)
+    .map((endpoint) => unpackEndpoint(family, endpoint));
 }
 
 function unpackEndpoint(family: IpFamily, packed: string): { address: string; port: number } {

@@ -14,9 +14,13 @@ export function setDeclarations(family: IpFamily): ReadonlyMap<SetName, SetDecla
     length: family === 4 ? 4 : 16,
     typeof: { kind: 'payload', protocol: family === 4 ? 'ip' : 'ip6', field: 'daddr' },
   };
+  const client: Part = {
+    ...address,
+    typeof: { kind: 'payload', protocol: family === 4 ? 'ip' : 'ip6', field: 'saddr' },
+  };
   return new Map<SetName, SetDeclaration>([
-    ['shapes', verdictMap(SHAPE)],
-    ['inside-shapes', verdictMap(SHAPE)],
+    ['shapes', verdictMap(PRIORITY)],
+    ['inside-shapes', verdictMap(PRIORITY)],
     ['services', counted(shapeMap([address, PROTOCOL, PORT]))],
     ['nodeports', counted(shapeMap([PROTOCOL, PORT]))],
     ['endpoints', dataMap([address, PROTOCOL, PORT, SLOT], [address, PORT])],
@@ -25,6 +29,18 @@ export function setDeclarations(family: IpFamily): ReadonlyMap<SetName, SetDecla
     ['inside-nodeports', shapeMap([PROTOCOL, PORT])],
     ['inside-endpoints', dataMap([address, PROTOCOL, PORT, SLOT], [address, PORT])],
     ['inside-nodeport-endpoints', dataMap([PROTOCOL, PORT, SLOT], [address, PORT])],
+    ['picks', pickMap([address, PROTOCOL, PORT])],
+    ['nodeport-picks', pickMap([PROTOCOL, PORT])],
+    ['inside-picks', pickMap([address, PROTOCOL, PORT])],
+    ['inside-nodeport-picks', pickMap([PROTOCOL, PORT])],
+    ['picked', dataMap([address, PROTOCOL, PORT, PRIORITY], [address, PORT])],
+    ['nodeport-picked', dataMap([PROTOCOL, PORT, PRIORITY], [address, PORT])],
+    ['inside-picked', dataMap([address, PROTOCOL, PORT, PRIORITY], [address, PORT])],
+    ['inside-nodeport-picked', dataMap([PROTOCOL, PORT, PRIORITY], [address, PORT])],
+    ['affinity', affinityMap([client, address, PROTOCOL, PORT])],
+    ['nodeport-affinity', affinityMap([client, PROTOCOL, PORT])],
+    ['inside-affinity', affinityMap([client, address, PROTOCOL, PORT])],
+    ['inside-nodeport-affinity', affinityMap([client, PROTOCOL, PORT])],
     ['cluster-ips', plainSet([address])],
     ['hairpin', plainSet([address, address])],
     ['nodeport-addresses', { ...plainSet([address]), flags: { interval: true } }],
@@ -53,8 +69,8 @@ const PORT: Part = {
   length: 4,
   typeof: { kind: 'payload', protocol: 'th', field: 'dport' },
 };
-/** A shape id travels in the packet's priority, so it has the type of one. */
-const SHAPE: Part = { type: DATATYPE.classid, length: 4, typeof: { kind: 'meta', key: 'priority' } };
+/** What travels in the packet's priority has the type of one: ids of shapes and backends, and slots on their way to them. */
+const PRIORITY: Part = { type: DATATYPE.classid, length: 4, typeof: { kind: 'meta', key: 'priority' } };
 /** The modulus says nothing here: it only tells nft that the field is a number that numgen drew. */
 const SLOT: Part = {
   type: DATATYPE.integer,
@@ -98,11 +114,26 @@ function shapeMap(key: readonly Part[]): SetDeclaration {
   return {
     ...keyOf(key),
     isMap: true,
-    dataType: SHAPE.type,
-    dataLength: SHAPE.length,
+    dataType: PRIORITY.type,
+    dataLength: PRIORITY.length,
     flags: {},
     userdata: typeUserdata({ parts: key.length, map: 'host order' }),
   };
+}
+
+function pickMap(key: readonly Part[]): SetDeclaration {
+  return dataMap([...key, PRIORITY], [PRIORITY]);
+}
+
+/**
+ * Most clients that one map remembers. The kernel makes room for the low 16 bits of this number beforehand
+ * (rhashtable_params.nelem_hint): for none, and then for as many as there are.
+ */
+const MAX_CLIENTS = 2 ** 20;
+
+/** Packets add to it; what they add goes by itself. */
+function affinityMap(key: readonly Part[]): SetDeclaration {
+  return { ...dataMap(key, [PRIORITY]), flags: { dynamic: true, timeout: true }, size: MAX_CLIENTS };
 }
 
 function dataMap(key: readonly Part[], data: readonly Part[]): SetDeclaration {

@@ -1,6 +1,7 @@
 // A shape is everything about a frontend that rules depend on; frontends of one shape share one chain.
 // There are tens of shapes whatever the number of Services.
 
+import type { Scheduler } from '../../model/service-policy.ts';
 import type { Masquerade } from '../../vip/frontend.ts';
 import { DROP_CHAIN, packHostU32, REFUSE_CHAIN, unpackHostU32 } from './names.ts';
 
@@ -11,6 +12,15 @@ export interface Keying {
   readonly side: 'all' | 'inside';
 }
 
+/** How connections find their slot where that is more than one random pick. */
+export interface Balancing {
+  readonly scheduler: Scheduler;
+  /** How long a client keeps its backend after its last connection; undefined without affinity. */
+  readonly stickySeconds: number | undefined;
+  /** What tells the frontend from all others, for `rr`, which counts: `10.96.0.1/tcp/80`; undefined for the rest. */
+  readonly instance: string | undefined;
+}
+
 export interface Shape extends Keying {
   /** How many endpoint slots the random pick runs over; 0 only with `hasInside`. */
   readonly slotCount: number;
@@ -19,17 +29,60 @@ export interface Shape extends Keying {
   readonly hasInside: boolean;
   /** With no slot: what happens to everybody else. */
   readonly whenEmpty: 'refuse' | 'drop';
+  /** undefined for a plain shape: one random pick. */
+  readonly balancing: Balancing | undefined;
 }
 
-/** `pick-3`, `nodeport-pick-3-masquerade`, `inside-pick-3`, `local-pick-2`, `nodeport-local-drop`. */
-export function shapeChain({ keyedBy, side, slotCount, masquerade, hasInside, whenEmpty }: Shape): string {
-  const prefix = `${keyedBy === 'nodeport' ? 'nodeport-' : ''}${side === 'inside' ? 'inside-' : ''}${hasInside ? 'local-' : ''}`;
+const SUFFIXES = { never: '', 'off-cluster': '-masquerade-off-cluster', always: '-masquerade' } as const;
+const PICKS: Readonly<Record<Scheduler, string>> = { random: 'pick', rr: 'rr', sh: 'sh', mh: 'mh' };
+
+/**
+ * `pick-3`, `nodeport-pick-3-masquerade`, `inside-pick-3`, `local-pick-2`, `nodeport-local-drop`; and where there is more
+ * to it `pick-3-sticky-10800`, `mh-1021-masquerade`, `rr-3-sticky-60-masquerade-10.96.0.1/tcp/80`. A name says its shape.
+ */
+export function shapeChain(shape: Shape): string {
+  const { slotCount, masquerade, hasInside, whenEmpty, balancing } = shape;
+  const prefix = `${keyingPrefix(shape)}${hasInside ? 'local-' : ''}`;
   if (slotCount === 0) return `${prefix}${whenEmpty}`;
-  const suffix = { never: '', 'off-cluster': '-masquerade-off-cluster', always: '-masquerade' }[masquerade];
-  return `${prefix}pick-${slotCount}${suffix}`;
+  const { scheduler = 'random', stickySeconds, instance } = balancing ?? {};
+  const sticky = stickySeconds === undefined ? '' : `-sticky-${stickySeconds}`;
+  const suffix = `${SUFFIXES[masquerade]}${instance === undefined ? '' : `-${instance}`}`;
+  return `${prefix}${PICKS[scheduler]}-${slotCount}${sticky}${suffix}`;
+}
+
+/** What the names of chains begin with that are not `vip` and `all`. */
+export function keyingPrefix({ keyedBy, side }: Keying): string {
+  return `${keyedBy === 'nodeport' ? 'nodeport-' : ''}${side === 'inside' ? 'inside-' : ''}`;
 }
 
 const MASQUERADES: readonly Masquerade[] = ['never', 'off-cluster', 'always'];
+const CHAIN_NAME =
+  /^(nodeport-)?(inside-)?(local-)?(pick|rr|sh|mh)-(\d+)(?:-sticky-(\d+))?(-masquerade-off-cluster|-masquerade)?(?:-([0-9a-f.]*\/?[a-z]+\/\d+))?$/;
+
+/** The shape of a chain of that name, if it is one with `balancing`: what `shapeChain` printed. */
+export function balancingShapeOf(chain: string): Shape | undefined {
+  const [, nodeport, inside, local, pick, slotCount, sticky, suffix = '', instance] =
+    CHAIN_NAME.exec(chain) ?? [];
+  const scheduler = SCHEDULERS.find((one) => PICKS[one] === pick);
+  const masquerade = MASQUERADES.find((one) => SUFFIXES[one] === suffix);
+  if (scheduler === undefined || masquerade === undefined || Number(slotCount) === 0) return undefined;
+  const stickySeconds = sticky === undefined ? undefined : Number(sticky);
+  if (scheduler === 'random' && stickySeconds === undefined) return undefined;
+  if ((scheduler === 'rr') !== (instance !== undefined)) return undefined;
+  const shape: Shape = {
+    keyedBy: nodeport === undefined ? 'vip' : 'nodeport',
+    side: inside === undefined ? 'all' : 'inside',
+    slotCount: Number(slotCount),
+    masquerade,
+    hasInside: local !== undefined,
+    whenEmpty: 'refuse',
+    balancing: { scheduler, stickySeconds, instance },
+  };
+  // Not a name of ours that somebody spelt otherwise: `pick-03-sticky-060`.
+  return shapeChain(shape) === chain ? shape : undefined;
+}
+
+const SCHEDULERS = Object.keys(PICKS) as Scheduler[];
 const SLOT_COUNT_BITS = 24;
 const SLOT_COUNT_MASK = 2 ** SLOT_COUNT_BITS - 1;
 const MASQUERADE_MASK = 3;
@@ -37,6 +90,11 @@ const NODEPORT_BIT = 1 << 2;
 const INSIDE_BIT = 1 << 3;
 const HAS_INSIDE_BIT = 1 << 4;
 const DROP_BIT = 1 << 5;
+
+/** Set in ids that say nothing by themselves: those of shapes with `balancing`, given out by `ShapeIds`. */
+export const DYNAMIC_ID_BIT = 0x80000000;
+/** What ids say by themselves lies below. */
+const FREE_BITS = 0xc0;
 
 /** The id of frontends that have no backend and refuse: nft prints it as `none`. */
 export const REFUSE_ID = packHostU32(0);
@@ -51,8 +109,8 @@ export const FIXED_CHAINS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * What the maps of frontends hold for this shape: the slot count in the low 24 bits, the rest above. nft prints it in
- * two halves: `0:3`, `200:3`, `600:3`.
+ * What the maps of frontends hold for this shape, which has no `balancing`: the slot count in the low 24 bits, the rest
+ * above. nft prints it in two halves: `0:3`, `200:3`, `600:3`.
  */
 export function shapeId({ keyedBy, side, slotCount, masquerade, hasInside, whenEmpty }: Shape): string {
   const kind =
@@ -64,14 +122,15 @@ export function shapeId({ keyedBy, side, slotCount, masquerade, hasInside, whenE
   return packHostU32(kind * 2 ** SLOT_COUNT_BITS + slotCount);
 }
 
-/** The shape that an id stands for; undefined for the fixed ones and for what we never write. */
+/** The shape that an id stands for; undefined for the fixed ones, for dynamic ones and for what we never write. */
 export function shapeOfId(packed: string): Shape | undefined {
   const id = unpackHostU32(packed);
   const kind = id >>> SLOT_COUNT_BITS;
   const masquerade = MASQUERADES[kind & MASQUERADE_MASK];
   const slotCount = id & SLOT_COUNT_MASK;
   const hasInside = (kind & HAS_INSIDE_BIT) !== 0;
-  if (masquerade === undefined || (slotCount === 0 && !hasInside)) return undefined;
+  if (masquerade === undefined || (slotCount === 0 && !hasInside) || (kind & FREE_BITS) !== 0)
+    return undefined;
   return {
     keyedBy: (kind & NODEPORT_BIT) === 0 ? 'vip' : 'nodeport',
     side: (kind & INSIDE_BIT) === 0 ? 'all' : 'inside',
@@ -79,10 +138,11 @@ export function shapeOfId(packed: string): Shape | undefined {
     masquerade,
     hasInside,
     whenEmpty: (kind & DROP_BIT) === 0 ? 'refuse' : 'drop',
+    balancing: undefined,
   };
 }
 
-/** The chain that an id leads to, told without the kernel; undefined for what we never write. */
+/** The chain that an id leads to, told without the kernel; undefined for dynamic ids and for what we never write. */
 export function chainOfShapeId(packed: string): string | undefined {
   const shape = shapeOfId(packed);
   return shape === undefined ? FIXED_CHAINS.get(packed) : shapeChain(shape);

@@ -6,15 +6,23 @@ import { Deferred } from '../../../src/mode/nftables/deferred.ts';
 import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.ts';
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
 import {
-  ENDPOINT_SETS,
+  NUMBERED_SETS,
+  PICKED_SETS,
+  packHostU32,
   SERVICE_SETS,
+  type SetName,
   SHAPE_SETS,
   serviceValueParts,
+  unpackHostU32,
 } from '../../../src/mode/nftables/names.ts';
-import { noElements } from '../../../src/mode/nftables/observed.ts';
-import { type PlannedFrontend, planFrontend } from '../../../src/mode/nftables/planned-frontend.ts';
+import { neededChainName } from '../../../src/mode/nftables/needed-chain.ts';
+import { noElements, previousIn } from '../../../src/mode/nftables/observed.ts';
+import {
+  type PlannedFrontend,
+  type Previous,
+  planFrontend,
+} from '../../../src/mode/nftables/planned-frontend.ts';
 import { reconcileElements, type SeenElements } from '../../../src/mode/nftables/reconcile-elements.ts';
-import { shapeChain } from '../../../src/mode/nftables/shape.ts';
 import { type Ip, packIp } from '../../../src/model/ip.ts';
 import type { ServiceKey } from '../../../src/model/types.ts';
 import type { Backend, Frontend } from '../../../src/vip/frontend.ts';
@@ -27,41 +35,88 @@ class Elements {
     const list = [...changes];
     for (const change of list) {
       if (change.before === undefined) continue;
-      expect(this.byId.get(elementId(change))?.after, 'deletes what is there').toBe(change.before);
+      const present = this.byId.get(elementId(change))?.after;
+      if (present !== change.before) expect(present, 'deletes what is there').toBe(change.before);
       this.byId.delete(elementId(change));
     }
     for (const change of list) {
       if (change.after === undefined) continue;
-      expect(this.byId.has(elementId(change)), 'adds what is not there').toBe(false);
+      if (this.byId.has(elementId(change))) expect.fail(`${change.set}: adds what is there`);
       this.byId.set(elementId(change), change);
     }
   }
 
-  /** Content with the slots of each frontend sorted: histories may place backends differently. */
+  /** The value of an element, undefined when there is none. */
+  get(set: SetName, key: string): string | undefined {
+    return this.byId.get(elementId({ family: 4, set, key }))?.after;
+  }
+
+  /** Name of the chain that an element of a map of frontends leads to. */
+  chainOf({ set, after }: Pick<ElementChange, 'set' | 'after'>): string | undefined {
+    const shapes = set.startsWith('inside-') ? 'inside-shapes' : 'shapes';
+    return this.get(shapes, serviceValueParts(after!).shapeId);
+  }
+
+  /**
+   * Content with the slots of each frontend sorted, since histories may place backends differently, but not the
+   * tables of mh; and with the names of chains for the ids of shapes, which are given out as they are needed.
+   */
   canonical(): string[] {
     const slots = new Map<string, string[]>();
     const rest: string[] = [];
-    for (const { set, family, key, after } of this.byId.values()) {
-      if (!ENDPOINT_SETS.has(set)) rest.push(`${family}${set} ${key} ${after}`);
+    for (const change of this.byId.values()) {
+      const { set, family, key, after } = change;
+      if (SERVICE_SETS.has(set)) {
+        rest.push(`${set} ${key} ${this.chainOf(change)} ${serviceValueParts(after!).comment}`);
+      } else if (SHAPE_SETS.has(set)) rest.push(`${set} ${after}`);
+      else if (!NUMBERED_SETS.has(set) || PICKED_SETS.has(set)) rest.push(`${family}${set} ${key} ${after}`);
       else {
         const frontend = `${family}${set} ${key.slice(0, -4)}`;
-        slots.set(frontend, [...(slots.get(frontend) ?? []), after!]);
+        const values = slots.get(frontend) ?? [];
+        values[unpackHostU32(key.slice(-4))] = after!;
+        slots.set(frontend, values);
       }
     }
     return [
       ...rest,
-      ...[...slots].map(([frontend, values]) => `${frontend} ${values.sort().join('|')}`),
+      ...[...slots].map(([frontend, values]) => {
+        // Only a table of mh has as many slots.
+        const isOrdered = values.length > 1000;
+        return `${frontend} ${(isOrdered ? values : values.sort()).join('|')}`;
+      }),
     ].sort();
+  }
+
+  /** What is behind a frontend's element: the endpoint per slot that its chain covers. */
+  backends(service: Pick<ElementChange, 'set' | 'key' | 'after'>): (string | undefined)[] {
+    const chain = this.chainOf(service) ?? '';
+    const [, pick, count = '0', sticky] = /(pick|rr|sh|mh)-(\d+)(-sticky)?/.exec(chain) ?? [];
+    const at = (what: string, number: string): string | undefined => {
+      const prefix =
+        /^(inside-)?/.exec(service.set)![0] + (service.set.endsWith('nodeports') ? 'nodeport-' : '');
+      return this.get(`${prefix}${what}` as SetName, service.key + number);
+    };
+    return Array.from({ length: Number(count) }, (_, slot) => {
+      if (pick === 'pick' && sticky === undefined) return at('endpoints', packHostU32(slot));
+      const id = at('picks', packHostU32(slot));
+      return id === undefined ? undefined : at('picked', id);
+    });
   }
 }
 
-const PLAIN = { scheduler: 'random', affinityTimeoutSeconds: undefined, sourceRanges: undefined } as const;
+const PLAIN = {
+  scheduler: 'random',
+  affinityTimeoutSeconds: undefined,
+  sourceRanges: undefined,
+  trafficPolicy: 'Cluster',
+  healthCheckNodePort: 0,
+} as const;
 
 const backend = fc.record({
   ip: fc.constantFrom('10.1.0.1', '10.1.0.2', '10.1.0.3', '10.1.0.4').map((text) => text as Ip),
   port: fc.constantFrom(80, 8080),
   isMaybeLocal: fc.boolean(),
-  weight: fc.constant(1),
+  weight: fc.constantFrom(1, 1, 1, 2, 3, 50),
 });
 const unique = (backends: readonly Backend[]): Backend[] => [
   ...new Map(backends.map((one) => [`${one.ip}:${one.port}`, one])).values(),
@@ -81,9 +136,15 @@ const frontends = (service: ServiceKey): fc.Arbitrary<Frontend[]> =>
         masquerade: fc.constantFrom('never' as const, 'always' as const),
         whenEmpty: fc.constantFrom('refuse' as const, 'drop' as const),
         insideBackends: fc.option(fc.array(backend, { maxLength: 4 }).map(unique), { nil: undefined }),
-        scheduler: fc.constant(PLAIN.scheduler),
-        affinityTimeoutSeconds: fc.constant(PLAIN.affinityTimeoutSeconds),
+        // Tables of mh are long: few of them.
+        scheduler: fc.constantFrom(
+          ...Array.from({ length: 4 }, () => ['random', 'random', 'rr', 'sh'] as const).flat(),
+          'mh' as const,
+        ),
+        affinityTimeoutSeconds: fc.constantFrom(undefined, undefined, 60, 10_800),
         sourceRanges: fc.constant(PLAIN.sourceRanges),
+        trafficPolicy: fc.constant(PLAIN.trafficPolicy),
+        healthCheckNodePort: fc.constant(PLAIN.healthCheckNodePort),
       }),
       {
         maxLength: 3,
@@ -117,23 +178,30 @@ function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
   const elements = new Elements();
   elements.apply(desired.elements());
   const chains = new Set<string>(['refuse', 'drop-silently']);
-  const current = new Map<ServiceKey, readonly PlannedFrontend[]>();
+  const current = new Map<ServiceKey, readonly Frontend[]>();
+  const idsOf = new Map<ServiceKey, readonly string[]>();
   const flush = (): void => {
     const { elements: changes, objects } = deferred.take();
     elements.apply(changes);
     for (const { name } of objects) chains.delete(name);
   };
   for (const [i, { service, list }] of steps.entries()) {
-    const held = new Set(
-      [...current].filter(([key]) => key !== service).flatMap(([, planned]) => planned.map((p) => p.id)),
+    const held = new Set([...idsOf].filter(([key]) => key !== service).flatMap(([, ids]) => ids));
+    const plans = list.map((one) => ({ one, plan: planFrontend(one, desired) }));
+    const free = plans.filter(({ plan }) => !held.has(plan.id));
+    const planned = free.map(({ plan }) => plan);
+    current.set(
+      service,
+      free.map(({ one }) => one),
     );
-    const planned = list
-      .map((one) => planFrontend(one, (place) => desired.slots(place)))
-      .filter(({ id }) => !held.has(id));
-    current.set(service, planned);
+    idsOf.set(
+      service,
+      planned.map(({ id }) => id),
+    );
     const delta: DesiredDelta = desired.update(new Map([[service, planned]]));
-    for (const { family, shape } of delta.addedChains) {
-      const name = shapeChain(shape);
+    for (const chain of delta.addedChains) {
+      const { family } = chain;
+      const name = neededChainName(chain);
       expect(deferred.reviveObject({ kind: 'chain', family, name }), 'a chain that waits is there').toBe(
         chains.has(name),
       );
@@ -148,19 +216,17 @@ function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
       }
     }
     elements.apply(now);
-    const shapes = new Map<string, string>();
-    for (const { set, family, key, after } of elements.byId.values()) {
-      if (SHAPE_SETS.has(set)) shapes.set(`${family}${set}${key}`, after!);
+    for (const { set, before, after } of now) {
+      if (PICKED_SETS.has(set) && before !== undefined)
+        expect(after, 'an id is of one backend').toBeUndefined();
     }
-    for (const { set, family, after } of elements.byId.values()) {
-      if (!SERVICE_SETS.has(set)) continue;
-      const chain = shapes.get(
-        `${family}${set.startsWith('inside-') ? 'inside-' : ''}shapes${serviceValueParts(after!).shapeId}`,
-      );
-      expect(chains, 'a frontend leads to a chain that is there').toContain(chain);
+    for (const change of elements.byId.values()) {
+      if (!SERVICE_SETS.has(change.set)) continue;
+      expect(chains, 'a frontend leads to a chain that is there').toContain(elements.chainOf(change));
+      expect(elements.backends(change), 'every slot leads to an endpoint').not.toContain(undefined);
     }
-    for (const { family, shape } of delta.removedChains) {
-      deferred.addObject({ kind: 'chain', family, name: shapeChain(shape) });
+    for (const chain of delta.removedChains) {
+      deferred.addObject({ kind: 'chain', family: chain.family, name: neededChainName(chain) });
     }
     if (i % 3 === 2) flush();
   }
@@ -169,14 +235,45 @@ function playHistory(steps: { service: ServiceKey; list: Frontend[] }[]) {
   return { desired, deferred, elements, current };
 }
 
+/** What a daemon plans that is told of everything at once. */
+function planAll(
+  frontendsByService: ReadonlyMap<ServiceKey, readonly Frontend[]>,
+  previous: Previous,
+): Map<ServiceKey, PlannedFrontend[]> {
+  return new Map(
+    [...frontendsByService].map(([key, list]) => [key, list.map((one) => planFrontend(one, previous))]),
+  );
+}
+
 describe('Desired', () => {
+  test('a daemon that starts after any history plans what is there', () => {
+    fc.assert(
+      fc.property(history, (steps) => {
+        const { elements, current } = playHistory(steps);
+        const seen = seenOf(elements);
+        const observed = new Map(
+          [...seen].map(([family, table]) => [
+            family,
+            { isDormant: false, sets: new Map(), chains: new Map(), ...table },
+          ]),
+        );
+        const desired = new Desired();
+        desired.learnShapeIds(observed);
+        desired.update(planAll(current, previousIn(observed)));
+        const waiting: ElementChange[] = [];
+        const changes = [...reconcileElements(desired.elements(), seen, new Set(), (c) => waiting.push(c))];
+        expect([...changes, ...waiting]).toEqual([]);
+      }),
+    );
+  });
+
   test('deltas applied one by one give what planning from scratch gives', () => {
     fc.assert(
       fc.property(history, (steps) => {
         const { elements, deferred, current } = playHistory(steps);
         expect(deferred.size).toBe(0);
         const scratch = new Desired();
-        scratch.update(new Map([...current].map(([key, planned]) => [key, planned])));
+        scratch.update(planAll(current, scratch));
         const expected = new Elements();
         expected.apply(scratch.elements());
         expect(elements.canonical()).toEqual(expected.canonical());
@@ -242,9 +339,7 @@ describe('Desired', () => {
           insideBackends: undefined,
           ...PLAIN,
         };
-        return desired.update(
-          new Map([[service, [planFrontend(frontend, (place) => desired.slots(place))]]]),
-        );
+        return desired.update(new Map([[service, [planFrontend(frontend, desired)]]]));
       };
       const all = Array.from(
         { length: count },
@@ -282,7 +377,7 @@ describe('Desired', () => {
           insideBackends: undefined,
           ...PLAIN,
         },
-        (place) => desired.slots(place),
+        desired,
       ),
     ];
     const elements = new Elements();

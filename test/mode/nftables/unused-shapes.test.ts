@@ -1,20 +1,22 @@
 // Shapes that nobody needs stay for a while, and come back for nothing.
 
 import { describe, expect, test } from 'vitest';
-import type { ShapeChain } from '../../../src/mode/nftables/desired.ts';
+import type { NeededChain, ShapeChain } from '../../../src/mode/nftables/needed-chain.ts';
+import { shapeId } from '../../../src/mode/nftables/shape.ts';
 import { UnusedShapes } from '../../../src/mode/nftables/unused-shapes.ts';
 
-const chain = (slotCount: number, family: 4 | 6 = 4): ShapeChain => ({
-  family,
-  shape: {
+const chain = (slotCount: number, family: 4 | 6 = 4): ShapeChain => {
+  const shape = {
     keyedBy: 'vip',
     side: 'all',
     slotCount,
     masquerade: 'never',
     hasInside: false,
     whenEmpty: 'refuse',
-  },
-});
+    balancing: undefined,
+  } as const;
+  return { family, shape, id: shapeId(shape) };
+};
 
 describe('UnusedShapes', () => {
   test('lets go of a shape at the second call at the earliest', () => {
@@ -44,5 +46,15 @@ describe('UnusedShapes', () => {
       expect(unused.take()).toEqual([]);
       expect(unused.revive(chain(3))).toBe(true);
     }
+  });
+
+  test('keeps subroutines as it keeps shapes, and names the elements that lead to shapes only', () => {
+    const unused = new UnusedShapes();
+    const choose: NeededChain = { family: 4, subroutine: { kind: 'choose', keyedBy: 'vip', side: 'all' } };
+    unused.add(choose);
+    unused.add(chain(3));
+    expect(unused.keys()).toEqual([`4shapes ${chain(3).id}`]);
+    unused.take();
+    expect(unused.take()).toEqual([choose, chain(3)]);
   });
 });

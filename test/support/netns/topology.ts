@@ -101,6 +101,8 @@ export class NodeTopology {
     if (bridge !== undefined)
       await this.node.ip(
         `link set ${device} master ${bridge}`,
+        // Where bridged packets pass NAT (br_netfilter), what a pod sends to itself goes back out by its own port.
+        `link set ${device} type bridge_slave hairpin on`,
         ...own.map((cidr) => `route add ${cidr} dev ${bridge}`),
       );
     return pod;
