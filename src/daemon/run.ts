@@ -10,10 +10,9 @@ import { allOf, answerHealthChecks, forgetStaleFlows } from './after-sync.ts';
 import type { Backend } from './backend.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { HealthCheckServers } from './health-check-servers.ts';
-import { interfaceAddresses, kernelFamilies } from './interfaces.ts';
+import { interfaceAddresses } from './interfaces.ts';
 import type { Log } from './log.ts';
-import { NftSession } from './nft-session.ts';
-import { NftablesBackend } from './nftables-backend.ts';
+import { openBackend } from './open-backend.ts';
 import { openSource } from './open-source.ts';
 import { ProblemLog } from './problem-log.ts';
 import { releaseGarbage } from './release-garbage.ts';
@@ -27,23 +26,26 @@ const GARBAGE_DELAY_MS = 1000;
 
 /** Runs until SIGTERM or SIGINT, which leave the rules in force. Resolves with the exit code. Throws KproxyError. */
 export async function runDaemon(settings: Settings, log: Log): Promise<number> {
-  const session = new NftSession();
-  const backend = new NftablesBackend({
-    session,
-    families: kernelFamilies(),
-    masqueradeBit: settings.masqueradeBit,
-  });
+  let suspect = (): void => undefined;
+  const backend = await openBackend(settings, log, () => suspect());
   try {
-    // Fails at once where every sync would: without CAP_NET_ADMIN, or without nf_tables.
-    await session.generation();
     const source = await openSource(settings, log);
-    return await serve(settings, log, source, backend);
+    return await serve(settings, log, source, backend, (look) => {
+      suspect = look;
+    });
   } finally {
     backend.close();
   }
 }
 
-async function serve(settings: Settings, log: Log, source: Source, backend: Backend): Promise<number> {
+/** `onSuspicion` is given what is to be called when somebody else may have changed what is ours. */
+async function serve(
+  settings: Settings,
+  log: Log,
+  source: Source,
+  backend: Backend,
+  onSuspicion: (suspect: () => void) => void,
+): Promise<number> {
   const store = new Store();
   const table = new VipTable(frontendSettings(settings));
   const problems = new ProblemLog(log);
@@ -76,7 +78,7 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
         ...backend.problems(),
         ...conntrack.problems(),
       ]);
-      if (report.failures.length === 0 && !isInForce) {
+      if (report.cause !== 'cleanup' && report.failures.length === 0 && !isInForce) {
         isInForce = true;
         log.info(
           {
@@ -90,6 +92,7 @@ async function serve(settings: Settings, log: Log, source: Source, backend: Back
     },
   });
   try {
+    onSuspicion(() => loop.suspect());
     log.info({ source: source.description, node: settings.nodeName, mode: settings.proxyMode }, 'starting');
     await source.start((events) => loop.changed(store.apply(events)));
     const signal = await stop.received;

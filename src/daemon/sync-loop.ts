@@ -70,6 +70,9 @@ export interface SyncReport extends SyncResult {
 /** First wait after a failed sync; doubles up to the check interval. */
 const FIRST_RETRY_MS = 200;
 
+/** What somebody else changes comes in many steps: a moment to let them end, and time between repairs. */
+const SUSPICION_DELAY_MS = 100;
+
 /** How long a deletion waits that must outlive its transaction; a packet passes the rules in microseconds. */
 const DEFERRED_WAIT_MS = 100;
 
@@ -91,6 +94,7 @@ export class SyncLoop {
   #cancelSettle: (() => void) | undefined;
   /** The Services that the last sync left out; undefined when it is not known what is in force. */
   #refused: ReadonlySet<ServiceKey> | undefined;
+  #isSuspicious = false;
   #settledAtMs = Number.NEGATIVE_INFINITY;
   #idle: (() => void)[] = [];
 
@@ -114,6 +118,16 @@ export class SyncLoop {
     this.#cancelNext?.();
     this.#cancelNext = undefined;
     this.#schedule(this.#lastEndMs + FIRST_RETRY_MS - this.#clock.nowMs(), 'retry');
+  }
+
+  /** Somebody else may have changed what is ours: looks soon. */
+  suspect(): void {
+    if (!this.#hasStarted || this.#isStopped) return;
+    this.#isSuspicious = true;
+    if (this.#isRunning) return;
+    this.#cancelCheck?.();
+    this.#cancelCheck = undefined;
+    this.#planCheck();
   }
 
   /** Stops; settles once a sync that is under way has ended. What is in the kernel stays. */
@@ -175,12 +189,20 @@ export class SyncLoop {
       });
     }
     this.#planSettle();
-    if (this.#cancelCheck === undefined) {
-      this.#cancelCheck = this.#clock.after(this.#options.checkIntervalMs, () => {
-        this.#cancelCheck = undefined;
-        this.#whenIdle('drift', () => this.#check());
-      });
+    if (this.#isSuspicious) {
+      this.#cancelCheck?.();
+      this.#cancelCheck = undefined;
     }
+    this.#planCheck();
+  }
+
+  #planCheck(): void {
+    if (this.#cancelCheck !== undefined) return;
+    const delayMs = this.#isSuspicious ? SUSPICION_DELAY_MS : this.#options.checkIntervalMs;
+    this.#cancelCheck = this.#clock.after(Math.min(delayMs, this.#options.checkIntervalMs), () => {
+      this.#cancelCheck = undefined;
+      this.#whenIdle('drift', () => this.#check());
+    });
   }
 
   /** What was due when it was last settled, and failed, comes with the retry. */
@@ -236,6 +258,7 @@ export class SyncLoop {
 
   async #check(): Promise<Step | undefined> {
     const { backend } = this.#options;
+    this.#isSuspicious = false;
     const released = await backend.releaseUnused();
     if (released.failures.length > 0) return { result: released, changedServices: 0 };
     if (!(await backend.hasDrifted())) return undefined;

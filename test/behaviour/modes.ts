@@ -2,6 +2,7 @@
 
 import type { Prober } from './judge.ts';
 import type { ModeName, Outcome, Packet } from './row.ts';
+import { TracedIptables } from './traced-iptables.ts';
 import { TracedNftables } from './traced-nftables.ts';
 
 /** A node on which the daemon runs in one mode, and what becomes of packets to it: told from what the mode writes. */
@@ -22,4 +23,7 @@ export interface Mode {
   tracer(flags: readonly string[]): ModeTracer;
 }
 
-export const MODES: readonly Mode[] = [{ name: 'nftables', tracer: (flags) => new TracedNftables(flags) }];
+export const MODES: readonly Mode[] = [
+  { name: 'nftables', tracer: (flags) => new TracedNftables(flags) },
+  { name: 'iptables', tracer: (flags) => new TracedIptables(flags) },
+];

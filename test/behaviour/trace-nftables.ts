@@ -7,30 +7,13 @@ import { type Ip, type IpFamily, packIp, unpackIp } from '../../src/model/ip.ts'
 import type { ChainHook } from '../../src/netlink/nftables/chain.ts';
 import type { Expression } from '../../src/netlink/nftables/expression.ts';
 import type { Verdict } from '../../src/netlink/nftables/verdict.ts';
+import { type Branch, everyWay, type Fate, type TracedNode } from './branch.ts';
 import { jhash, reciprocalScale } from './jhash.ts';
 import type { TracedRule, TracedTable } from './nft-ruleset.ts';
 import type { PacketState } from './packet-state.ts';
 import { isLittleEndian, type Registers, registers } from './registers.ts';
-import type { Packet, Source } from './row.ts';
+import type { Packet } from './row.ts';
 import { interfaceTowards } from './world.ts';
-
-/** What becomes of the packet. */
-export type Fate =
-  | { readonly kind: 'reaches'; readonly address: string; readonly port: number; readonly source: Source }
-  | { readonly kind: 'refused' | 'dropped' | 'passes' };
-
-export interface Branch {
-  readonly fate: Fate;
-  /** Its share of all connections, above 0 and at most 1. */
-  readonly share: number;
-  /** What the rules remember after it. */
-  readonly state: PacketState;
-}
-
-/** What the rules ask the node itself. */
-export interface TracedNode {
-  isLocal(address: string): boolean;
-}
 
 /** Every way the packet may go. `table` is of the packet's family. */
 export function traceNftables(
@@ -38,24 +21,13 @@ export function traceNftables(
   before: PacketState,
   packet: Packet,
   node: TracedNode,
-): Branch[] {
-  const branches: Branch[] = [];
-  // The numbers to draw in the next run, and below how many each was drawn.
-  let script: number[] = [];
-  for (;;) {
-    const moduli: number[] = [];
-    const draw = (modulus: number): number => {
-      moduli.push(modulus);
-      return script[moduli.length - 1] ?? 0;
-    };
+): Branch<PacketState>[] {
+  const ways = everyWay((choose) => {
     const state = before.fork();
-    const fate = new Run(table, state, packet, node, draw).fate();
-    branches.push({ fate, share: moduli.reduce((share, modulus) => share / modulus, 1), state });
-    const drawn = moduli.map((_, i) => script[i] ?? 0);
-    while (drawn.length > 0 && drawn.at(-1)! + 1 === moduli[drawn.length - 1]) drawn.pop();
-    if (drawn.length === 0) return branches;
-    script = [...drawn.slice(0, -1), drawn.at(-1)! + 1];
-  }
+    const draw = (modulus: number): number => choose(new Array<number>(modulus).fill(1 / modulus));
+    return { fate: new Run(table, state, packet, node, draw).fate(), state };
+  });
+  return ways.map(({ result, share }) => ({ ...result, share }));
 }
 
 const PROTOCOL_NUMBERS = { TCP: 6, UDP: 17, SCTP: 132 } as const;

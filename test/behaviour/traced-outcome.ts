@@ -1,13 +1,13 @@
 // What the branches of a trace come to in the words of the table: places instead of addresses, shares added up.
 
 import type { IpFamily } from '../../src/model/ip.ts';
+import type { Branch, Fate, Remembered } from './branch.ts';
 import type { Landing } from './judge.ts';
 import type { Outcome, Reached } from './row.ts';
-import type { Branch, Fate } from './trace-nftables.ts';
 import { PLACES } from './world.ts';
 
 /** The one outcome that all branches come to. @throws when they do not agree on what kind it is. */
-export function outcomeOf(branches: readonly Branch[], family: IpFamily): Outcome {
+export function outcomeOf(branches: readonly Branch<unknown>[], family: IpFamily): Outcome {
   const endpoints = new Map<string, Reached>();
   const kinds = new Set(branches.map(({ fate }) => fate.kind));
   if (kinds.size !== 1) throw new Error(`some connections are ${[...kinds].join(', others ')}`);
@@ -36,17 +36,17 @@ export function landingOf(fate: Fate, family: IpFamily): Landing {
  * (each connection is balanced by chance), its endpoint (a client sticks), or the turn of the next.
  * @throws for anything else.
  */
-export function characterOf(
-  first: readonly Branch[],
-  next: (after: Branch) => readonly Branch[],
+export function characterOf<State extends Remembered>(
+  first: readonly Branch<State>[],
+  next: (after: Branch<State>) => readonly Branch<State>[],
   family: IpFamily,
 ): Outcome {
   const outcome = outcomeOf(first, family);
   if (outcome.kind !== 'reaches') return outcome;
   const { endpoints } = outcome;
-  const follow = (branch: Branch) => [branch, next(branch)] as const;
+  const follow = (branch: Branch<State>) => [branch, next(branch)] as const;
   const second = first.map(follow);
-  const isSame = (a: Branch, b: Branch): boolean =>
+  const isSame = (a: Branch<State>, b: Branch<State>): boolean =>
     landingOf(a.fate, family).endpoint === landingOf(b.fate, family).endpoint;
   const isForgetful = second.every(
     ([, after]) => after.length === first.length && isSameChoice(after, first, family),
@@ -75,8 +75,10 @@ export function characterOf(
   return { kind: 'rotates', endpoints: new Map(shares), period, meanwhile: undefined };
 }
 
-function isSameChoice(a: readonly Branch[], b: readonly Branch[], family: IpFamily): boolean {
-  const text = (branches: readonly Branch[]): string =>
+type Branches = readonly Branch<unknown>[];
+
+function isSameChoice(a: Branches, b: Branches, family: IpFamily): boolean {
+  const text = (branches: Branches): string =>
     branches.map(({ fate }) => landingOf(fate, family).told).join();
   return text(a) === text(b);
 }

@@ -15,6 +15,8 @@ import type { Problem, ServiceKey } from '../../model/types.ts';
 import type { Frontend } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
+import type { Log } from '../log.ts';
+import { setSysctl } from '../sysctl.ts';
 import type { Applied, IptablesTables } from './tables.ts';
 
 /** How often one sync compares everything anew because the kernel refused some Service. */
@@ -24,6 +26,7 @@ export interface IptablesBackendOptions {
   readonly tables: IptablesTables;
   readonly families: readonly IpFamily[];
   readonly settings: RuleSettings;
+  readonly log: Log;
 }
 
 interface Refused {
@@ -33,6 +36,9 @@ interface Refused {
 
 export class IptablesBackend implements Backend {
   readonly #tables: IptablesTables;
+  readonly #log: Log;
+  /** Why node ports are not served on 127.0.0.1, told once. */
+  #localnetProblem: string | undefined;
   readonly #desired: ReadonlyMap<IpFamily, Desired>;
   /** What was handed over and is not in `#desired` yet. */
   readonly #pending = new Map<ServiceKey, readonly Frontend[]>();
@@ -40,8 +46,9 @@ export class IptablesBackend implements Backend {
   readonly #refused = new Map<ServiceKey, Refused>();
   #isTrusted = false;
 
-  constructor({ tables, families, settings }: IptablesBackendOptions) {
+  constructor({ tables, families, settings, log }: IptablesBackendOptions) {
     this.#tables = tables;
+    this.#log = log;
     this.#desired = new Map(families.map((family) => [family, new Desired(family, settings)]));
   }
 
@@ -95,8 +102,23 @@ export class IptablesBackend implements Backend {
       this.#isTrusted = false;
       await this.#syncFully(progress);
     });
+    this.#routeLocalnet();
     for (const [service, { error }] of this.#refused) result.failures.push({ error, services: [service] });
     return result;
+  }
+
+  /** Where a node port shall be served on 127.0.0.1 the kernel must route such packets out; a guard chain came before. */
+  #routeLocalnet(): void {
+    if (!this.#isTrusted || this.#desired.get(4)?.needsRouteLocalnet !== true) return;
+    try {
+      setSysctl('net/ipv4/conf/all/route_localnet', '1');
+      this.#localnetProblem = undefined;
+    } catch (error) {
+      if (!(error instanceof KproxyError)) throw error;
+      if (this.#localnetProblem === error.message) return;
+      this.#localnetProblem = error.message;
+      this.#log.warn({ err: error }, 'node ports are not served on 127.0.0.1');
+    }
   }
 
   /** False when something was refused: all is to be compared. */

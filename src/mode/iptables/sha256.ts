@@ -10,14 +10,17 @@ const INITIAL = Int32Array.from(PRIMES.slice(0, 8), (prime) => (Math.sqrt(prime)
 
 const BLOCK_BYTES = 64;
 const encoder = new TextEncoder();
+// Used again for each text: there are tens of thousands of them at once.
+const state = new Int32Array(8);
 const schedule = new Int32Array(64);
 let padded = new Uint8Array(4 * BLOCK_BYTES);
+let paddedView = new DataView(padded.buffer);
 
 /** The 32 bytes of the digest of `text` in UTF-8. */
 export function sha256(text: string): Uint8Array {
   const blocks = pad(text);
-  const state = Int32Array.from(INITIAL);
-  for (let block = 0; block < blocks; block++) compress(state, block * BLOCK_BYTES);
+  state.set(INITIAL);
+  for (let block = 0; block < blocks; block++) compress(block * BLOCK_BYTES);
   const digest = new Uint8Array(32);
   const view = new DataView(digest.buffer);
   for (let i = 0; i < 8; i++) view.setInt32(4 * i, state[i]!);
@@ -28,27 +31,27 @@ export function sha256(text: string): Uint8Array {
 function pad(text: string): number {
   // A UTF-16 unit is at most 3 bytes of UTF-8.
   const room = 3 * text.length + 1 + 8 + BLOCK_BYTES;
-  if (padded.length < room) padded = new Uint8Array(room);
+  if (padded.length < room) {
+    padded = new Uint8Array(room);
+    paddedView = new DataView(padded.buffer);
+  }
   const { written } = encoder.encodeInto(text, padded);
   const blocks = Math.ceil((written + 1 + 8) / BLOCK_BYTES);
   const end = blocks * BLOCK_BYTES;
   padded.fill(0, written, end);
   padded[written] = 0x80;
-  const view = new DataView(padded.buffer);
-  view.setUint32(end - 8, Math.floor((written * 8) / FRACTION));
-  view.setUint32(end - 4, written * 8);
+  paddedView.setUint32(end - 8, Math.floor((written * 8) / FRACTION));
+  paddedView.setUint32(end - 4, written * 8);
   return blocks;
 }
 
 /** Section 6.2.2, over the block of `padded` at `offset`. */
-function compress(state: Int32Array, offset: number): void {
+function compress(offset: number): void {
   const w = schedule;
-  for (let t = 0; t < 16; t++) {
-    const at = offset + 4 * t;
-    w[t] = (padded[at]! << 24) | (padded[at + 1]! << 16) | (padded[at + 2]! << 8) | padded[at + 3]!;
-  }
+  for (let t = 0; t < 16; t++) w[t] = paddedView.getInt32(offset + 4 * t);
   for (let t = 16; t < 64; t++) {
-    const [x, y] = [w[t - 15]!, w[t - 2]!];
+    const x = w[t - 15]!;
+    const y = w[t - 2]!;
     const small0 = rotate(x, 7) ^ rotate(x, 18) ^ (x >>> 3);
     const small1 = rotate(y, 17) ^ rotate(y, 19) ^ (y >>> 10);
     w[t] = (w[t - 16]! + small0 + w[t - 7]! + small1) | 0;
@@ -75,8 +78,14 @@ function compress(state: Int32Array, offset: number): void {
     b = a;
     a = (t1 + t2) | 0;
   }
-  const worked = [a, b, c, d, e, f, g, h];
-  for (let i = 0; i < 8; i++) state[i]! += worked[i]!;
+  state[0]! += a;
+  state[1]! += b;
+  state[2]! += c;
+  state[3]! += d;
+  state[4]! += e;
+  state[5]! += f;
+  state[6]! += g;
+  state[7]! += h;
 }
 
 function rotate(word: number, by: number): number {

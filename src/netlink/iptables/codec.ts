@@ -10,7 +10,7 @@ import { decodeXtMatch, encodeXtMatch } from './match.ts';
 import { decodeMark, decodePorts, encodeMark, encodePorts } from './native.ts';
 import { protocolNumber } from './protocol.ts';
 import type { IptablesRule, Match } from './rule.ts';
-import { decodeTarget, encodeTarget } from './target.ts';
+import { decodeTarget, encodeTarget, pushUnknown } from './target.ts';
 
 /** What a rule request says of the rule. */
 export interface EncodedRule {
@@ -41,7 +41,7 @@ export function encodeIptablesRule(rule: IptablesRule, family: IpFamily): Encode
 function encodeMatch(expressions: Expression[], match: Match, protocol: IptablesRule['protocol']): void {
   switch (match.kind) {
     case 'unknown':
-      expressions.push(...match.expressions);
+      pushUnknown(expressions, match);
       break;
     case 'mark':
       encodeMark(expressions, match);

@@ -16,8 +16,9 @@ import type {
 } from './rule.ts';
 
 /**
- * The line of `iptables-save` for the rule, `-A CHAIN …`, without its count. What this program has no words for stands in
- * brackets, so that different rules are different lines; iptables-restore refuses those.
+ * The line of `iptables-save` for the rule, `-A CHAIN …`, without its count. What this program has no words for is what it
+ * was read from: text, or expressions in brackets, so that different rules are different lines; iptables-restore refuses
+ * brackets.
  */
 export function formatIptablesRule(chain: string, rule: IptablesRule, family: IpFamily): string {
   const { source, destination, inInterface, outInterface, protocol, matches, target } = rule;
@@ -78,7 +79,7 @@ function formatMatch(match: Match, rule: IptablesRule, family: IpFamily): string
     case 'physdev':
       return ` -m physdev${formatPhysdev(match)}`;
     case 'unknown':
-      return ` -m ${match.name} ${formatUnknown(match)}`;
+      return formatUnknown('-m', match);
   }
 }
 
@@ -149,15 +150,17 @@ function formatTarget(target: Target, family: IpFamily): string {
     case 'REJECT':
       return ` -j REJECT --reject-with ${target.reason}`;
     case 'unknown':
-      return ` -j ${target.name} ${formatUnknown(target)}`;
+      return formatUnknown('-j', target);
   }
 }
 
-function formatUnknown({ expressions }: Unknown): string {
-  return JSON.stringify(expressions, (key, value: unknown) => {
+function formatUnknown(option: '-m' | '-j', { name, expressions, text }: Unknown): string {
+  if (text !== undefined) return ` ${text}`;
+  const printed = JSON.stringify(expressions, (key, value: unknown) => {
     if (typeof value === 'bigint') return `${value}`;
     return key === 'info' ? Buffer.from(value as string, 'latin1').toString('hex') : value;
   });
+  return ` ${option} ${name} ${printed}`;
 }
 
 /** xtables_save_string: what is more than a word is quoted, and the quotes and backslashes in it escaped. */

@@ -19,3 +19,9 @@ export function formatProbability(probability: number): string {
   const last = Number(text.at(-1));
   return isTie && last % 2 === 1 ? `${text.slice(0, -1)}${last - 1}` : text;
 }
+
+/** As iptables reads what it prints; undefined for what is none. */
+export function parseProbability(text: string): number | undefined {
+  const probability = /^\d(?:\.\d+)?$/.test(text) ? Math.round(Number(text) * UNIT) : Number.NaN;
+  return probability <= UNIT ? probability : undefined;
+}

@@ -83,13 +83,16 @@ export type Match =
   | Unknown;
 
 /**
- * What this program never writes, kept as the kernel has it so that rules of others can be told apart and compared.
- * `name` is that of the match or target, or the kind of the first expression.
+ * What this program never writes, kept as it was read so that rules of others can be told apart and compared. `name` is
+ * that of the match or target, or the kind of the first expression, or the option.
  */
 export interface Unknown {
   readonly kind: 'unknown';
   readonly name: string;
+  /** None of a rule that was read from text. */
   readonly expressions: readonly Expression[];
+  /** Of a rule that was read from text: all of it, `-m multiport --dports 80,443`. */
+  readonly text?: string;
 }
 
 /** Inclusive. 0 to 65535 says nothing: leave it out. `! 0:80` is `81:65535`. */
@@ -150,21 +153,24 @@ export type Target =
   | Unknown;
 
 /** As iptables prints them: those of IPv4, then those of IPv6. */
-export type RejectReason =
-  | 'tcp-reset'
-  | 'icmp-net-unreachable'
-  | 'icmp-host-unreachable'
-  | 'icmp-proto-unreachable'
-  | 'icmp-port-unreachable'
-  | 'icmp-net-prohibited'
-  | 'icmp-host-prohibited'
-  | 'icmp-admin-prohibited'
-  | 'icmp6-no-route'
-  | 'icmp6-adm-prohibited'
-  | 'icmp6-addr-unreachable'
-  | 'icmp6-port-unreachable'
-  | 'icmp6-policy-fail'
-  | 'icmp6-reject-route';
+export const REJECT_REASONS = [
+  'tcp-reset',
+  'icmp-net-unreachable',
+  'icmp-host-unreachable',
+  'icmp-proto-unreachable',
+  'icmp-port-unreachable',
+  'icmp-net-prohibited',
+  'icmp-host-prohibited',
+  'icmp-admin-prohibited',
+  'icmp6-no-route',
+  'icmp6-adm-prohibited',
+  'icmp6-addr-unreachable',
+  'icmp6-port-unreachable',
+  'icmp6-policy-fail',
+  'icmp6-reject-route',
+] as const;
+
+export type RejectReason = (typeof REJECT_REASONS)[number];
 
 export interface IptablesRule {
   readonly source?: AddressMatch;

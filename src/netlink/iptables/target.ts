@@ -7,7 +7,7 @@ import type { Expression } from '../nftables/expression.ts';
 import { VERDICT_REGISTER } from '../nftables/register.ts';
 import type { Verdict } from '../nftables/verdict.ts';
 import type { TargetExpression } from './expressions.ts';
-import type { RejectReason, Target } from './rule.ts';
+import type { RejectReason, Target, Unknown } from './rule.ts';
 import { bytes, gap, u16be, u32, unused, xtStruct } from './xt-struct.ts';
 
 /** xt_mark_tginfo2 */
@@ -89,11 +89,17 @@ const MASQUERADE: Readonly<Record<IpFamily, (flags: number) => TargetExpression>
   6: (flags) => xt('MASQUERADE', 0, masqueradeInfo6.encode({ flags })),
 };
 
+/** A rule without it would be another rule. */
+export function pushUnknown(expressions: Expression[], { expressions: kept, text }: Unknown): void {
+  if (text !== undefined) throw new InternalError(`known as text only: ${text}`);
+  expressions.push(...kept);
+}
+
 /** Appends the target to `expressions`. */
 export function encodeTarget(expressions: Expression[], target: Target, family: IpFamily): void {
   switch (target.kind) {
     case 'unknown':
-      expressions.push(...target.expressions);
+      pushUnknown(expressions, target);
       break;
     case 'jump':
     case 'goto':

@@ -42,6 +42,7 @@ export function open({ protocol, host, port, timeoutMs = 2000, localAddress }) {
           if (error) settle(error);
           resolve();
         });
+      socket.once('error', resolve);
       if (localAddress === undefined) connect();
       else socket.bind(0, localAddress, connect);
     });

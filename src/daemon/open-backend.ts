@@ -1,0 +1,43 @@
+// The configured mode's way into the kernel.
+
+import type { Settings } from '../config/settings.ts';
+import type { RuleSettings } from '../mode/iptables/fixed-chains.ts';
+import type { Backend } from './backend.ts';
+import { kernelFamilies } from './interfaces.ts';
+import type { Log } from './log.ts';
+import { isTcpLiberal } from './sysctl.ts';
+
+/**
+ * `onForeignChange` is called when the mode notices that somebody else has changed what is ours. Throws KproxyError where
+ * every sync would fail: without CAP_NET_ADMIN, or without kernel support.
+ */
+export async function openBackend(
+  settings: Settings,
+  log: Log,
+  onForeignChange: () => void,
+): Promise<Backend> {
+  const families = kernelFamilies();
+  const { masqueradeBit } = settings;
+  if (settings.proxyMode === 'iptables') {
+    const { IptablesBackend } = await import('./iptables/iptables-backend.ts');
+    const { openIptablesTables } = await import('./iptables/open-tables.ts');
+    const tables = await openIptablesTables(settings, log, onForeignChange);
+    return new IptablesBackend({ tables, families, settings: iptablesRules(settings), log });
+  }
+  const { NftSession } = await import('./nft-session.ts');
+  const { NftablesBackend } = await import('./nftables-backend.ts');
+  const session = new NftSession();
+  try {
+    await session.generation();
+  } catch (error) {
+    session.close();
+    throw error;
+  }
+  return new NftablesBackend({ session, families, masqueradeBit });
+}
+
+/** What of the settings rules of iptables mode contain. */
+export function iptablesRules({ masqueradeBit, iptables }: Settings): RuleSettings {
+  const { dispatch, servesLocalhostNodePorts } = iptables;
+  return { masqueradeBit, servesLocalhostNodePorts, dispatch, dropsInvalid: !isTcpLiberal() };
+}
