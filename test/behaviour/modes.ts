@@ -73,7 +73,7 @@ function nftablesRequests({ settings, frontends, surroundings }: Vips): readonly
       [...frontends].map(([service, list]) => [service, list.map((one) => planFrontend(one, () => []))]),
     ),
   );
-  desired.updateNodePortAddresses(surroundings.nodePortCidrs);
+  desired.updateSurroundings(surroundings);
   const rules = { masqueradeBit: settings.masqueradeBit, localPods: surroundings.localPods };
   const wait = () => {
     throw new Error('nothing to wait for on an empty kernel');

@@ -17,15 +17,17 @@ export class TracedSet {
   readonly #elements = new Map<string, Element>();
 
   constructor(declaration: SetDeclaration) {
-    const { timeout: _, dynamic: __, interval, ...foreign } = declaration.flags;
+    const { timeout: _, dynamic: __, interval, concat: ___, ...foreign } = declaration.flags;
     if (Object.keys(foreign).length > 0) throw new Error(`set flags ${Object.keys(foreign)} are not traced`);
     if (interval && declaration.isMap) throw new Error('interval maps are not traced');
     this.declaration = declaration;
   }
 
   add(element: Element): void {
-    const { key } = element;
-    if (element.keyEnd !== undefined || key === '') throw new Error('concatenated ranges are not traced');
+    const { key, keyEnd } = element;
+    if (key === '') throw new Error('elements for everything else are not traced');
+    if (keyEnd !== undefined && (this.find(key) ?? this.find(keyEnd)) !== undefined)
+      throw new Error('ranges overlap');
     if (key.length !== this.declaration.keyLength) throw new Error(`key of ${key.length} bytes`);
     this.#elements.set(key, element);
   }
@@ -36,12 +38,27 @@ export class TracedSet {
 
   /** The element that holds `key`. In an interval set that is the nearest below, unless it ends an interval. */
   find(key: string): Element | undefined {
+    if (this.declaration.flags.concat) return this.#findRange(key);
     if (!this.declaration.flags.interval) return this.#elements.get(key);
     let nearest: Element | undefined;
     for (const element of this.#elements.values()) {
       if (element.key <= key && (nearest === undefined || element.key > nearest.key)) nearest = element;
     }
     return nearest?.isIntervalEnd ? undefined : nearest;
+  }
+
+  /** The element each of whose fields holds that of the key. */
+  #findRange(key: string): Element | undefined {
+    const within = ({ key: first, keyEnd: last = first }: Element): boolean => {
+      let offset = 0;
+      return (this.declaration.fieldLengths ?? []).every((length) => {
+        const of = (text: string): string => text.slice(offset, offset + length);
+        const isIn = of(first) <= of(key) && of(key) <= of(last);
+        offset += Math.ceil(length / 4) * 4;
+        return isIn;
+      });
+    };
+    return [...this.#elements.values()].find(within);
   }
 }
 

@@ -130,7 +130,7 @@ export async function compare(
       ]),
     ),
   );
-  desired.updateNodePortAddresses(nodePortCidrs);
+  desired.updateSurroundings({ nodePortCidrs, serviceCidrs: [] });
   const later: ElementChange[] = [];
   const rules = { masqueradeBit: MASQUERADE_BIT, localPods: table.facts.localPods };
   const plan = planFullSync(desired, FAMILIES, rules, observed, new Set(), (change) => later.push(change));

@@ -3,9 +3,10 @@
 
 import type { Cidr, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
-import type { ElementChange } from './element-change.ts';
+import type { Surroundings } from '../../vip/surroundings.ts';
+import { type ElementChange, SURROUNDINGS } from './element-change.ts';
 import { intervalElements } from './intervals.ts';
-import { type SetName, SHAPE_SETS } from './names.ts';
+import { type IntervalSet, type SetName, SHAPE_SETS } from './names.ts';
 import {
   endpointSet,
   frontendId,
@@ -18,6 +19,7 @@ import {
   slotKey,
 } from './planned-frontend.ts';
 import { FIXED_CHAINS, type Shape, shapeChain, shapeId } from './shape.ts';
+import { rangeChanges } from './source-ranges.ts';
 
 /** A chain that exists as long as a frontend of its shape does. */
 export interface ShapeChain {
@@ -83,8 +85,11 @@ export class Desired {
   readonly #idsByService = new Map<ServiceKey, readonly string[]>();
   readonly #shared = new References<SharedElement>();
   readonly #chains = new References<ShapeChain>();
-  /** Value per key of `nodeport-addresses`, per family. */
-  #nodePortAddresses = new Map<IpFamily, ReadonlyMap<string, string>>();
+  /** Value per key, per set and family. */
+  readonly #intervals: Readonly<Record<IntervalSet, Map<IpFamily, ReadonlyMap<string, string>>>> = {
+    'nodeport-addresses': new Map(),
+    'service-cidrs': new Map(),
+  };
 
   /** The slots of one side of a planned frontend, empty when it is not planned. */
   slots({ family, keyedBy, side, key }: SidePlace): readonly string[] {
@@ -135,16 +140,26 @@ export class Desired {
     };
   }
 
-  /** Replaces the addresses that serve node ports. */
-  updateNodePortAddresses(cidrs: readonly Cidr[]): ElementChange[] {
+  /** Replaces the networks around this node. Their changes belong together: ranges that overlap would be refused. */
+  updateSurroundings({
+    nodePortCidrs,
+    serviceCidrs,
+  }: Pick<Surroundings, 'nodePortCidrs' | 'serviceCidrs'>): ElementChange[] {
+    return [
+      ...this.#updateIntervals('nodeport-addresses', nodePortCidrs),
+      ...this.#updateIntervals('service-cidrs', serviceCidrs),
+    ];
+  }
+
+  #updateIntervals(set: IntervalSet, cidrs: readonly Cidr[]): ElementChange[] {
     const changes: ElementChange[] = [];
     for (const family of [4, 6] as const) {
-      const before = this.#nodePortAddresses.get(family) ?? new Map<string, string>();
+      const before = this.#intervals[set].get(family) ?? new Map<string, string>();
       const after = intervalElements(cidrs.filter((cidr) => cidr.family === family));
-      this.#nodePortAddresses.set(family, after);
+      this.#intervals[set].set(family, after);
       for (const key of new Set([...before.keys(), ...after.keys()])) {
         if (before.get(key) !== after.get(key)) {
-          changes.push(nodePortAddressChange(family, key, before.get(key), after.get(key)));
+          changes.push(intervalChange(family, set, key, before.get(key), after.get(key)));
         }
       }
     }
@@ -158,8 +173,10 @@ export class Desired {
 
   /** Every wanted element, each with `before` undefined, in the same safe order. */
   *elements(): Generator<ElementChange> {
-    for (const [family, elements] of this.#nodePortAddresses) {
-      for (const [key, value] of elements) yield nodePortAddressChange(family, key, undefined, value);
+    for (const set of ['nodeport-addresses', 'service-cidrs'] as const) {
+      for (const [family, elements] of this.#intervals[set]) {
+        for (const [key, value] of elements) yield intervalChange(family, set, key, undefined, value);
+      }
     }
     for (const shared of this.#shared.values()) yield sharedChange(shared, true);
     for (const chain of this.#chains.values()) yield shapeChange(chain, true);
@@ -182,13 +199,14 @@ export class Desired {
   }
 }
 
-function nodePortAddressChange(
+function intervalChange(
   family: IpFamily,
+  set: SetName,
   key: string,
   before: string | undefined,
   after: string | undefined,
 ): ElementChange {
-  return { family, set: 'nodeport-addresses', key, before, after, service: undefined };
+  return { family, set, key, before, after, service: undefined, together: SURROUNDINGS };
 }
 
 function chainId({ family, shape }: ShapeChain): string {
@@ -226,8 +244,25 @@ function sharedChange({ family, set, key }: SharedElement, isWanted: boolean): E
   };
 }
 
-/** Side by side; a side that is new is written before what leads to it. */
+/**
+ * What is restricted before or after changes in one piece: between two transactions nobody may get in whom both keep out, or
+ * stay out whom both let in.
+ */
 function* frontendChanges(
+  before: PlannedFrontend | undefined,
+  after: PlannedFrontend | undefined,
+): Generator<ElementChange> {
+  if (before?.ranges === undefined && after?.ranges === undefined) {
+    yield* sidesChanges(before, after);
+    return;
+  }
+  const { id, family, service } = (after ?? before)!;
+  yield* rangeChanges({ family, service, together: id }, before?.ranges, after?.ranges);
+  for (const change of sidesChanges(before, after)) yield { ...change, together: id };
+}
+
+/** Side by side; a side that is new is written before what leads to it. */
+function* sidesChanges(
   before: PlannedFrontend | undefined,
   after: PlannedFrontend | undefined,
 ): Generator<ElementChange> {

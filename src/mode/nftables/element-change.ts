@@ -18,7 +18,12 @@ export interface ElementChange {
   readonly counter?: Counter;
   /** On whose behalf; undefined for static, shared and foreign elements. */
   readonly service: ServiceKey | undefined;
+  /** Changes in a row with the same mark go in one transaction: between two of them, packets would find neither state. */
+  readonly together?: string;
 }
+
+/** Mark of the changes of interval sets. */
+export const SURROUNDINGS = 'surroundings';
 
 /** Identifies an element over all sets and families. */
 export function elementId(change: Pick<ElementChange, 'family' | 'set' | 'key'>): string {

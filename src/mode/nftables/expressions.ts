@@ -82,6 +82,11 @@ export function isIn(fields: readonly Field[], set: SetName): Statement {
   return [...loadConcat(fields), { kind: 'lookup', register: FIRST, set }];
 }
 
+/** `… != @set` */
+export function isNotIn(fields: readonly Field[], set: SetName): Statement {
+  return [...loadConcat(fields), { kind: 'lookup', register: FIRST, set, isInverted: true }];
+}
+
 /** `dnat ip to … map @set`, the value of the map being `address . port`. */
 export function dnatToMap(family: IpFamily, fields: readonly Field[], set: SetName): Statement {
   return [
@@ -174,15 +179,18 @@ export function daddrIsNotLoopback(family: IpFamily): Statement {
 const RTN_LOCAL = 2;
 
 /** `fib daddr type local` */
-export const daddrIsOfThisHost: Statement = isOfThisHost(FIB_FLAGS.daddr);
+export const daddrIsOfThisHost: Statement = compareToThisHost('eq', FIB_FLAGS.daddr);
+
+/** `fib daddr type != local` */
+export const daddrIsElsewhere: Statement = compareToThisHost('neq', FIB_FLAGS.daddr);
 
 /** `fib saddr type local` */
-export const saddrIsOfThisHost: Statement = isOfThisHost(FIB_FLAGS.saddr);
+export const saddrIsOfThisHost: Statement = compareToThisHost('eq', FIB_FLAGS.saddr);
 
-function isOfThisHost(flags: number): Statement {
+function compareToThisHost(op: 'eq' | 'neq', flags: number): Statement {
   return [
     { kind: 'fib', result: 'type', flags, register: FIRST },
-    { kind: 'cmp', register: FIRST, op: 'eq', data: packHostU32(RTN_LOCAL) },
+    { kind: 'cmp', register: FIRST, op, data: packHostU32(RTN_LOCAL) },
   ];
 }
 

@@ -6,6 +6,7 @@ import type { ElementChange } from './element-change.ts';
 import {
   ENDPOINT_SETS,
   INTERVAL_END,
+  INTERVAL_SETS,
   nftFamily,
   protocolOf,
   SERVICE_SETS,
@@ -60,7 +61,7 @@ export function formatRequest(request: NftRequest): string {
 
 function formatKey(family: IpFamily, set: SetName, key: string): string {
   const length = family === 4 ? 4 : 16;
-  if (set === 'cluster-ips' || set === 'nodeport-addresses') return formatIp(key);
+  if (set === 'cluster-ips' || INTERVAL_SETS.has(set)) return formatIp(key);
   if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
   if (SHAPE_SETS.has(set)) return chainOfShapeId(key) ?? unpackHostU32(key).toString(16);
   const hasAddress = !set.includes('nodeport');
@@ -72,6 +73,7 @@ function formatKey(family: IpFamily, set: SetName, key: string): string {
     unpackPort(rest.slice(4)),
   ];
   if (ENDPOINT_SETS.has(set)) words.push(unpackHostU32(rest.slice(8)));
+  if (set === 'source-ranges') words.push(formatIp(rest.slice(8)));
   return words.join(' . ');
 }
 
@@ -85,6 +87,7 @@ function formatValue(family: IpFamily, set: SetName, value: string): string {
     return `${formatIp(value.slice(0, length))} . ${unpackPort(value.slice(length))}`;
   }
   if (SHAPE_SETS.has(set)) return `goto ${value}`;
+  if (set === 'source-ranges') return `to ${formatIp(value.slice(family === 4 ? -4 : -16))}`;
   return value === INTERVAL_END ? 'end of range' : JSON.stringify(value);
 }
 

@@ -26,16 +26,25 @@ export const SETS = [
   'inside-nodeports',
   'inside-endpoints',
   'inside-nodeport-endpoints',
+  'source-ranges',
   'cluster-ips',
   'hairpin',
   'nodeport-addresses',
+  'service-cidrs',
 ] as const;
 export type SetName = (typeof SETS)[number];
+
+/** Sets of intervals of addresses: the networks around this node. */
+export type IntervalSet = 'nodeport-addresses' | 'service-cidrs';
+export const INTERVAL_SETS: ReadonlySet<SetName> = new Set<IntervalSet>([
+  'nodeport-addresses',
+  'service-cidrs',
+]);
 
 /** Where frontends without backends go: answers with a TCP reset or ICMP port unreachable. */
 export const REFUSE_CHAIN = 'refuse';
 
-/** Where frontends go whose backends a Local policy keeps away: no answer. */
+/** Where packets go that nobody answers: backends that a Local policy keeps away, clients outside the source ranges. */
 export const DROP_CHAIN = 'drop-silently';
 
 /**

@@ -5,7 +5,15 @@ import type { ChainBase } from '../../netlink/nftables/chain.ts';
 import type { Counter, Element } from '../../netlink/nftables/element.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
-import { INTERVAL_END, SERVICE_SETS, SETS, type SetName, SHAPE_SETS, serviceValue } from './names.ts';
+import {
+  INTERVAL_END,
+  INTERVAL_SETS,
+  SERVICE_SETS,
+  SETS,
+  type SetName,
+  SHAPE_SETS,
+  serviceValue,
+} from './names.ts';
 import { slotKey } from './planned-frontend.ts';
 
 export interface ObservedChain {
@@ -34,7 +42,8 @@ export type Observed = ReadonlyMap<IpFamily, ObservedTable>;
  * that no plan produces, so that it is replaced.
  */
 export function observedValue(set: SetName, element: Element): string {
-  if (set === 'nodeport-addresses') return element.isIntervalEnd === true ? INTERVAL_END : '';
+  if (INTERVAL_SETS.has(set)) return element.isIntervalEnd === true ? INTERVAL_END : '';
+  if (set === 'source-ranges') return element.keyEnd ?? element.key;
   const { data = '', verdict, comment = '' } = element;
   if (SERVICE_SETS.has(set)) return serviceValue(data, comment);
   if (SHAPE_SETS.has(set)) return verdict?.kind === 'goto' ? verdict.chain : `${verdict?.kind}`;

@@ -12,18 +12,26 @@ export interface Keying {
 }
 
 export interface Shape extends Keying {
-  /** How many endpoint slots the random pick runs over; 0 only with `hasInside`. */
+  /** How many endpoint slots the random pick runs over; 0 only with `hasInside` or `isRestricted`. */
   readonly slotCount: number;
   readonly masquerade: Masquerade;
   /** This node and its pods are sent on to the `inside` maps first. */
   readonly hasInside: boolean;
+  /** Only clients in the frontend's source ranges are let in. */
+  readonly isRestricted: boolean;
   /** With no slot: what happens to everybody else. */
   readonly whenEmpty: 'refuse' | 'drop';
 }
 
-/** `pick-3`, `nodeport-pick-3-masquerade`, `inside-pick-3`, `local-pick-2`, `nodeport-local-drop`. */
-export function shapeChain({ keyedBy, side, slotCount, masquerade, hasInside, whenEmpty }: Shape): string {
-  const prefix = `${keyedBy === 'nodeport' ? 'nodeport-' : ''}${side === 'inside' ? 'inside-' : ''}${hasInside ? 'local-' : ''}`;
+/** `pick-3`, `nodeport-pick-3-masquerade`, `inside-pick-3`, `local-pick-2`, `nodeport-local-drop`, `restricted-refuse`. */
+export function shapeChain(shape: Shape): string {
+  const { keyedBy, side, slotCount, masquerade, hasInside, isRestricted, whenEmpty } = shape;
+  const prefix = [
+    keyedBy === 'nodeport' ? 'nodeport-' : '',
+    side === 'inside' ? 'inside-' : '',
+    isRestricted ? 'restricted-' : '',
+    hasInside ? 'local-' : '',
+  ].join('');
   if (slotCount === 0) return `${prefix}${whenEmpty}`;
   const suffix = { never: '', 'off-cluster': '-masquerade-off-cluster', always: '-masquerade' }[masquerade];
   return `${prefix}pick-${slotCount}${suffix}`;
@@ -37,6 +45,7 @@ const NODEPORT_BIT = 1 << 2;
 const INSIDE_BIT = 1 << 3;
 const HAS_INSIDE_BIT = 1 << 4;
 const DROP_BIT = 1 << 5;
+const RESTRICTED_BIT = 1 << 6;
 
 /** The id of frontends that have no backend and refuse: nft prints it as `none`. */
 export const REFUSE_ID = packHostU32(0);
@@ -54,12 +63,14 @@ export const FIXED_CHAINS: ReadonlyMap<string, string> = new Map([
  * What the maps of frontends hold for this shape: the slot count in the low 24 bits, the rest above. nft prints it in
  * two halves: `0:3`, `200:3`, `600:3`.
  */
-export function shapeId({ keyedBy, side, slotCount, masquerade, hasInside, whenEmpty }: Shape): string {
+export function shapeId(shape: Shape): string {
+  const { keyedBy, side, slotCount, masquerade, hasInside, isRestricted, whenEmpty } = shape;
   const kind =
     MASQUERADES.indexOf(masquerade) |
     (keyedBy === 'nodeport' ? NODEPORT_BIT : 0) |
     (side === 'inside' ? INSIDE_BIT : 0) |
     (hasInside ? HAS_INSIDE_BIT : 0) |
+    (isRestricted ? RESTRICTED_BIT : 0) |
     (slotCount === 0 && whenEmpty === 'drop' ? DROP_BIT : 0);
   return packHostU32(kind * 2 ** SLOT_COUNT_BITS + slotCount);
 }
@@ -71,13 +82,15 @@ export function shapeOfId(packed: string): Shape | undefined {
   const masquerade = MASQUERADES[kind & MASQUERADE_MASK];
   const slotCount = id & SLOT_COUNT_MASK;
   const hasInside = (kind & HAS_INSIDE_BIT) !== 0;
-  if (masquerade === undefined || (slotCount === 0 && !hasInside)) return undefined;
+  const isRestricted = (kind & RESTRICTED_BIT) !== 0;
+  if (masquerade === undefined || (slotCount === 0 && !hasInside && !isRestricted)) return undefined;
   return {
     keyedBy: (kind & NODEPORT_BIT) === 0 ? 'vip' : 'nodeport',
     side: (kind & INSIDE_BIT) === 0 ? 'all' : 'inside',
     slotCount,
     masquerade,
     hasInside,
+    isRestricted,
     whenEmpty: (kind & DROP_BIT) === 0 ? 'refuse' : 'drop',
   };
 }

@@ -19,13 +19,14 @@ const shape: fc.Arbitrary<Shape> = fc
     slotCount: fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 2 ** 24 - 1 })),
     masquerade: fc.constantFrom('never' as const, 'off-cluster' as const, 'always' as const),
     hasInside: fc.boolean(),
+    isRestricted: fc.boolean(),
     whenEmpty: fc.constantFrom('refuse' as const, 'drop' as const),
   })
   .chain((one) =>
     fc
       .boolean()
       .map((isEmpty) =>
-        isEmpty && one.hasInside
+        isEmpty && (one.hasInside || one.isRestricted)
           ? { ...one, slotCount: 0, masquerade: 'never' as const }
           : { ...one, whenEmpty: 'refuse' as const },
       ),
@@ -40,6 +41,7 @@ describe('shapes', () => {
         slotCount: 3,
         masquerade: 'never',
         hasInside: false,
+        isRestricted: false,
         whenEmpty: 'refuse',
       },
       'pick-3',
@@ -52,6 +54,7 @@ describe('shapes', () => {
         slotCount: 3,
         masquerade: 'off-cluster',
         hasInside: false,
+        isRestricted: false,
         whenEmpty: 'refuse',
       },
       'pick-3-masquerade-off-cluster',
@@ -64,6 +67,7 @@ describe('shapes', () => {
         slotCount: 3,
         masquerade: 'always',
         hasInside: false,
+        isRestricted: false,
         whenEmpty: 'refuse',
       },
       'nodeport-pick-3-masquerade',
@@ -76,6 +80,7 @@ describe('shapes', () => {
         slotCount: 2,
         masquerade: 'never',
         hasInside: false,
+        isRestricted: false,
         whenEmpty: 'refuse',
       },
       'inside-pick-2',
@@ -88,6 +93,7 @@ describe('shapes', () => {
         slotCount: 1,
         masquerade: 'never',
         hasInside: true,
+        isRestricted: false,
         whenEmpty: 'refuse',
       },
       'local-pick-1',
@@ -100,10 +106,50 @@ describe('shapes', () => {
         slotCount: 0,
         masquerade: 'never',
         hasInside: true,
+        isRestricted: false,
         whenEmpty: 'drop',
       },
       'nodeport-local-drop',
       '0000034',
+    ],
+    [
+      {
+        keyedBy: 'vip',
+        side: 'all',
+        slotCount: 2,
+        masquerade: 'never',
+        hasInside: true,
+        isRestricted: true,
+        whenEmpty: 'refuse',
+      },
+      'restricted-local-pick-2',
+      '2000050',
+    ],
+    [
+      {
+        keyedBy: 'vip',
+        side: 'all',
+        slotCount: 0,
+        masquerade: 'never',
+        hasInside: false,
+        isRestricted: true,
+        whenEmpty: 'refuse',
+      },
+      'restricted-refuse',
+      '0000040',
+    ],
+    [
+      {
+        keyedBy: 'vip',
+        side: 'all',
+        slotCount: 0,
+        masquerade: 'never',
+        hasInside: false,
+        isRestricted: true,
+        whenEmpty: 'drop',
+      },
+      'restricted-drop',
+      '0000060',
     ],
   ] as const)('%j', (one, chain, bytes) => {
     expect(shapeChain(one)).toBe(chain);
