@@ -32,7 +32,10 @@ export interface RangeOwner {
   readonly together: string;
 }
 
-/** Deletions, then replacements, then additions: in this order nothing overlaps, be it cut anywhere. */
+/**
+ * Deletions, then replacements, then additions: in this order nothing overlaps, be it cut anywhere. Replacements go from
+ * low addresses to high ones: a range that somebody else has put around others begins before them.
+ */
 export function rangeChanges(
   { family, service, together }: RangeOwner,
   before: RangeElements = NO_RANGES,
@@ -55,6 +58,7 @@ export function rangeChanges(
     if (before.get(key) === last) continue;
     (before.has(key) ? replacements : additions).push(change(key));
   }
+  replacements.sort((a, b) => (a.key < b.key ? -1 : 1));
   return [...deletions, ...replacements, ...additions];
 }
 

@@ -8,6 +8,7 @@ import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftab
 import {
   ENDPOINT_SETS,
   SERVICE_SETS,
+  type SetName,
   SHAPE_SETS,
   serviceValueParts,
 } from '../../../src/mode/nftables/names.ts';
@@ -15,7 +16,7 @@ import { noElements } from '../../../src/mode/nftables/observed.ts';
 import { type PlannedFrontend, planFrontend } from '../../../src/mode/nftables/planned-frontend.ts';
 import { reconcileElements, type SeenElements } from '../../../src/mode/nftables/reconcile-elements.ts';
 import { shapeChain } from '../../../src/mode/nftables/shape.ts';
-import { type Ip, packIp } from '../../../src/model/ip.ts';
+import { type Cidr, cidrContains, type Ip, packIp, parseCidr } from '../../../src/model/ip.ts';
 import type { ServiceKey } from '../../../src/model/types.ts';
 import type { Backend, Frontend } from '../../../src/vip/frontend.ts';
 
@@ -83,14 +84,23 @@ const frontends = (service: ServiceKey): fc.Arbitrary<Frontend[]> =>
         insideBackends: fc.option(fc.array(backend, { maxLength: 4 }).map(unique), { nil: undefined }),
         scheduler: fc.constant(PLAIN.scheduler),
         affinityTimeoutSeconds: fc.constant(PLAIN.affinityTimeoutSeconds),
-        sourceRanges: fc.constant(PLAIN.sourceRanges),
+        sourceRanges: fc.option(
+          fc
+            .subarray(['10.0.0.0/9', '10.128.0.0/9', '192.0.2.1/32'])
+            .map((list) => list.map((text) => parseCidr(text)!)),
+          { nil: undefined },
+        ),
       }),
       {
         maxLength: 3,
         selector: (one) => `${one.kind === 'NodePort' ? '*' : one.address}${one.protocol}${one.port}`,
       },
     )
-    .map((list) => list.map((one) => (one.kind === 'NodePort' ? { ...one, address: undefined } : one)));
+    .map((list) =>
+      list.map((one) =>
+        one.kind === 'NodePort' ? { ...one, address: undefined, sourceRanges: undefined } : one,
+      ),
+    );
 
 const SERVICES = ['n/a', 'n/b', 'n/c'] as ServiceKey[];
 
@@ -219,6 +229,53 @@ describe('Desired', () => {
         elements.apply([...reconcileElements(desired.elements(), seen, new Set(), (c) => waiting.push(c))]);
         elements.apply(waiting);
         expect(elements.canonical()).toEqual(expected.canonical());
+      }),
+    );
+  });
+
+  test('the networks around the node change by what differs, and together', () => {
+    const cidr = fc
+      .tuple(
+        fc.constantFrom('10.0.0.0', '10.96.0.0', '10.112.0.0', 'fd00::', 'fd00:10::'),
+        fc.integer({ min: 4, max: 20 }),
+      )
+      .map(([ip, prefix]) => parseCidr(`${ip}/${prefix}`)!);
+    const networks = fc.record({
+      nodePortCidrs: fc.array(cidr, { maxLength: 4 }),
+      serviceCidrs: fc.array(cidr, { maxLength: 4 }),
+    });
+    fc.assert(
+      fc.property(fc.array(networks, { minLength: 1, maxLength: 5 }), (steps) => {
+        const desired = new Desired();
+        const elements = new Elements();
+        elements.apply(desired.elements());
+        for (const step of steps) {
+          const changes = desired.updateSurroundings(step);
+          expect(changes.filter(({ before, after }) => before === after)).toEqual([]);
+          expect(new Set(changes.map(({ together }) => together)).size).toBeLessThanOrEqual(1);
+          elements.apply(changes);
+          expect(desired.updateSurroundings(step)).toEqual([]);
+        }
+        const scratch = new Desired();
+        scratch.updateSurroundings(steps.at(-1)!);
+        const expected = new Elements();
+        expected.apply(scratch.elements());
+        expect(elements.canonical()).toEqual(expected.canonical());
+        const changes = reconcileElements(desired.elements(), seenOf(elements), new Set(), () => undefined);
+        expect([...changes]).toEqual([]);
+        // An address is in a set when the nearest element below it opens a range.
+        const holds = (set: SetName, { ip, family }: Cidr): boolean => {
+          const keys = [...elements.byId.values()]
+            .filter((one) => one.set === set && one.family === family && one.key <= packIp(ip))
+            .sort((a, b) => (a.key < b.key ? -1 : 1));
+          return keys.at(-1)?.after === '';
+        };
+        const { nodePortCidrs, serviceCidrs } = steps.at(-1)!;
+        for (const one of [...nodePortCidrs, ...serviceCidrs]) {
+          const isIn = (list: readonly Cidr[]) => list.some((other) => cidrContains(other, one.ip));
+          expect(holds('nodeport-addresses', one)).toBe(isIn(nodePortCidrs));
+          expect(holds('service-cidrs', one)).toBe(isIn(serviceCidrs));
+        }
       }),
     );
   });
