@@ -236,6 +236,13 @@ class Run {
         registers.write(expression.register, String.fromCharCode(...bytes));
         return undefined;
       }
+      case 'byteorder': {
+        const { register, sourceRegister, size, length } = expression;
+        // Whole words only: what is left of them is not turned (nft_byteorder.c).
+        if (length >= size) throw new Error('byteorder is not traced');
+        if (register !== sourceRegister) throw new Error('byteorder into another register is not traced');
+        return undefined;
+      }
       case 'lookup': {
         const set = this.#ruleset.sets.get(expression.set);
         if (set === undefined) throw new Error(`no set ${expression.set}`);

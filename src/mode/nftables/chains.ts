@@ -17,7 +17,7 @@ import {
   type Field,
   hasPort,
   isIn,
-  isNotIn,
+  isNotInRanges,
   isTcp,
   l4proto,
   markIsSet,
@@ -103,7 +103,7 @@ export function shapeChainOf(family: IpFamily, shape: Shape, settings: RuleSetti
     ...(shape.isRestricted
       ? [
           [
-            isNotIn([daddr(family), l4proto, dport, saddr(family)], 'source-ranges'),
+            isNotInRanges([daddr(family), l4proto, dport, saddr(family)], 'source-ranges'),
             verdict('goto', DROP_CHAIN),
           ],
         ]

@@ -82,9 +82,20 @@ export function isIn(fields: readonly Field[], set: SetName): Statement {
   return [...loadConcat(fields), { kind: 'lookup', register: FIRST, set }];
 }
 
-/** `… != @set` */
-export function isNotIn(fields: readonly Field[], set: SetName): Statement {
-  return [...loadConcat(fields), { kind: 'lookup', register: FIRST, set, isInverted: true }];
+/**
+ * `… != @set`, the set being one of ranges. For these nft turns into network order what the kernel loads in host order; of
+ * the one byte of a protocol nothing comes of it, but without it a table that nft re-loads would not stay the same.
+ */
+export function isNotInRanges(fields: readonly Field[], set: SetName): Statement {
+  const load = loadConcat(fields).flatMap((expression): Expression[] => {
+    if (expression.kind !== 'meta' || expression.register === undefined) return [expression];
+    const { register } = expression;
+    return [
+      expression,
+      { kind: 'byteorder', register, sourceRegister: register, op: 'hton', size: 2, length: 1 },
+    ];
+  });
+  return [...load, { kind: 'lookup', register: FIRST, set, isInverted: true }];
 }
 
 /** `dnat ip to … map @set`, the value of the map being `address . port`. */
