@@ -167,6 +167,11 @@ const KEYINGS = (['vip', 'nodeport'] as const).flatMap((keyedBy) =>
  */
 export async function deadEnds(transport: NetlinkTransport): Promise<string[]> {
   const { observed } = await new NftSession(transport).observe(FAMILIES);
+  return deadEndsOf(observed);
+}
+
+/** The same of what was seen. */
+export function deadEndsOf(observed: Observed): string[] {
   const broken: string[] = [];
   for (const table of observed.values()) {
     for (const keying of KEYINGS) {

@@ -4,9 +4,9 @@
 import type { Cidr, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
-import { type ElementChange, SURROUNDINGS } from './element-change.ts';
-import { intervalElements } from './intervals.ts';
-import { type IntervalSet, type SetName, SHAPE_SETS } from './names.ts';
+import type { ElementChange } from './element-change.ts';
+import { type IntervalElements, intervalChanges, intervalElements } from './intervals.ts';
+import { INTERVAL_SETS, type IntervalSet, type SetName, SHAPE_SETS } from './names.ts';
 import {
   endpointSet,
   frontendId,
@@ -80,13 +80,15 @@ class References<T> {
   }
 }
 
+const NO_INTERVALS: IntervalElements = new Map();
+
 export class Desired {
   readonly #frontends = new Map<string, PlannedFrontend>();
   readonly #idsByService = new Map<ServiceKey, readonly string[]>();
   readonly #shared = new References<SharedElement>();
   readonly #chains = new References<ShapeChain>();
   /** Value per key, per set and family. */
-  readonly #intervals: Readonly<Record<IntervalSet, Map<IpFamily, ReadonlyMap<string, string>>>> = {
+  readonly #intervals: Readonly<Record<IntervalSet, Map<IpFamily, IntervalElements>>> = {
     'nodeport-addresses': new Map(),
     'service-cidrs': new Map(),
   };
@@ -140,7 +142,7 @@ export class Desired {
     };
   }
 
-  /** Replaces the networks around this node. Their changes belong together: ranges that overlap would be refused. */
+  /** Replaces the networks around this node. */
   updateSurroundings({
     nodePortCidrs,
     serviceCidrs,
@@ -154,14 +156,10 @@ export class Desired {
   #updateIntervals(set: IntervalSet, cidrs: readonly Cidr[]): ElementChange[] {
     const changes: ElementChange[] = [];
     for (const family of [4, 6] as const) {
-      const before = this.#intervals[set].get(family) ?? new Map<string, string>();
+      const before = this.#intervals[set].get(family) ?? NO_INTERVALS;
       const after = intervalElements(cidrs.filter((cidr) => cidr.family === family));
       this.#intervals[set].set(family, after);
-      for (const key of new Set([...before.keys(), ...after.keys()])) {
-        if (before.get(key) !== after.get(key)) {
-          changes.push(intervalChange(family, set, key, before.get(key), after.get(key)));
-        }
-      }
+      changes.push(...intervalChanges(family, set, before, after));
     }
     return changes;
   }
@@ -173,9 +171,9 @@ export class Desired {
 
   /** Every wanted element, each with `before` undefined, in the same safe order. */
   *elements(): Generator<ElementChange> {
-    for (const set of ['nodeport-addresses', 'service-cidrs'] as const) {
+    for (const set of INTERVAL_SETS) {
       for (const [family, elements] of this.#intervals[set]) {
-        for (const [key, value] of elements) yield intervalChange(family, set, key, undefined, value);
+        yield* intervalChanges(family, set, NO_INTERVALS, elements);
       }
     }
     for (const shared of this.#shared.values()) yield sharedChange(shared, true);
@@ -197,16 +195,6 @@ export class Desired {
   #countElement(element: SharedElement, by: 1 | -1): void {
     this.#shared.change(`${element.family}${element.set} ${element.key}`, element, by);
   }
-}
-
-function intervalChange(
-  family: IpFamily,
-  set: SetName,
-  key: string,
-  before: string | undefined,
-  after: string | undefined,
-): ElementChange {
-  return { family, set, key, before, after, service: undefined, together: SURROUNDINGS };
 }
 
 function chainId({ family, shape }: ShapeChain): string {

@@ -22,9 +22,6 @@ export interface ElementChange {
   readonly together?: string;
 }
 
-/** Mark of the changes of interval sets. */
-export const SURROUNDINGS = 'surroundings';
-
 /** Identifies an element over all sets and families. */
 export function elementId(change: Pick<ElementChange, 'family' | 'set' | 'key'>): string {
   return `${change.family}${change.set} ${change.key}`;

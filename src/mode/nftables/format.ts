@@ -6,7 +6,7 @@ import type { ElementChange } from './element-change.ts';
 import {
   ENDPOINT_SETS,
   INTERVAL_END,
-  INTERVAL_SETS,
+  isIntervalSet,
   nftFamily,
   protocolOf,
   SERVICE_SETS,
@@ -61,7 +61,9 @@ export function formatRequest(request: NftRequest): string {
 
 function formatKey(family: IpFamily, set: SetName, key: string): string {
   const length = family === 4 ? 4 : 16;
-  if (set === 'cluster-ips' || INTERVAL_SETS.has(set)) return formatIp(key);
+  if (isIntervalSet(set) && key.endsWith(INTERVAL_END))
+    return `${formatIp(key.slice(0, -INTERVAL_END.length))} (end of range)`;
+  if (set === 'cluster-ips' || isIntervalSet(set)) return formatIp(key);
   if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
   if (SHAPE_SETS.has(set)) return chainOfShapeId(key) ?? unpackHostU32(key).toString(16);
   const hasAddress = !set.includes('nodeport');
@@ -88,7 +90,7 @@ function formatValue(family: IpFamily, set: SetName, value: string): string {
   }
   if (SHAPE_SETS.has(set)) return `goto ${value}`;
   if (set === 'source-ranges') return `to ${formatIp(value.slice(family === 4 ? -4 : -16))}`;
-  return value === INTERVAL_END ? 'end of range' : JSON.stringify(value);
+  return JSON.stringify(value);
 }
 
 /** Foreign elements may have keys of any length. */

@@ -7,7 +7,7 @@ import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
 import {
   INTERVAL_END,
-  INTERVAL_SETS,
+  isIntervalSet,
   SERVICE_SETS,
   SETS,
   type SetName,
@@ -37,12 +37,16 @@ export interface ObservedTable {
 /** Families without a table of ours are missing. */
 export type Observed = ReadonlyMap<IpFamily, ObservedTable>;
 
+/** The key of a decoded element as the diff knows it. */
+export function observedKey(set: SetName, { key, isIntervalEnd = false }: Element): string {
+  return isIntervalSet(set) && isIntervalEnd ? key + INTERVAL_END : key;
+}
+
 /**
  * The value of a decoded element as the diff compares it. A verdict that only somebody else can have written gets a value
  * that no plan produces, so that it is replaced.
  */
 export function observedValue(set: SetName, element: Element): string {
-  if (INTERVAL_SETS.has(set)) return element.isIntervalEnd === true ? INTERVAL_END : '';
   if (set === 'source-ranges') return element.keyEnd ?? element.key;
   const { data = '', verdict, comment = '' } = element;
   if (SERVICE_SETS.has(set)) return serviceValue(data, comment);

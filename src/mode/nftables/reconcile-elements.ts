@@ -3,10 +3,12 @@
 
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
-import { type ElementChange, mustWait, SURROUNDINGS } from './element-change.ts';
+import { type ElementChange, mustWait } from './element-change.ts';
+import { intervalChanges } from './intervals.ts';
 import {
   ENDPOINT_SETS,
   INTERVAL_SETS,
+  isIntervalSet,
   SERVICE_SETS,
   SETS,
   type SetName,
@@ -26,9 +28,9 @@ export type Frozen = ReadonlySet<ServiceKey>;
 /**
  * Changes that make what was seen what is wanted, in the order of `wanted`, followed by the deletion of what nobody
  * wants. Slots that must outlive this transaction go to `wait` instead. What belongs to a frozen Service is left.
- * Consumes `seen`. In `wanted`, sets of intervals come first: those nobody wants are deleted right behind them, in the same
- * transaction, because the kernel refuses ranges that overlap. For the same reason the source ranges of a frontend, the
- * stale ones too, change with its element; those that only somebody else can have written go before anything else.
+ * Consumes `seen`. In `wanted`, sets of intervals come first: what changes of one goes together, because the kernel refuses
+ * ranges that overlap. For the same reason the source ranges of a frontend, the stale ones too, change with its element;
+ * those that only somebody else can have written go before anything else.
  */
 export function* reconcileElements(
   wanted: Iterable<ElementChange>,
@@ -44,7 +46,7 @@ export function* reconcileElements(
           if (frozenKeys.size > 0 && frozenKeys.has(frozenKey(family, set, key))) continue;
           const change: ElementChange = { family, set, key, before, after: undefined, service: undefined };
           if (mustWait(change)) wait(change);
-          else yield INTERVAL_SETS.has(set) ? { ...change, together: SURROUNDINGS } : change;
+          else yield change;
         }
         elements.get(set)?.clear();
       }
@@ -58,13 +60,17 @@ export function* reconcileElements(
       yield { family, set: 'source-ranges', key, before, after: undefined, service: undefined };
     }
   }
-  let isPastIntervals = false;
+  let wantedIntervals: ElementChange[] | undefined = [];
   /** Of the frontend whose element comes next. */
   let wantedRanges = new Map<string, string>();
   for (const change of wanted) {
-    if (!isPastIntervals && !INTERVAL_SETS.has(change.set)) {
-      isPastIntervals = true;
-      yield* unwanted([...INTERVAL_SETS]);
+    if (wantedIntervals !== undefined) {
+      if (isIntervalSet(change.set)) {
+        wantedIntervals.push(change);
+        continue;
+      }
+      yield* reconcileIntervals(wantedIntervals, seen);
+      wantedIntervals = undefined;
     }
     if (change.set === 'source-ranges') {
       wantedRanges.set(change.key, change.after!);
@@ -97,6 +103,20 @@ export function* reconcileElements(
     };
   }
   yield* unwanted(SETS);
+}
+
+function* reconcileIntervals(
+  wanted: readonly ElementChange[],
+  seen: ReadonlyMap<IpFamily, SeenElements>,
+): Generator<ElementChange> {
+  for (const family of [4, 6] as const) {
+    for (const set of INTERVAL_SETS) {
+      const elements = seen.get(family)?.elements.get(set) ?? new Map<string, string>();
+      const after = wanted.filter((change) => change.family === family && change.set === set);
+      yield* intervalChanges(family, set, elements, new Map(after.map((one) => [one.key, one.after!])));
+      elements.clear();
+    }
+  }
 }
 
 /** What makes the source ranges of the frontend of an element of `services` those it wants. */

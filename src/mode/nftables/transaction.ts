@@ -6,7 +6,7 @@ import type { Element } from '../../netlink/nftables/element.ts';
 import { type ElementChange, groupBySet, isCounted } from './element-change.ts';
 import {
   INTERVAL_END,
-  INTERVAL_SETS,
+  isIntervalSet,
   nftFamily,
   SERVICE_SETS,
   SHAPE_SETS,
@@ -134,7 +134,8 @@ export function countWrites({ requests, changes }: Transaction): number {
 /** An element as the codec writes it; a deletion names the key alone (and, of an interval, which end it is). */
 function toElement({ set, key, before, after, counter }: ElementChange, isAddition: boolean): Element {
   const value = (isAddition ? after : before)!;
-  if (INTERVAL_SETS.has(set)) return value === INTERVAL_END ? { key, isIntervalEnd: true } : { key };
+  if (isIntervalSet(set) && key.endsWith(INTERVAL_END))
+    return { key: key.slice(0, -INTERVAL_END.length), isIntervalEnd: true };
   if (set === 'source-ranges') return { key, keyEnd: value };
   if (!isAddition || value === '') return { key };
   if (SHAPE_SETS.has(set)) return { key, verdict: { kind: 'goto', chain: value } };
