@@ -52,13 +52,13 @@ export async function planDiff(
         [service, frontends.map((frontend) => planFrontend(frontend, previous))] as const,
     );
     desired.update(new Map(planned));
-    const { nodePortCidrs, localPods } = surroundingsOf(settings, store, table);
-    desired.updateNodePortAddresses(nodePortCidrs);
+    const surroundings = surroundingsOf(settings, store, table);
+    desired.updateSurroundings(surroundings);
     const later: ElementChange[] = [];
     const plan = planFullSync(
       desired,
       families,
-      { masqueradeBit: settings.masqueradeBit, localPods },
+      { masqueradeBit: settings.masqueradeBit, localPods: surroundings.localPods },
       observed,
       new Set(),
       (change) => later.push(change),

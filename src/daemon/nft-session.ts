@@ -10,6 +10,7 @@ import {
   type Observed,
   type ObservedChain,
   type ObservedTable,
+  observedKey,
   observedValue,
 } from '../mode/nftables/observed.ts';
 import { splitTransaction, type Transaction } from '../mode/nftables/transaction.ts';
@@ -184,7 +185,7 @@ export class NftSession {
       const counted = new Map<string, Counter>();
       for (const message of await this.#dump({ object: 'elements', ...at, set: name })) {
         for (const element of decodeSetElements(message).elements) {
-          elements.get(name)!.set(element.key, observedValue(name, element));
+          elements.get(name)!.set(observedKey(name, element), observedValue(name, element));
           if (element.counter !== undefined) counted.set(element.key, element.counter);
         }
       }

@@ -248,12 +248,11 @@ export class NftablesBackend implements Backend {
     this.#noteRetimed(delta.retimed);
     const surroundings = this.#pendingSurroundings;
     this.#pendingSurroundings = undefined;
-    const addresses =
-      surroundings === undefined ? [] : this.#desired.updateNodePortAddresses(surroundings.nodePortCidrs);
+    const networks = surroundings === undefined ? [] : this.#desired.updateSurroundings(surroundings);
     const known = new Set(this.#unused.keys());
     return {
       structure: this.#planChains(delta),
-      elements: this.#planElements([...addresses, ...delta.elements], known),
+      elements: this.#planElements([...networks, ...delta.elements], known),
     };
   }
 

@@ -10,7 +10,7 @@ import type { ElementChange } from '../../src/mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../../src/mode/nftables/format.ts';
 import { planFullSync } from '../../src/mode/nftables/full-sync.ts';
 import { ENDPOINT_SETS, PICK_SETS, serviceValueParts } from '../../src/mode/nftables/names.ts';
-import { observedSlots, previousIn } from '../../src/mode/nftables/observed.ts';
+import { type Observed, observedSlots, previousIn } from '../../src/mode/nftables/observed.ts';
 import {
   endpointSet,
   pickedSet,
@@ -20,7 +20,7 @@ import {
   shapeSet,
 } from '../../src/mode/nftables/planned-frontend.ts';
 import { vipTableRows } from '../../src/mode/nftables/rows.ts';
-import { type Cidr, type Ip, type IpFamily, parseCidr } from '../../src/model/ip.ts';
+import { type Cidr, type Ip, type IpFamily, packIp, parseCidr, unpackIp } from '../../src/model/ip.ts';
 import type { SourceEvent } from '../../src/model/source-event.ts';
 import { Store } from '../../src/model/store.ts';
 import type { ServiceKey } from '../../src/model/types.ts';
@@ -113,10 +113,7 @@ export interface Differences {
   readonly later: readonly string[];
 }
 
-/**
- * Compares, knowing nothing of how the kernel came to be as it is: everything is planned from the store anew. The rows
- * that `kproxy-ts table` would print must have exactly the backends of each frontend, in any order.
- */
+/** Compares with what a store calls for, planned anew. */
 export async function compare(
   transport: NetlinkTransport,
   store: Store,
@@ -124,18 +121,27 @@ export async function compare(
 ): Promise<Differences> {
   const table = new VipTable(FRONTENDS);
   const frontends = table.refresh(store, store.serviceKeys());
-  const { localPods } = table.facts;
-  return compareFrontends(transport, frontends, { nodePortCidrs, serviceCidrs: [], localPods });
+  return compareFrontends(transport, frontends, {
+    nodePortCidrs,
+    serviceCidrs: [],
+    localPods: table.facts.localPods,
+  });
 }
 
-/** The same for Frontends. */
+/**
+ * Compares, knowing nothing of how the kernel came to be as it is. The rows that `kproxy-ts table` would print must have
+ * exactly the backends of each frontend, in any order, and exactly its source ranges must be let in.
+ */
 export async function compareFrontends(
   transport: NetlinkTransport,
   frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>,
-  { nodePortCidrs, localPods }: Surroundings,
+  surroundings: Surroundings,
 ): Promise<Differences> {
   const { observed } = await new NftSession(transport).observe(FAMILIES);
-  const problems = compareRows(vipTableRows(observed), frontends);
+  const problems = [
+    ...compareRows(vipTableRows(observed), frontends),
+    ...compareRanges(observed, [...frontends.values()].flat()),
+  ];
   const desired = new Desired();
   desired.learnShapeIds(observed);
   const previous = previousIn(observed);
@@ -147,9 +153,9 @@ export async function compareFrontends(
       ]),
     ),
   );
-  desired.updateNodePortAddresses(nodePortCidrs);
+  desired.updateSurroundings(surroundings);
   const later: ElementChange[] = [];
-  const rules = { masqueradeBit: MASQUERADE_BIT, localPods };
+  const rules = { masqueradeBit: MASQUERADE_BIT, localPods: surroundings.localPods };
   const plan = planFullSync(desired, FAMILIES, rules, observed, new Set(), (change) => later.push(change));
   return {
     now: [...problems, ...plan.structure.map(formatRequest), ...Array.from(plan.elements, formatChange)],
@@ -167,6 +173,11 @@ const KEYINGS = (['vip', 'nodeport'] as const).flatMap((keyedBy) =>
  */
 export async function deadEnds(transport: NetlinkTransport): Promise<string[]> {
   const { observed } = await new NftSession(transport).observe(FAMILIES);
+  return deadEndsOf(observed);
+}
+
+/** The same of what was seen. */
+export function deadEndsOf(observed: Observed): string[] {
   const broken: string[] = [];
   for (const table of observed.values()) {
     for (const keying of KEYINGS) {
@@ -219,19 +230,54 @@ function compareRows(
   frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>,
 ): string[] {
   const wanted = new Set(
-    [...frontends.values()].flat().map(({ address = '*', port, protocol, displayName, backends }) => {
+    [...frontends.values()].flat().map((frontend) => {
+      const { address = '*', port, protocol, displayName, backends, sourceRanges } = frontend;
       const texts = backends.map((backend) => `${backend.ip} ${backend.port}`);
-      return `${displayName} ${address} ${port} ${protocol} -> ${texts.sort()}`;
+      const who = sourceRanges === undefined ? 'all' : 'restricted';
+      return `${displayName} ${address} ${port} ${protocol} ${who} -> ${texts.sort()}`;
     }),
   );
   const present = new Set(
-    rows.map(({ address, port, protocol, service, backends }) => {
+    rows.map(({ address, port, protocol, service, backends, action }) => {
       const texts = backends.map((backend) => `${backend.address} ${backend.port}`);
-      return `${service} ${address} ${port} ${protocol} -> ${texts.sort()}`;
+      const who = action.endsWith(', restricted') ? 'restricted' : 'all';
+      return `${service} ${address} ${port} ${protocol} ${who} -> ${texts.sort()}`;
     }),
   );
+  return differences('row', wanted, present);
+}
+
+/** Every range that is let in, read from the bytes of the set. */
+function compareRanges(observed: Observed, frontends: readonly Frontend[]): string[] {
+  const wanted = frontends.flatMap(({ address, protocol, port, sourceRanges = [] }) =>
+    sourceRanges.map((cidr) => {
+      const bits = Array.from(packIp(cidr.ip), (char) => char.charCodeAt(0).toString(2).padStart(8, '0'))
+        .join('')
+        .slice(0, cidr.prefix);
+      const edge = (fill: '0' | '1'): string =>
+        unpackIp(
+          bits
+            .padEnd(cidr.family === 4 ? 32 : 128, fill)
+            .replace(/.{8}/g, (byte) => String.fromCharCode(Number.parseInt(byte, 2))),
+        );
+      return `${address} ${protocol} ${port}: ${edge('0')} to ${edge('1')}`;
+    }),
+  );
+  const present = [...observed].flatMap(([family, { elements }]) =>
+    [...(elements.get('source-ranges') ?? [])].map(([first, last]) => {
+      const length = family === 4 ? 4 : 16;
+      const protocol = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' }[first.charCodeAt(length)];
+      const port = first.charCodeAt(length + 4) * 256 + first.charCodeAt(length + 5);
+      const name = `${unpackIp(first.slice(0, length))} ${protocol} ${port}`;
+      return `${name}: ${unpackIp(first.slice(-length))} to ${unpackIp(last.slice(-length))}`;
+    }),
+  );
+  return differences('range', new Set(wanted), new Set(present));
+}
+
+function differences(what: string, wanted: ReadonlySet<string>, present: ReadonlySet<string>): string[] {
   return [
-    ...[...wanted].filter((row) => !present.has(row)).map((row) => `missing row ${row}`),
-    ...[...present].filter((row) => !wanted.has(row)).map((row) => `unexpected row ${row}`),
+    ...[...wanted].filter((one) => !present.has(one)).map((one) => `missing ${what} ${one}`),
+    ...[...present].filter((one) => !wanted.has(one)).map((one) => `unexpected ${what} ${one}`),
   ];
 }

@@ -9,6 +9,7 @@ import {
   clearPriority,
   countBelow,
   daddr,
+  daddrIsElsewhere,
   daddrIsNotLoopback,
   daddrIsOfThisHost,
   dnatToMap,
@@ -17,6 +18,7 @@ import {
   type Field,
   hasPort,
   isIn,
+  isNotInRanges,
   isTcp,
   l4proto,
   markIsSet,
@@ -58,11 +60,17 @@ export interface Chain {
 }
 
 /** linux/netfilter_ipv4.h, NF_IP_PRI_NAT_DST and NF_IP_PRI_NAT_SRC: where kube-proxy's chains are too. */
-const PRIORITY = { dstnat: -100, srcnat: 100 } as const;
+const PRIORITY = { dstnat: -100, srcnat: 100, afterDstnat: -90 } as const;
 
 /** Chains that exist whatever the Services, in an order in which none refers to a later one. */
 export function constantChains(family: IpFamily, settings: RuleSettings): readonly Chain[] {
   const mark = 2 ** settings.masqueradeBit;
+  /** A cluster IP that nobody has; but addresses of this node are its own. */
+  const dropUnallocated = [
+    isIn([daddr(family)], 'service-cidrs'),
+    daddrIsElsewhere,
+    verdict('goto', DROP_CHAIN),
+  ];
   return [
     plain(REFUSE_CHAIN, [[isTcp, rejectWithReset], [rejectWithIcmp(family)]]),
     plain(DROP_CHAIN, [[drop]]),
@@ -79,6 +87,9 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
     ]),
     nat('nat-prerouting', 'prerouting', PRIORITY.dstnat, [[verdict('jump', 'services')]]),
     nat('nat-output', 'output', PRIORITY.dstnat, [[verdict('jump', 'services')]]),
+    // Behind every chain that might send the packet elsewhere: who has such an address may be somebody else's to say.
+    nat('nat-prerouting-late', 'prerouting', PRIORITY.afterDstnat, [dropUnallocated]),
+    nat('nat-output-late', 'output', PRIORITY.afterDstnat, [dropUnallocated]),
     nat('nat-postrouting', 'postrouting', PRIORITY.srcnat, [
       // What carried a pick here is not for queueing disciplines: on its way out of this host nothing else clears it.
       [statusHasDnat, clearPriority],
@@ -90,11 +101,19 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
 }
 
 /**
- * The chain of a shape: sends this node and its pods on where they get more than others, asks for masquerading where the
- * shape says so, then picks a slot.
+ * The chain of a shape: keeps out who may not come, sends this node and its pods on where they get more than others, asks
+ * for masquerading where the shape says so, then picks a slot.
  */
 export function shapeChainOf(family: IpFamily, shape: Shape, settings: RuleSettings): Chain {
   return plain(shapeChain(shape), [
+    ...(shape.isRestricted
+      ? [
+          [
+            isNotInRanges([daddr(family), l4proto, dport, saddr(family)], 'source-ranges'),
+            verdict('goto', DROP_CHAIN),
+          ],
+        ]
+      : []),
     [clearPriority],
     ...(shape.hasInside ? insideRules(family, shape, settings) : []),
     ...markingRules(family, shape, settings),

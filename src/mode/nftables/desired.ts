@@ -3,10 +3,18 @@
 
 import type { Cidr, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
+import type { Surroundings } from '../../vip/surroundings.ts';
 import type { BackendIds } from './backend-ids.ts';
 import type { ElementChange } from './element-change.ts';
-import { intervalElements } from './intervals.ts';
-import { packHostU32, type SetName, SHAPE_SETS, serviceValue } from './names.ts';
+import { type IntervalElements, intervalChanges, intervalElements } from './intervals.ts';
+import {
+  INTERVAL_SETS,
+  type IntervalSet,
+  packHostU32,
+  type SetName,
+  SHAPE_SETS,
+  serviceValue,
+} from './names.ts';
 import { isShapeChain, type NeededChain, neededChainName, type ShapeChain } from './needed-chain.ts';
 import type { Observed } from './observed.ts';
 import {
@@ -24,6 +32,7 @@ import {
 } from './planned-frontend.ts';
 import { FIXED_CHAINS, type Shape, shapeChain, shapeId } from './shape.ts';
 import { ShapeIds } from './shape-ids.ts';
+import { rangeChanges } from './source-ranges.ts';
 import { subroutinesOf } from './subroutines.ts';
 
 /** A side whose clients keep their backends for this long from now on, and did for another time. */
@@ -85,14 +94,19 @@ class References<T> {
   }
 }
 
+const NO_INTERVALS: IntervalElements = new Map();
+
 export class Desired implements Previous {
   readonly #frontends = new Map<string, PlannedFrontend>();
   readonly #idsByService = new Map<ServiceKey, readonly string[]>();
   readonly #shared = new References<SharedElement>();
   readonly #chains = new References<NeededChain>();
   readonly #shapeIds = new ShapeIds();
-  /** Value per key of `nodeport-addresses`, per family. */
-  #nodePortAddresses = new Map<IpFamily, ReadonlyMap<string, string>>();
+  /** Value per key, per set and family. */
+  readonly #intervals: Readonly<Record<IntervalSet, Map<IpFamily, IntervalElements>>> = {
+    'nodeport-addresses': new Map(),
+    'service-cidrs': new Map(),
+  };
 
   /** Of one side of a planned frontend; empty when it is not planned, or picks its backends otherwise. */
   slots(place: SidePlace): readonly string[] {
@@ -182,18 +196,24 @@ export class Desired implements Previous {
     };
   }
 
-  /** Replaces the addresses that serve node ports. */
-  updateNodePortAddresses(cidrs: readonly Cidr[]): ElementChange[] {
+  /** Replaces the networks around this node. */
+  updateSurroundings({
+    nodePortCidrs,
+    serviceCidrs,
+  }: Pick<Surroundings, 'nodePortCidrs' | 'serviceCidrs'>): ElementChange[] {
+    return [
+      ...this.#updateIntervals('nodeport-addresses', nodePortCidrs),
+      ...this.#updateIntervals('service-cidrs', serviceCidrs),
+    ];
+  }
+
+  #updateIntervals(set: IntervalSet, cidrs: readonly Cidr[]): ElementChange[] {
     const changes: ElementChange[] = [];
     for (const family of [4, 6] as const) {
-      const before = this.#nodePortAddresses.get(family) ?? new Map<string, string>();
+      const before = this.#intervals[set].get(family) ?? NO_INTERVALS;
       const after = intervalElements(cidrs.filter((cidr) => cidr.family === family));
-      this.#nodePortAddresses.set(family, after);
-      for (const key of new Set([...before.keys(), ...after.keys()])) {
-        if (before.get(key) !== after.get(key)) {
-          changes.push(nodePortAddressChange(family, key, before.get(key), after.get(key)));
-        }
-      }
+      this.#intervals[set].set(family, after);
+      changes.push(...intervalChanges(family, set, before, after));
     }
     return changes;
   }
@@ -215,8 +235,10 @@ export class Desired implements Previous {
 
   /** Every wanted element, each with `before` undefined, in the same safe order. */
   *elements(): Generator<ElementChange> {
-    for (const [family, elements] of this.#nodePortAddresses) {
-      for (const [key, value] of elements) yield nodePortAddressChange(family, key, undefined, value);
+    for (const set of INTERVAL_SETS) {
+      for (const [family, elements] of this.#intervals[set]) {
+        yield* intervalChanges(family, set, NO_INTERVALS, elements);
+      }
     }
     for (const shared of this.#shared.values()) yield sharedChange(shared, true);
     for (const chain of this.#chains.values()) if (isShapeChain(chain)) yield shapeChange(chain, true);
@@ -244,8 +266,26 @@ export class Desired implements Previous {
   #countElement(element: SharedElement, by: 1 | -1): void {
     this.#shared.change(`${element.family}${element.set} ${element.key}`, element, by);
   }
-  /** Side by side; a side that is new is written before what leads to it. */
+
+  /**
+   * What is restricted before or after changes in one piece: between two transactions nobody may get in whom both keep out,
+   * or stay out whom both let in.
+   */
   *#frontendChanges(
+    before: PlannedFrontend | undefined,
+    after: PlannedFrontend | undefined,
+  ): Generator<ElementChange> {
+    if (before?.ranges === undefined && after?.ranges === undefined) {
+      yield* this.#sidesChanges(before, after);
+      return;
+    }
+    const { id, family, service } = (after ?? before)!;
+    yield* rangeChanges({ family, service, together: id }, before?.ranges, after?.ranges);
+    for (const change of this.#sidesChanges(before, after)) yield { ...change, together: id };
+  }
+
+  /** Side by side; a side that is new is written before what leads to it. */
+  *#sidesChanges(
     before: PlannedFrontend | undefined,
     after: PlannedFrontend | undefined,
   ): Generator<ElementChange> {
@@ -304,15 +344,6 @@ export class Desired implements Previous {
     if (side === undefined) return undefined;
     return serviceValue(side.shapeId ?? this.#shapeIds.idOf(family, side.shape!), side.comment);
   }
-}
-
-function nodePortAddressChange(
-  family: IpFamily,
-  key: string,
-  before: string | undefined,
-  after: string | undefined,
-): ElementChange {
-  return { family, set: 'nodeport-addresses', key, before, after, service: undefined };
 }
 
 /** What leads from the shape id of a frontend to the chain. */

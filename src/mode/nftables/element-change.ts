@@ -20,6 +20,8 @@ export interface ElementChange {
   readonly isRevocation?: true;
   /** On whose behalf; undefined for static, shared and foreign elements. */
   readonly service: ServiceKey | undefined;
+  /** Changes in a row with the same mark go in one transaction: between two of them, packets would find neither state. */
+  readonly together?: string;
 }
 
 /** Identifies an element over all sets and families. */

@@ -152,6 +152,22 @@ export function isIn(fields: readonly Field[], set: SetName): Statement {
   return [...loadConcat(fields), { kind: 'lookup', register: FIRST, set }];
 }
 
+/**
+ * `… != @set`, the set being one of ranges. For these nft turns into network order what the kernel loads in host order; of
+ * the one byte of a protocol nothing comes of it, but without it a table that nft re-loads would not stay the same.
+ */
+export function isNotInRanges(fields: readonly Field[], set: SetName): Statement {
+  const load = loadConcat(fields).flatMap((expression): Expression[] => {
+    if (expression.kind !== 'meta' || expression.register === undefined) return [expression];
+    const { register } = expression;
+    return [
+      expression,
+      { kind: 'byteorder', register, sourceRegister: register, op: 'hton', size: 2, length: 1 },
+    ];
+  });
+  return [...load, { kind: 'lookup', register: FIRST, set, isInverted: true }];
+}
+
 /** `dnat ip to … map @set`, the value of the map being `address . port`. */
 export function dnatToMap(family: IpFamily, fields: readonly Field[], set: SetName): Statement {
   return [
@@ -244,15 +260,18 @@ export function daddrIsNotLoopback(family: IpFamily): Statement {
 const RTN_LOCAL = 2;
 
 /** `fib daddr type local` */
-export const daddrIsOfThisHost: Statement = isOfThisHost(FIB_FLAGS.daddr);
+export const daddrIsOfThisHost: Statement = compareToThisHost('eq', FIB_FLAGS.daddr);
+
+/** `fib daddr type != local` */
+export const daddrIsElsewhere: Statement = compareToThisHost('neq', FIB_FLAGS.daddr);
 
 /** `fib saddr type local` */
-export const saddrIsOfThisHost: Statement = isOfThisHost(FIB_FLAGS.saddr);
+export const saddrIsOfThisHost: Statement = compareToThisHost('eq', FIB_FLAGS.saddr);
 
-function isOfThisHost(flags: number): Statement {
+function compareToThisHost(op: 'eq' | 'neq', flags: number): Statement {
   return [
     { kind: 'fib', result: 'type', flags, register: FIRST },
-    { kind: 'cmp', register: FIRST, op: 'eq', data: packHostU32(RTN_LOCAL) },
+    { kind: 'cmp', register: FIRST, op, data: packHostU32(RTN_LOCAL) },
   ];
 }
 

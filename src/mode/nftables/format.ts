@@ -7,6 +7,7 @@ import {
   ENDPOINT_SETS,
   formatPriority,
   INTERVAL_END,
+  isIntervalSet,
   nftFamily,
   PICK_SETS,
   PICKED_SETS,
@@ -63,7 +64,9 @@ export function formatRequest(request: NftRequest): string {
 
 function formatKey(family: IpFamily, set: SetName, key: string): string {
   const length = family === 4 ? 4 : 16;
-  if (set === 'cluster-ips' || set === 'nodeport-addresses') return formatIp(key);
+  if (isIntervalSet(set) && key.endsWith(INTERVAL_END))
+    return `${formatIp(key.slice(0, -INTERVAL_END.length))} (end of range)`;
+  if (set === 'cluster-ips' || isIntervalSet(set)) return formatIp(key);
   if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
   if (SHAPE_SETS.has(set)) return chainOfShapeId(key) ?? formatPriority(key);
   const hasAddress = !set.includes('nodeport');
@@ -76,6 +79,7 @@ function formatKey(family: IpFamily, set: SetName, key: string): string {
   ];
   if (ENDPOINT_SETS.has(set) || PICK_SETS.has(set)) words.push(unpackHostU32(rest.slice(8)));
   if (PICKED_SETS.has(set)) words.push(formatPriority(rest.slice(8)));
+  if (set === 'source-ranges') words.push(formatIp(rest.slice(8)));
   return words.join(' . ');
 }
 
@@ -90,7 +94,8 @@ function formatValue(family: IpFamily, set: SetName, value: string): string {
     return `${formatIp(value.slice(0, length))} . ${unpackPort(value.slice(length))}`;
   }
   if (SHAPE_SETS.has(set)) return `goto ${value}`;
-  return value === INTERVAL_END ? 'end of range' : JSON.stringify(value);
+  if (set === 'source-ranges') return `to ${formatIp(value.slice(family === 4 ? -4 : -16))}`;
+  return JSON.stringify(value);
 }
 
 /** Foreign elements may have keys of any length. */

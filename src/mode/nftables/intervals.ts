@@ -2,21 +2,22 @@
 // address, a closing one just behind it. Overlapping and adjacent CIDRs are merged first, as the kernel's rbtree
 // requires. Like nft, what lies before the first range is closed too, so that a table nft re-loads stays the same.
 
-import { type Cidr, ipBytes } from '../../model/ip.ts';
-import { INTERVAL_END } from './names.ts';
+import { type Cidr, type IpFamily, ipBytes } from '../../model/ip.ts';
+import type { ElementChange } from './element-change.ts';
+import { INTERVAL_END, type IntervalSet } from './names.ts';
 
-/** Element key → value ('' opens a range, INTERVAL_END closes one) for CIDRs of one family. */
-export function intervalElements(cidrs: readonly Cidr[]): ReadonlyMap<string, string> {
+/** Element key → '', for CIDRs of one family; a key with INTERVAL_END behind the address closes a range. */
+export function intervalElements(cidrs: readonly Cidr[]): IntervalElements {
   const ranges = cidrs.map(toRange).sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0));
   const elements = new Map<string, string>();
   let open: Range | undefined;
   if (ranges[0] !== undefined && ranges[0].first > 0n) {
-    elements.set(packAddress(0n, ranges[0].bits), INTERVAL_END);
+    elements.set(packAddress(0n, ranges[0].bits) + INTERVAL_END, '');
   }
   const close = (): void => {
     if (open === undefined) return;
     elements.set(packAddress(open.first, open.bits), '');
-    if (open.end < 1n << BigInt(open.bits)) elements.set(packAddress(open.end, open.bits), INTERVAL_END);
+    if (open.end < 1n << BigInt(open.bits)) elements.set(packAddress(open.end, open.bits) + INTERVAL_END, '');
   };
   for (const range of ranges) {
     if (open !== undefined && range.first <= open.end) {
@@ -28,6 +29,54 @@ export function intervalElements(cidrs: readonly Cidr[]): ReadonlyMap<string, st
   }
   close();
   return elements;
+}
+
+/** Element key → value, as `intervalElements` has it. */
+export type IntervalElements = ReadonlyMap<string, string>;
+
+/**
+ * What makes one set of intervals the other. The kernel (nft_set_rbtree.c) takes an interval as a pair, its start and right
+ * after it its end, in deletions as in additions, and may refuse one without the other: so both are written anew where one
+ * differs, in the order of addresses. As it refuses what overlaps, all changes of a set belong together.
+ */
+export function intervalChanges(
+  family: IpFamily,
+  set: IntervalSet,
+  before: IntervalElements,
+  after: IntervalElements,
+): ElementChange[] {
+  const [intervalsBefore, intervalsAfter] = [intervalsOf(before), intervalsOf(after)];
+  return inOrder([...new Set([...before.keys(), ...after.keys()])])
+    .filter((key) => intervalsBefore.get(key) !== intervalsAfter.get(key))
+    .map((key) => ({
+      family,
+      set,
+      key,
+      before: before.get(key),
+      after: after.get(key),
+      service: undefined,
+      together: `${family}${set}`,
+    }));
+}
+
+/** Element key → the interval that it opens or closes; an end that closes nothing stands for itself. */
+function intervalsOf(elements: IntervalElements): ReadonlyMap<string, string> {
+  const intervals = new Map<string, string>();
+  let open: string | undefined;
+  for (const key of inOrder([...elements.keys()])) {
+    const isEnd = key.endsWith(INTERVAL_END);
+    if (isEnd && open !== undefined) intervals.set(open, `${open} to ${key}`);
+    intervals.set(key, isEnd && open !== undefined ? `${open} to ${key}` : key);
+    open = isEnd ? undefined : key;
+  }
+  return intervals;
+}
+
+/** By address; at one address an end before a start. */
+function inOrder(keys: readonly string[]): readonly string[] {
+  const rank = (key: string): string =>
+    key.endsWith(INTERVAL_END) ? `${key.slice(0, -INTERVAL_END.length)}0` : `${key}1`;
+  return [...keys].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
 }
 
 interface Range {

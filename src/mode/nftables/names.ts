@@ -38,16 +38,26 @@ export const SETS = [
   'nodeport-affinity',
   'inside-affinity',
   'inside-nodeport-affinity',
+  'source-ranges',
   'cluster-ips',
   'hairpin',
   'nodeport-addresses',
+  'service-cidrs',
 ] as const;
 export type SetName = (typeof SETS)[number];
+
+/** Sets of intervals of addresses: the networks around this node. */
+export type IntervalSet = 'nodeport-addresses' | 'service-cidrs';
+export const INTERVAL_SETS: readonly IntervalSet[] = ['nodeport-addresses', 'service-cidrs'];
+
+export function isIntervalSet(set: SetName): set is IntervalSet {
+  return (INTERVAL_SETS as readonly SetName[]).includes(set);
+}
 
 /** Where frontends without backends go: answers with a TCP reset or ICMP port unreachable. */
 export const REFUSE_CHAIN = 'refuse';
 
-/** Where frontends go whose backends a Local policy keeps away: no answer. */
+/** Where packets go that nobody answers: backends that a Local policy keeps away, clients outside the source ranges. */
 export const DROP_CHAIN = 'drop-silently';
 
 /**
@@ -156,5 +166,8 @@ export function serviceValueParts(value: string): { shapeId: string; comment: st
   return { shapeId: value.slice(0, 4), comment: value.slice(4) };
 }
 
-/** Value of the element that closes an interval (NFT_SET_ELEM_INTERVAL_END); the one that opens it has ''. */
+/**
+ * What the key of an element that closes an interval ends with (NFT_SET_ELEM_INTERVAL_END): one that opens another may be at
+ * the same address.
+ */
 export const INTERVAL_END = 'end';

@@ -6,7 +6,15 @@ import type { Counter, Element } from '../../netlink/nftables/element.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
 import { type BackendIds, isBackendId } from './backend-ids.ts';
-import { INTERVAL_END, SERVICE_SETS, SETS, type SetName, SHAPE_SETS, serviceValue } from './names.ts';
+import {
+  INTERVAL_END,
+  isIntervalSet,
+  SERVICE_SETS,
+  SETS,
+  type SetName,
+  SHAPE_SETS,
+  serviceValue,
+} from './names.ts';
 import { endpointSet, type Previous, pickedSet, pickSet, shapeSet, slotKey } from './planned-frontend.ts';
 import { balancingShapeOf, type Keying, type Shape, shapeOfId } from './shape.ts';
 
@@ -31,12 +39,17 @@ export interface ObservedTable {
 /** Families without a table of ours are missing. */
 export type Observed = ReadonlyMap<IpFamily, ObservedTable>;
 
+/** The key of a decoded element as the diff knows it. */
+export function observedKey(set: SetName, { key, isIntervalEnd = false }: Element): string {
+  return isIntervalSet(set) && isIntervalEnd ? key + INTERVAL_END : key;
+}
+
 /**
  * The value of a decoded element as the diff compares it. A verdict that only somebody else can have written gets a value
  * that no plan produces, so that it is replaced.
  */
 export function observedValue(set: SetName, element: Element): string {
-  if (set === 'nodeport-addresses') return element.isIntervalEnd === true ? INTERVAL_END : '';
+  if (set === 'source-ranges') return element.keyEnd ?? element.key;
   const { data = '', verdict, comment = '' } = element;
   if (SERVICE_SETS.has(set)) return serviceValue(data, comment);
   if (SHAPE_SETS.has(set)) return verdict?.kind === 'goto' ? verdict.chain : `${verdict?.kind}`;

@@ -1,6 +1,7 @@
 // A Frontend in this mode's terms: an element that names its shape, n slots, and the objects it shares; and the same again
 // for this node and its pods where a Local policy gives others less.
 
+import { InternalError } from '../../errors.ts';
 import { type IpFamily, packIp, unpackIp } from '../../model/ip.ts';
 import type { Scheduler } from '../../model/service-policy.ts';
 import type { ServiceKey } from '../../model/types.ts';
@@ -18,6 +19,7 @@ import {
 } from './names.ts';
 import { type Balancing, DROP_ID, type Keying, REFUSE_ID, type Shape, shapeId } from './shape.ts';
 import { assignSlots } from './slots.ts';
+import { type RangeElements, rangeElements } from './source-ranges.ts';
 import { deal, slotShares } from './weights.ts';
 
 /** An element in one of the maps of frontends, and its slots. */
@@ -43,6 +45,8 @@ export interface PlannedFrontend extends PlannedSide {
   /** Element key in the maps of frontends; slot keys begin with it. */
   readonly key: string;
   readonly inside: PlannedSide | undefined;
+  /** Who is let in, undefined for everybody. */
+  readonly ranges: RangeElements | undefined;
   /** Packed cluster IP, undefined for every other kind. */
   readonly clusterIp: string | undefined;
   /** Packed `ip . ip` of every backend that may dial itself through the VIP. */
@@ -66,9 +70,15 @@ export interface Previous {
 
 const NONE: readonly string[] = [];
 
-/** Plans one Frontend; slots and backend ids stay what `previous` says they are. */
+/**
+ * Plans one Frontend; slots and backend ids stay what `previous` says they are. Source ranges are a matter of load-balancer
+ * addresses: a node port that had some would be open to everybody, so it is an InternalError.
+ */
 export function planFrontend(frontend: Frontend, previous: Previous): PlannedFrontend {
-  const { family, address, protocol, port, backends, insideBackends, kind } = frontend;
+  const { family, address, protocol, port, backends, insideBackends, kind, sourceRanges } = frontend;
+  if (address === undefined && sourceRanges !== undefined) {
+    throw new InternalError(`source ranges of node port ${port} of ${frontend.displayName}`);
+  }
   const keyedBy = address === undefined ? 'nodeport' : 'vip';
   const packedAddress = address === undefined ? '' : packIp(address);
   const key = packedAddress + packProtocol(protocol) + packPort(port);
@@ -92,6 +102,7 @@ export function planFrontend(frontend: Frontend, previous: Previous): PlannedFro
     slots: outside.slots,
     ids: outside.ids,
     inside: insideBackends === undefined ? undefined : plan('inside', insideBackends, false),
+    ranges: sourceRanges === undefined ? undefined : rangeElements(key, sourceRanges),
     clusterIp: kind === 'ClusterIP' ? packedAddress : undefined,
     hairpins: local.length === 0 ? NONE : [...new Set(local.map(({ ip }) => packIp(ip).repeat(2)))],
   };
@@ -106,7 +117,8 @@ function planSide(
 ): PlannedSide {
   const { whenEmpty, displayName: comment } = frontend;
   const { keyedBy, side } = place;
-  if (behind.length === 0 && !hasInside) {
+  const isRestricted = side === 'all' && frontend.sourceRanges !== undefined;
+  if (behind.length === 0 && !hasInside && !isRestricted) {
     const shapeId = whenEmpty === 'drop' ? DROP_ID : REFUSE_ID;
     return { keyedBy, side, comment, shape: undefined, shapeId, slots: NONE, ids: undefined };
   }
@@ -122,7 +134,16 @@ function planSide(
   // Inside, the chain that sends here has asked for masquerading already, where it is due; what is empty asks for none.
   const masquerade = side === 'inside' || behind.length === 0 ? 'never' : frontend.masquerade;
   const slotCount = slots.length;
-  const shape: Shape = { keyedBy, side, slotCount, masquerade, hasInside, whenEmpty, balancing };
+  const shape: Shape = {
+    keyedBy,
+    side,
+    slotCount,
+    masquerade,
+    hasInside,
+    isRestricted,
+    whenEmpty,
+    balancing,
+  };
   const fixedId = balancing === undefined ? shapeId(shape) : undefined;
   return { keyedBy, side, comment, shape, shapeId: fixedId, slots, ids };
 }

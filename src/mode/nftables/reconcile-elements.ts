@@ -4,8 +4,20 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import { type ElementChange, mustWait } from './element-change.ts';
-import { NUMBERED_SETS, SERVICE_SETS, SETS, type SetName, SHAPE_SETS, serviceValueParts } from './names.ts';
+import { intervalChanges } from './intervals.ts';
+import {
+  INTERVAL_SETS,
+  isIntervalSet,
+  NUMBERED_SETS,
+  SERVICE_SETS,
+  SETS,
+  type SetName,
+  SHAPE_SETS,
+  serviceValueParts,
+} from './names.ts';
 import type { ObservedTable } from './observed.ts';
+import { frontendId } from './planned-frontend.ts';
+import { rangeChanges, SeenRanges } from './source-ranges.ts';
 
 /** The elements of one family's table as seen, and what they counted. The elements are emptied by reconciliation. */
 export type SeenElements = Pick<ObservedTable, 'elements' | 'counters'>;
@@ -16,8 +28,9 @@ export type Frozen = ReadonlySet<ServiceKey>;
 /**
  * Changes that make what was seen what is wanted, in the order of `wanted`, followed by the deletion of what nobody
  * wants. Slots that must outlive this transaction go to `wait` instead. What belongs to a frozen Service is left.
- * Consumes `seen`. In `wanted`, node-port addresses come first: those nobody wants are deleted right behind them, in
- * the same transaction, because the kernel refuses ranges that overlap.
+ * Consumes `seen`. In `wanted`, sets of intervals come first: what changes of one goes together, because the kernel refuses
+ * ranges that overlap. For the same reason the source ranges of a frontend, the stale ones too, change with its element;
+ * those that only somebody else can have written go before anything else.
  */
 export function* reconcileElements(
   wanted: Iterable<ElementChange>,
@@ -39,16 +52,36 @@ export function* reconcileElements(
       }
     }
   }
-  let isPastAddresses = false;
+  const seenRanges = new Map<IpFamily, SeenRanges>();
+  for (const [family, { elements }] of seen) {
+    const ranges = new SeenRanges(family, elements.get('source-ranges') ?? new Map());
+    seenRanges.set(family, ranges);
+    for (const [key, before] of ranges.foreign) {
+      yield { family, set: 'source-ranges', key, before, after: undefined, service: undefined };
+    }
+  }
+  let wantedIntervals: ElementChange[] | undefined = [];
+  /** Of the frontend whose element comes next. */
+  let wantedRanges = new Map<string, string>();
   for (const change of wanted) {
-    if (!isPastAddresses && change.set !== 'nodeport-addresses') {
-      isPastAddresses = true;
-      yield* unwanted(['nodeport-addresses']);
+    if (wantedIntervals !== undefined) {
+      if (isIntervalSet(change.set)) {
+        wantedIntervals.push(change);
+        continue;
+      }
+      yield* reconcileIntervals(wantedIntervals, seen);
+      wantedIntervals = undefined;
+    }
+    if (change.set === 'source-ranges') {
+      wantedRanges.set(change.key, change.after!);
+      continue;
     }
     const table = seen.get(change.family);
     const elements = table?.elements.get(change.set);
     const before = elements?.get(change.key);
     elements?.delete(change.key);
+    const ranges = change.set === 'services' ? rangesOf(change, seenRanges, wantedRanges) : [];
+    if (change.set === 'services' && wantedRanges.size > 0) wantedRanges = new Map();
     if (change.service !== undefined && frozen.has(change.service)) {
       frozenKeys.add(frozenKey(change.family, change.set, change.key));
       // Its element may still lead to a shape that nobody else has.
@@ -58,11 +91,43 @@ export function* reconcileElements(
       }
       continue;
     }
+    yield* ranges;
     if (before === change.after) continue;
     const counter = before === undefined ? undefined : table?.counters.get(change.set)?.get(change.key);
-    yield counter === undefined ? { ...change, before } : { ...change, before, counter };
+    const { together = change.together } = ranges[0] ?? {};
+    yield {
+      ...change,
+      before,
+      ...(counter !== undefined && { counter }),
+      ...(together !== undefined && { together }),
+    };
   }
   yield* unwanted(SETS);
+}
+
+function* reconcileIntervals(
+  wanted: readonly ElementChange[],
+  seen: ReadonlyMap<IpFamily, SeenElements>,
+): Generator<ElementChange> {
+  for (const family of [4, 6] as const) {
+    for (const set of INTERVAL_SETS) {
+      const elements = seen.get(family)?.elements.get(set) ?? new Map<string, string>();
+      const after = wanted.filter((change) => change.family === family && change.set === set);
+      yield* intervalChanges(family, set, elements, new Map(after.map((one) => [one.key, one.after!])));
+      elements.clear();
+    }
+  }
+}
+
+/** What makes the source ranges of the frontend of an element of `services` those it wants. */
+function rangesOf(
+  { family, key, service }: ElementChange,
+  seen: ReadonlyMap<IpFamily, SeenRanges>,
+  wanted: ReadonlyMap<string, string>,
+): ElementChange[] {
+  const before = seen.get(family)?.take(key);
+  if (service === undefined || (wanted.size === 0 && (before?.size ?? 0) === 0)) return [];
+  return rangeChanges({ family, service, together: frontendId(family, 'vip', key) }, before, wanted);
 }
 
 /** Slots and backends of a frozen frontend are found by the frontend's key, whatever their number. */

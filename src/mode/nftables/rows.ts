@@ -45,7 +45,15 @@ function kindOf(table: ObservedTable, packedAddress: string): string {
   return table.elements.get('cluster-ips')?.has(packedAddress) === true ? 'ClusterIP' : 'VIP';
 }
 
+/** `balance`, `refuse` or `drop`; with `, restricted` when that goes for clients in the source ranges only. */
 function actionOf(table: ObservedTable, shapeId: string): string {
+  const action = unrestrictedActionOf(table, shapeId);
+  return observedShape(table, { side: 'all' }, shapeId)?.isRestricted === true
+    ? `${action}, restricted`
+    : action;
+}
+
+function unrestrictedActionOf(table: ObservedTable, shapeId: string): string {
   const chain = table.elements.get('shapes')?.get(shapeId);
   const shape = observedShape(table, { side: 'all' }, shapeId);
   if (chain === REFUSE_CHAIN || (shape?.slotCount === 0 && shape.whenEmpty === 'refuse')) return 'refuse';

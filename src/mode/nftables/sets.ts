@@ -1,4 +1,5 @@
-// The sets and maps of the table. All are hash tables with exact keys, except `nodeport-addresses`.
+// The sets and maps of the table. All are hash tables with exact keys, except those of intervals:
+// the networks around this node, and `source-ranges`, which only packets to restricted frontends are looked up in.
 
 import { isDeepEqual } from '../../model/deep-equal.ts';
 import type { IpFamily } from '../../model/ip.ts';
@@ -12,6 +13,7 @@ export function setDeclarations(family: IpFamily): ReadonlyMap<SetName, SetDecla
   const address: Part = {
     type: family === 4 ? DATATYPE.ipv4_addr : DATATYPE.ipv6_addr,
     length: family === 4 ? 4 : 16,
+    bytes: family === 4 ? 4 : 16,
     typeof: { kind: 'payload', protocol: family === 4 ? 'ip' : 'ip6', field: 'daddr' },
   };
   const client: Part = {
@@ -41,9 +43,11 @@ export function setDeclarations(family: IpFamily): ReadonlyMap<SetName, SetDecla
     ['nodeport-affinity', affinityMap([client, PROTOCOL, PORT])],
     ['inside-affinity', affinityMap([client, address, PROTOCOL, PORT])],
     ['inside-nodeport-affinity', affinityMap([client, PROTOCOL, PORT])],
+    ['source-ranges', rangeSet([address, PROTOCOL, PORT, address])],
     ['cluster-ips', plainSet([address])],
     ['hairpin', plainSet([address, address])],
-    ['nodeport-addresses', { ...plainSet([address]), flags: { interval: true } }],
+    ['nodeport-addresses', intervalSet(address)],
+    ['service-cidrs', intervalSet(address)],
   ]);
 }
 
@@ -56,25 +60,38 @@ function withoutText({ userdata: _, comment: __, ...rest }: SetDeclaration): Par
   return rest;
 }
 
-/** A field of a key or value: nft's type number, bytes in a register, and what `typeof` says. */
+/** A field of a key or value: nft's type number, its bytes in a register and without padding, what `typeof` says. */
 interface Part {
   readonly type: number;
   readonly length: number;
+  readonly bytes: number;
   readonly typeof: TypeofPart;
 }
 
-const PROTOCOL: Part = { type: DATATYPE.inet_proto, length: 4, typeof: { kind: 'meta', key: 'l4proto' } };
+const PROTOCOL: Part = {
+  type: DATATYPE.inet_proto,
+  length: 4,
+  bytes: 1,
+  typeof: { kind: 'meta', key: 'l4proto' },
+};
 const PORT: Part = {
   type: DATATYPE.inet_service,
   length: 4,
+  bytes: 2,
   typeof: { kind: 'payload', protocol: 'th', field: 'dport' },
 };
 /** What travels in the packet's priority has the type of one: ids of shapes and backends, and slots on their way to them. */
-const PRIORITY: Part = { type: DATATYPE.classid, length: 4, typeof: { kind: 'meta', key: 'priority' } };
+const PRIORITY: Part = {
+  type: DATATYPE.classid,
+  length: 4,
+  bytes: 4,
+  typeof: { kind: 'meta', key: 'priority' },
+};
 /** The modulus says nothing here: it only tells nft that the field is a number that numgen drew. */
 const SLOT: Part = {
   type: DATATYPE.integer,
   length: 4,
+  bytes: 4,
   typeof: { kind: 'numgen', type: 'random', modulus: 2 },
 };
 
@@ -92,6 +109,20 @@ function plainSet(key: readonly Part[]): SetDeclaration {
     isMap: false,
     flags: {},
     userdata: typeUserdata({ parts: key.length }),
+  };
+}
+
+/** Each range is two elements, one that opens it and one that closes it. */
+function intervalSet(key: Part): SetDeclaration {
+  return { ...plainSet([key]), flags: { interval: true } };
+}
+
+/** Each range is one element, with a first and a last key. */
+function rangeSet(key: readonly Part[]): SetDeclaration {
+  return {
+    ...plainSet(key),
+    flags: { interval: true, concat: true },
+    fieldLengths: key.map(({ bytes }) => bytes),
   };
 }
 

@@ -22,11 +22,13 @@ export interface Balancing {
 }
 
 export interface Shape extends Keying {
-  /** How many endpoint slots the random pick runs over; 0 only with `hasInside`. */
+  /** How many endpoint slots the random pick runs over; 0 only with `hasInside` or `isRestricted`. */
   readonly slotCount: number;
   readonly masquerade: Masquerade;
   /** This node and its pods are sent on to the `inside` maps first. */
   readonly hasInside: boolean;
+  /** Only clients in the frontend's source ranges are let in. */
+  readonly isRestricted: boolean;
   /** With no slot: what happens to everybody else. */
   readonly whenEmpty: 'refuse' | 'drop';
   /** undefined for a plain shape: one random pick. */
@@ -37,12 +39,13 @@ const SUFFIXES = { never: '', 'off-cluster': '-masquerade-off-cluster', always: 
 const PICKS: Readonly<Record<Scheduler, string>> = { random: 'pick', rr: 'rr', sh: 'sh', mh: 'mh' };
 
 /**
- * `pick-3`, `nodeport-pick-3-masquerade`, `inside-pick-3`, `local-pick-2`, `nodeport-local-drop`; and where there is more
- * to it `pick-3-sticky-10800`, `mh-1021-masquerade`, `rr-3-sticky-60-masquerade-10.96.0.1/tcp/80`. A name says its shape.
+ * `pick-3`, `nodeport-pick-3-masquerade`, `inside-pick-3`, `local-pick-2`, `nodeport-local-drop`, `restricted-refuse`; and
+ * where there is more to it `pick-3-sticky-10800`, `mh-1021-masquerade`, `rr-3-sticky-60-masquerade-10.96.0.1/tcp/80`. A
+ * name says its shape.
  */
 export function shapeChain(shape: Shape): string {
-  const { slotCount, masquerade, hasInside, whenEmpty, balancing } = shape;
-  const prefix = `${keyingPrefix(shape)}${hasInside ? 'local-' : ''}`;
+  const { slotCount, masquerade, hasInside, isRestricted, whenEmpty, balancing } = shape;
+  const prefix = `${keyingPrefix(shape)}${isRestricted ? 'restricted-' : ''}${hasInside ? 'local-' : ''}`;
   if (slotCount === 0) return `${prefix}${whenEmpty}`;
   const { scheduler = 'random', stickySeconds, instance } = balancing ?? {};
   const sticky = stickySeconds === undefined ? '' : `-sticky-${stickySeconds}`;
@@ -57,11 +60,11 @@ export function keyingPrefix({ keyedBy, side }: Keying): string {
 
 const MASQUERADES: readonly Masquerade[] = ['never', 'off-cluster', 'always'];
 const CHAIN_NAME =
-  /^(nodeport-)?(inside-)?(local-)?(pick|rr|sh|mh)-(\d+)(?:-sticky-(\d+))?(-masquerade-off-cluster|-masquerade)?(?:-([0-9a-f.]*\/?[a-z]+\/\d+))?$/;
+  /^(nodeport-)?(inside-)?(restricted-)?(local-)?(pick|rr|sh|mh)-(\d+)(?:-sticky-(\d+))?(-masquerade-off-cluster|-masquerade)?(?:-([0-9a-f.]*\/?[a-z]+\/\d+))?$/;
 
 /** The shape of a chain of that name, if it is one with `balancing`: what `shapeChain` printed. */
 export function balancingShapeOf(chain: string): Shape | undefined {
-  const [, nodeport, inside, local, pick, slotCount, sticky, suffix = '', instance] =
+  const [, nodeport, inside, restricted, local, pick, slotCount, sticky, suffix = '', instance] =
     CHAIN_NAME.exec(chain) ?? [];
   const scheduler = SCHEDULERS.find((one) => PICKS[one] === pick);
   const masquerade = MASQUERADES.find((one) => SUFFIXES[one] === suffix);
@@ -75,6 +78,7 @@ export function balancingShapeOf(chain: string): Shape | undefined {
     slotCount: Number(slotCount),
     masquerade,
     hasInside: local !== undefined,
+    isRestricted: restricted !== undefined,
     whenEmpty: 'refuse',
     balancing: { scheduler, stickySeconds, instance },
   };
@@ -90,11 +94,12 @@ const NODEPORT_BIT = 1 << 2;
 const INSIDE_BIT = 1 << 3;
 const HAS_INSIDE_BIT = 1 << 4;
 const DROP_BIT = 1 << 5;
+const RESTRICTED_BIT = 1 << 6;
 
 /** Set in ids that say nothing by themselves: those of shapes with `balancing`, given out by `ShapeIds`. */
 export const DYNAMIC_ID_BIT = 0x80000000;
 /** What ids say by themselves lies below. */
-const FREE_BITS = 0xc0;
+const FREE_BITS = 0x80;
 
 /** The id of frontends that have no backend and refuse: nft prints it as `none`. */
 export const REFUSE_ID = packHostU32(0);
@@ -112,12 +117,14 @@ export const FIXED_CHAINS: ReadonlyMap<string, string> = new Map([
  * What the maps of frontends hold for this shape, which has no `balancing`: the slot count in the low 24 bits, the rest
  * above. nft prints it in two halves: `0:3`, `200:3`, `600:3`.
  */
-export function shapeId({ keyedBy, side, slotCount, masquerade, hasInside, whenEmpty }: Shape): string {
+export function shapeId(shape: Shape): string {
+  const { keyedBy, side, slotCount, masquerade, hasInside, isRestricted, whenEmpty } = shape;
   const kind =
     MASQUERADES.indexOf(masquerade) |
     (keyedBy === 'nodeport' ? NODEPORT_BIT : 0) |
     (side === 'inside' ? INSIDE_BIT : 0) |
     (hasInside ? HAS_INSIDE_BIT : 0) |
+    (isRestricted ? RESTRICTED_BIT : 0) |
     (slotCount === 0 && whenEmpty === 'drop' ? DROP_BIT : 0);
   return packHostU32(kind * 2 ** SLOT_COUNT_BITS + slotCount);
 }
@@ -129,14 +136,16 @@ export function shapeOfId(packed: string): Shape | undefined {
   const masquerade = MASQUERADES[kind & MASQUERADE_MASK];
   const slotCount = id & SLOT_COUNT_MASK;
   const hasInside = (kind & HAS_INSIDE_BIT) !== 0;
-  if (masquerade === undefined || (slotCount === 0 && !hasInside) || (kind & FREE_BITS) !== 0)
-    return undefined;
+  const isRestricted = (kind & RESTRICTED_BIT) !== 0;
+  const hasSlots = slotCount > 0 || hasInside || isRestricted;
+  if (masquerade === undefined || !hasSlots || (kind & FREE_BITS) !== 0) return undefined;
   return {
     keyedBy: (kind & NODEPORT_BIT) === 0 ? 'vip' : 'nodeport',
     side: (kind & INSIDE_BIT) === 0 ? 'all' : 'inside',
     slotCount,
     masquerade,
     hasInside,
+    isRestricted,
     whenEmpty: (kind & DROP_BIT) === 0 ? 'refuse' : 'drop',
     balancing: undefined,
   };

@@ -4,7 +4,15 @@
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { Element } from '../../netlink/nftables/element.ts';
 import { type ElementChange, groupBySet, isCounted } from './element-change.ts';
-import { INTERVAL_END, nftFamily, SERVICE_SETS, SHAPE_SETS, serviceValueParts, TABLE } from './names.ts';
+import {
+  INTERVAL_END,
+  isIntervalSet,
+  nftFamily,
+  SERVICE_SETS,
+  SHAPE_SETS,
+  serviceValueParts,
+  TABLE,
+} from './names.ts';
 
 export interface Transaction {
   readonly requests: readonly NftRequest[];
@@ -52,11 +60,12 @@ export function joinTransactions(...parts: readonly Transaction[]): Transaction 
 
 /**
  * Two transactions in place of one, to be committed in order: the structure and its elements, or half of the structure
- * each. Elements alone are not split, since what replaces an element must stay with its deletion: undefined.
+ * each; a chain that is flushed gets its rules in the same one. Elements alone are not split, since what replaces an element
+ * must stay with its deletion: undefined.
  */
 export function splitTransaction({ requests, changes }: Transaction): [Transaction, Transaction] | undefined {
   const structureCount = changes.findIndex((carried) => carried.length > 0);
-  const at = structureCount < 0 ? requests.length >> 1 : structureCount;
+  const at = structureCount < 0 ? middle(requests) : structureCount;
   if (at === 0) return undefined;
   return [
     { requests: requests.slice(0, at), changes: changes.slice(0, at) },
@@ -64,27 +73,51 @@ export function splitTransaction({ requests, changes }: Transaction): [Transacti
   ];
 }
 
+/** The place nearest to the middle that lies inside no chain; 0 when there is none. */
+function middle(requests: readonly NftRequest[]): number {
+  const half = requests.length / 2;
+  let best = 0;
+  for (let at = 1; at < requests.length; at++) {
+    const isInside = isSameChain(requests[at - 1]!, requests[at]!);
+    if (!isInside && Math.abs(at - half) < Math.abs(best - half)) best = at;
+  }
+  return best;
+}
+
+function isSameChain(a: NftRequest, b: NftRequest): boolean {
+  return 'chain' in a && 'chain' in b && a.chain === b.chain && a.family === b.family;
+}
+
 /** About how many bytes a change takes in a message: never less than it does. */
 export function estimateBytes(change: ElementChange): number {
   const { key, before, after } = change;
-  const one = ELEMENT_OVERHEAD_BYTES + key.length;
+  const keyCount = change.set === 'source-ranges' ? 2 : 1;
+  const one = ELEMENT_OVERHEAD_BYTES + keyCount * key.length;
   const counter = isCounted(change) ? COUNTER_BYTES : 0;
   return (before === undefined ? 0 : one) + (after === undefined ? 0 : one + 24 + after.length + counter);
 }
 
-/** Cuts a stream of changes into runs of at most `limitBytes` each (at least one change each). */
+/**
+ * Cuts a stream of changes into runs of at most `limitBytes` each (at least one change each). What belongs together stays
+ * together, as long as it fits.
+ */
 export function* chunkChanges(
   changes: Iterable<ElementChange>,
   limitBytes: number,
 ): Generator<ElementChange[]> {
   let chunk: ElementChange[] = [];
   let bytes = 0;
+  /** Where in the chunk that begins which `change` belongs to. */
+  let start = 0;
   for (const change of changes) {
     const size = estimateBytes(change);
-    if (chunk.length > 0 && bytes + size > limitBytes) {
-      yield chunk;
-      chunk = [];
-      bytes = 0;
+    if (change.together === undefined || change.together !== chunk.at(-1)?.together) start = chunk.length;
+    while (chunk.length > 0 && bytes + size > limitBytes) {
+      const end = start > 0 ? start : chunk.length;
+      yield chunk.slice(0, end);
+      chunk = chunk.slice(end);
+      bytes = chunk.reduce((sum, one) => sum + estimateBytes(one), 0);
+      start = 0;
     }
     chunk.push(change);
     bytes += size;
@@ -98,10 +131,12 @@ export function countWrites({ requests, changes }: Transaction): number {
   return elements.size + requests.filter((_, i) => changes[i]!.length === 0).length;
 }
 
-/** An element as the codec writes it; a deletion names the key alone (and, for an interval, its end flag). */
+/** An element as the codec writes it; a deletion names the key alone (and, of an interval, which end it is). */
 function toElement({ set, key, before, after, counter }: ElementChange, isAddition: boolean): Element {
   const value = (isAddition ? after : before)!;
-  if (set === 'nodeport-addresses') return value === INTERVAL_END ? { key, isIntervalEnd: true } : { key };
+  if (isIntervalSet(set) && key.endsWith(INTERVAL_END))
+    return { key: key.slice(0, -INTERVAL_END.length), isIntervalEnd: true };
+  if (set === 'source-ranges') return { key, keyEnd: value };
   if (!isAddition || value === '') return { key };
   if (SHAPE_SETS.has(set)) return { key, verdict: { kind: 'goto', chain: value } };
   if (SERVICE_SETS.has(set)) {

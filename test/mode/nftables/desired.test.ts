@@ -6,6 +6,7 @@ import { Deferred } from '../../../src/mode/nftables/deferred.ts';
 import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.ts';
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
 import {
+  INTERVAL_END,
   NUMBERED_SETS,
   PICKED_SETS,
   packHostU32,
@@ -23,7 +24,7 @@ import {
   planFrontend,
 } from '../../../src/mode/nftables/planned-frontend.ts';
 import { reconcileElements, type SeenElements } from '../../../src/mode/nftables/reconcile-elements.ts';
-import { type Ip, packIp } from '../../../src/model/ip.ts';
+import { type Cidr, cidrContains, type Ip, packIp, parseCidr } from '../../../src/model/ip.ts';
 import type { ServiceKey } from '../../../src/model/types.ts';
 import type { Backend, Frontend } from '../../../src/vip/frontend.ts';
 
@@ -142,7 +143,12 @@ const frontends = (service: ServiceKey): fc.Arbitrary<Frontend[]> =>
           'mh' as const,
         ),
         affinityTimeoutSeconds: fc.constantFrom(undefined, undefined, 60, 10_800),
-        sourceRanges: fc.constant(PLAIN.sourceRanges),
+        sourceRanges: fc.option(
+          fc
+            .subarray(['10.0.0.0/9', '10.128.0.0/9', '192.0.2.1/32'])
+            .map((list) => list.map((text) => parseCidr(text)!)),
+          { nil: undefined },
+        ),
         trafficPolicy: fc.constant(PLAIN.trafficPolicy),
         healthCheckNodePort: fc.constant(PLAIN.healthCheckNodePort),
       }),
@@ -151,7 +157,11 @@ const frontends = (service: ServiceKey): fc.Arbitrary<Frontend[]> =>
         selector: (one) => `${one.kind === 'NodePort' ? '*' : one.address}${one.protocol}${one.port}`,
       },
     )
-    .map((list) => list.map((one) => (one.kind === 'NodePort' ? { ...one, address: undefined } : one)));
+    .map((list) =>
+      list.map((one) =>
+        one.kind === 'NodePort' ? { ...one, address: undefined, sourceRanges: undefined } : one,
+      ),
+    );
 
 const SERVICES = ['n/a', 'n/b', 'n/c'] as ServiceKey[];
 
@@ -316,6 +326,54 @@ describe('Desired', () => {
         elements.apply([...reconcileElements(desired.elements(), seen, new Set(), (c) => waiting.push(c))]);
         elements.apply(waiting);
         expect(elements.canonical()).toEqual(expected.canonical());
+      }),
+    );
+  });
+
+  test('the networks around the node change by what differs, and together', () => {
+    const cidr = fc
+      .tuple(
+        fc.constantFrom('10.0.0.0', '10.96.0.0', '10.112.0.0', 'fd00::', 'fd00:10::'),
+        fc.integer({ min: 4, max: 20 }),
+      )
+      .map(([ip, prefix]) => parseCidr(`${ip}/${prefix}`)!);
+    const networks = fc.record({
+      nodePortCidrs: fc.array(cidr, { maxLength: 4 }),
+      serviceCidrs: fc.array(cidr, { maxLength: 4 }),
+    });
+    fc.assert(
+      fc.property(fc.array(networks, { minLength: 1, maxLength: 5 }), (steps) => {
+        const desired = new Desired();
+        const elements = new Elements();
+        elements.apply(desired.elements());
+        for (const step of steps) {
+          const changes = desired.updateSurroundings(step);
+          for (const { family, set, together } of changes) expect(together).toBe(`${family}${set}`);
+          elements.apply(changes);
+          expect(desired.updateSurroundings(step)).toEqual([]);
+        }
+        const scratch = new Desired();
+        scratch.updateSurroundings(steps.at(-1)!);
+        const expected = new Elements();
+        expected.apply(scratch.elements());
+        expect(elements.canonical()).toEqual(expected.canonical());
+        const changes = reconcileElements(desired.elements(), seenOf(elements), new Set(), () => undefined);
+        expect([...changes]).toEqual([]);
+        // An address is in a set when the nearest element below it opens a range.
+        const holds = (set: SetName, { ip, family }: Cidr): boolean => {
+          const keys = [...elements.byId.values()]
+            .filter((one) => one.set === set && one.family === family)
+            .map(({ key }) => key)
+            .filter((key) => key.slice(0, family === 4 ? 4 : 16) <= packIp(ip))
+            .sort();
+          return keys.at(-1)?.endsWith(INTERVAL_END) === false;
+        };
+        const { nodePortCidrs, serviceCidrs } = steps.at(-1)!;
+        for (const one of [...nodePortCidrs, ...serviceCidrs]) {
+          const isIn = (list: readonly Cidr[]) => list.some((other) => cidrContains(other, one.ip));
+          expect(holds('nodeport-addresses', one)).toBe(isIn(nodePortCidrs));
+          expect(holds('service-cidrs', one)).toBe(isIn(serviceCidrs));
+        }
       }),
     );
   });

@@ -13,6 +13,7 @@ const shape = (slotCount: number, side: 'all' | 'inside' = 'all'): Shape => ({
   slotCount,
   masquerade: 'never',
   hasInside: false,
+  isRestricted: false,
   whenEmpty: 'refuse',
   balancing: { scheduler: 'sh', stickySeconds: undefined, instance: undefined },
 });

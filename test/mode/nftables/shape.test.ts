@@ -22,6 +22,7 @@ const shape: fc.Arbitrary<Shape> = fc
     slotCount: fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 2 ** 24 - 1 })),
     masquerade: fc.constantFrom('never' as const, 'off-cluster' as const, 'always' as const),
     hasInside: fc.boolean(),
+    isRestricted: fc.boolean(),
     whenEmpty: fc.constantFrom('refuse' as const, 'drop' as const),
     balancing: fc.constant(undefined),
   })
@@ -29,7 +30,7 @@ const shape: fc.Arbitrary<Shape> = fc
     fc
       .boolean()
       .map((isEmpty) =>
-        isEmpty && one.hasInside
+        isEmpty && (one.hasInside || one.isRestricted)
           ? { ...one, slotCount: 0, masquerade: 'never' as const }
           : { ...one, whenEmpty: 'refuse' as const },
       ),
@@ -44,6 +45,7 @@ describe('shapes', () => {
         slotCount: 3,
         masquerade: 'never',
         hasInside: false,
+        isRestricted: false,
         whenEmpty: 'refuse',
         balancing: undefined,
       },
@@ -57,6 +59,7 @@ describe('shapes', () => {
         slotCount: 3,
         masquerade: 'off-cluster',
         hasInside: false,
+        isRestricted: false,
         whenEmpty: 'refuse',
         balancing: undefined,
       },
@@ -70,6 +73,7 @@ describe('shapes', () => {
         slotCount: 3,
         masquerade: 'always',
         hasInside: false,
+        isRestricted: false,
         whenEmpty: 'refuse',
         balancing: undefined,
       },
@@ -83,6 +87,7 @@ describe('shapes', () => {
         slotCount: 2,
         masquerade: 'never',
         hasInside: false,
+        isRestricted: false,
         whenEmpty: 'refuse',
         balancing: undefined,
       },
@@ -96,6 +101,7 @@ describe('shapes', () => {
         slotCount: 1,
         masquerade: 'never',
         hasInside: true,
+        isRestricted: false,
         whenEmpty: 'refuse',
         balancing: undefined,
       },
@@ -109,11 +115,54 @@ describe('shapes', () => {
         slotCount: 0,
         masquerade: 'never',
         hasInside: true,
+        isRestricted: false,
         whenEmpty: 'drop',
         balancing: undefined,
       },
       'nodeport-local-drop',
       '0000034',
+    ],
+    [
+      {
+        keyedBy: 'vip',
+        side: 'all',
+        slotCount: 2,
+        masquerade: 'never',
+        hasInside: true,
+        isRestricted: true,
+        whenEmpty: 'refuse',
+        balancing: undefined,
+      },
+      'restricted-local-pick-2',
+      '2000050',
+    ],
+    [
+      {
+        keyedBy: 'vip',
+        side: 'all',
+        slotCount: 0,
+        masquerade: 'never',
+        hasInside: false,
+        isRestricted: true,
+        whenEmpty: 'refuse',
+        balancing: undefined,
+      },
+      'restricted-refuse',
+      '0000040',
+    ],
+    [
+      {
+        keyedBy: 'vip',
+        side: 'all',
+        slotCount: 0,
+        masquerade: 'never',
+        hasInside: false,
+        isRestricted: true,
+        whenEmpty: 'drop',
+        balancing: undefined,
+      },
+      'restricted-drop',
+      '0000060',
     ],
   ] as const)('%j', (one, chain, bytes) => {
     expect(shapeChain(one)).toBe(chain);
@@ -159,6 +208,7 @@ const balanced: fc.Arbitrary<Shape> = fc
     slotCount: fc.integer({ min: 1, max: 65_535 }),
     masquerade: fc.constantFrom('never' as const, 'off-cluster' as const, 'always' as const),
     hasInside: fc.boolean(),
+    isRestricted: fc.boolean(),
     whenEmpty: fc.constant('refuse' as const),
     scheduler: fc.constantFrom('random' as const, 'rr' as const, 'sh' as const, 'mh' as const),
     stickySeconds: fc.option(fc.integer({ min: 1, max: 86_400 }), { nil: undefined }),
@@ -177,6 +227,7 @@ describe('shapes with balancing', () => {
     slotCount: 3,
     masquerade: 'never',
     hasInside: false,
+    isRestricted: false,
     whenEmpty: 'refuse',
   } as const;
 
@@ -206,11 +257,12 @@ describe('shapes with balancing', () => {
       {
         ...base,
         slotCount: 1021,
+        isRestricted: true,
         hasInside: true,
         masquerade: 'always',
         balancing: { scheduler: 'mh', stickySeconds: undefined, instance: undefined },
       },
-      'local-mh-1021-masquerade',
+      'restricted-local-mh-1021-masquerade',
     ],
   ] as const)('%j', (one, chain) => {
     expect(shapeChain(one)).toBe(chain);

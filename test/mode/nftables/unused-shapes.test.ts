@@ -12,6 +12,7 @@ const chain = (slotCount: number, family: 4 | 6 = 4): ShapeChain => {
     slotCount,
     masquerade: 'never',
     hasInside: false,
+    isRestricted: false,
     whenEmpty: 'refuse',
     balancing: undefined,
   } as const;
