@@ -172,6 +172,14 @@ test('a client whose first connections come all at once has one endpoint', async
   }
 });
 
+test('of two first connections of a client, the endpoint of the one that was learnt first counts for both', async () => {
+  await put('web', { address: VIP, backends: pods(PODS), affinityTimeoutSeconds: HOUR });
+  const servers = await serversOf(WEB, 10);
+  // As if both had looked before either was learnt.
+  await nft('flush', 'chain', 'ip', 'kproxy-ts', `stick-${HOUR}`);
+  expect(await serversOf(WEB, 10)).toEqual(servers);
+});
+
 test('each port of a Service by itself', async () => {
   const sticky = { address: VIP, affinityTimeoutSeconds: HOUR, backends: pods(PODS) };
   await put('web', sticky, { ...sticky, port: 81 });

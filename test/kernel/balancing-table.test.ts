@@ -238,6 +238,21 @@ describe('an edit is found at start', () => {
     expect(await kernel.compare()).toEqual({ now: [], later: [] });
   });
 
+  test('chains that nobody needs, one of which jumps to one that was edited', async () => {
+    const kernel = await start();
+    await start(SPECS.slice(2));
+    await nft('insert rule ip kproxy-ts stick-10800 accept');
+    expect(await list('chains')).toContain(`chain ${STICKY}`);
+    const next = new FrontendsInKernel(netlink);
+    const specs = SPECS.slice(2).map((spec) => frontend('web', spec));
+    expect(await next.set(...specs)).toMatchObject({ failures: [] });
+    await next.flush();
+    expect(await list('chains')).not.toMatch(/sticky-10800|stick-10800/);
+    expect(await list('chains')).toContain('chain stick-90');
+    expect(await next.compare()).toEqual({ now: [], later: [] });
+    expect(await kernel.restart()).toMatchObject({ failures: [] });
+  });
+
   test('clients stay where they were', async () => {
     const kernel = await start();
     const id = await backendIdOf('10.96.0.1', '10.1.0.12');

@@ -417,6 +417,59 @@ describe('Desired', () => {
     expect(costOf(3)[0]).toBeLessThanOrEqual(5);
   });
 
+  test.each(['random', 'rr', 'sh', 'mh'] as const)(
+    'a slot that is not covered any more leads to a backend that lives until it is deleted: %s',
+    (scheduler) => {
+      const desired = new Desired();
+      const elements = new Elements();
+      const deferred = new Deferred();
+      const service = 'n/a' as ServiceKey;
+      const picksTo = (): Set<boolean> => {
+        const picks = [...elements.byId.values()].filter(({ set }) => set === 'picks');
+        return new Set(
+          picks.map(({ key, after }) => elements.get('picked', key.slice(0, -4) + after) !== undefined),
+        );
+      };
+      const put = (numbers: readonly number[]): void => {
+        const frontend: Frontend = {
+          kind: 'ClusterIP',
+          family: 4,
+          address: '10.96.0.1' as Ip,
+          protocol: 'TCP',
+          port: 80,
+          service,
+          displayName: service,
+          backends: numbers.map((n) => ({
+            ip: `10.1.0.${n}` as Ip,
+            port: 80,
+            isMaybeLocal: false,
+            weight: 1,
+          })),
+          masquerade: 'never',
+          whenEmpty: 'refuse',
+          insideBackends: undefined,
+          ...PLAIN,
+          scheduler,
+          affinityTimeoutSeconds: 60,
+        };
+        const delta = desired.update(new Map([[service, [planFrontend(frontend, desired)]]]));
+        for (const change of delta.elements) if (mustWait(change)) deferred.addElement(change);
+        elements.apply(delta.elements.filter((change) => !mustWait(change)));
+      };
+      elements.apply(desired.elements());
+      // Down from 21, where the table of mh is longer.
+      put(Array.from({ length: 21 }, (_, n) => n + 1));
+      const slotCount = [...elements.byId.values()].filter(({ set }) => set === 'picks').length;
+      put([2, 4, 6]);
+      expect([...elements.byId.values()].filter(({ set }) => set === 'picks')).toHaveLength(slotCount);
+      expect([...elements.byId.values()].filter(({ set }) => set === 'picked')).toHaveLength(3);
+      expect(picksTo()).toEqual(new Set([true]));
+      deferred.take();
+      elements.apply(deferred.take().elements);
+      expect(picksTo()).toEqual(new Set([true]));
+    },
+  );
+
   test('the address of a Service that another one takes over is rewritten, not lost', () => {
     const desired = new Desired();
     const at = (service: string): PlannedFrontend[] => [
