@@ -24,7 +24,7 @@ const PROGRAMS = {
   // g++ compiles the client that sets up connections.
   bench: ['ip', 'nft', 'iptables-nft', 'g++'],
   // The addon is compiled by its tests too, with sanitizers.
-  test: ['ip', 'nft', 'iptables-nft', 'conntrack', 'openssl', 'setpriv', ...COMPILER],
+  test: ['ip', 'nft', 'iptables-nft', 'iptables-legacy', 'conntrack', 'openssl', 'setpriv', ...COMPILER],
 };
 
 /** Package managers: how they install, and what they call the package of a program where its name differs. */
@@ -34,7 +34,13 @@ const MANAGERS = [
     // A freshly booted machine often holds the lock for its own updates.
     update: ['update', '-q'],
     install: ['install', '-y', '-q', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=120'],
-    packages: { ip: 'iproute2', nft: 'nftables', 'iptables-nft': 'iptables', setpriv: 'util-linux' },
+    packages: {
+      ip: 'iproute2',
+      nft: 'nftables',
+      'iptables-nft': 'iptables',
+      'iptables-legacy': 'iptables',
+      setpriv: 'util-linux',
+    },
   },
   {
     program: 'dnf',
@@ -64,6 +70,7 @@ const MANAGERS = [
       ip: 'iproute2',
       nft: 'nftables',
       'iptables-nft': 'iptables',
+      'iptables-legacy': 'iptables',
       conntrack: 'conntrack-tools',
       setpriv: 'util-linux',
       'g++': 'gcc',

@@ -15,6 +15,7 @@ import {
   parseInteger,
   parseInterfaceName,
   parseList,
+  parseListenAddress,
 } from './parse.ts';
 import { quote } from './printable.ts';
 
@@ -246,6 +247,27 @@ export const SETTINGS_FLAGS = {
     group: 'Timing:',
     help: 'accepted and without effect: nothing here needs a periodic resync of objects',
     kubeProxy: 'informer resync period',
+  },
+  'healthz-bind-address': {
+    type: scalar('address', (value) => parseListenAddress(value, 10256)),
+    default: '0.0.0.0:10256',
+    group: 'Servers:',
+    help: 'where /healthz, /livez and /readyz are answered; an empty one for nowhere',
+    kubeProxy: 'same',
+  },
+  'metrics-bind-address': {
+    type: scalar('address', (value) => parseListenAddress(value, 10249)),
+    default: '127.0.0.1:10249',
+    group: 'Servers:',
+    help: 'where /metrics and /proxyMode are answered; an empty one for nowhere',
+    kubeProxy: 'same, but cannot be empty',
+  },
+  'bind-address-hard-fail': {
+    type: boolean,
+    default: 'false',
+    group: 'Servers:',
+    help: 'treat an address that cannot be had as an error, instead of trying again',
+    kubeProxy: 'same',
   },
   ...LOG_FLAGS,
 } satisfies Flags;

@@ -3,8 +3,15 @@
 
 import { ConfigError } from '../errors.ts';
 import { parseGoDuration } from '../model/duration.ts';
-import { type Cidr, parseCidr } from '../model/ip.ts';
+import { type Cidr, parseCidr, parseIp } from '../model/ip.ts';
 import { quote } from './printable.ts';
+
+/** Where a server listens; host `0.0.0.0` or `::` for every address. */
+export interface ListenAddress {
+  readonly host: string;
+  /** 0 lets the kernel choose. */
+  readonly port: number;
+}
 
 /** linux/if.h: the room for a name with the byte that ends it. */
 const IFNAMSIZ = 16;
@@ -68,6 +75,19 @@ export function parseInterfaceName(text: string): string {
     );
   }
   return text;
+}
+
+/** An IP, or an IP and a port: `0.0.0.0:10256`, `[::1]:10249`. '' stays undefined: no server. */
+export function parseListenAddress(text: string, defaultPort: number): ListenAddress | undefined {
+  if (text === '') return undefined;
+  const bare = parseIp(text);
+  if (bare !== undefined) return { host: bare, port: defaultPort };
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = parseIp(bracketed ?? plain ?? '');
+  if (host === undefined || Number(port) > 65535) {
+    throw new ConfigError(`must be an IP and a port such as 127.0.0.1:${defaultPort}, got ${quote(text)}`);
+  }
+  return { host, port: Number(port) };
 }
 
 /** A node name, trimmed and in lower case as kube-proxy does; '' stays '' (not given). */

@@ -12,6 +12,7 @@ import {
   type ProxyMode,
   SETTINGS_FLAGS,
 } from './flags.ts';
+import type { ListenAddress } from './parse.ts';
 
 /** Where objects come from. A Kubernetes source with neither field uses the in-cluster configuration. */
 export type SourceSettings =
@@ -39,6 +40,11 @@ export interface Settings {
   /** 0 to 31. */
   readonly masqueradeBit: number;
   readonly masqueradeAll: boolean;
+  /** Where the health server listens; undefined for nowhere. */
+  readonly healthAddress: ListenAddress | undefined;
+  readonly metricsAddress: ListenAddress | undefined;
+  /** An address that cannot be had is an error. */
+  readonly isBindHardFail: boolean;
   /** Least time between two writes; 0 coalesces only. */
   readonly minSyncPeriodMs: number;
   /** Period of the drift check, above 0. Always fits a timer. */
@@ -103,6 +109,9 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
     },
     masqueradeBit: values['iptables-masquerade-bit'],
     masqueradeAll: values['masquerade-all'],
+    healthAddress: values['healthz-bind-address'],
+    metricsAddress: values['metrics-bind-address'],
+    isBindHardFail: values['bind-address-hard-fail'],
     minSyncPeriodMs: Math.min(minSyncPeriodMs, MAX_TIMER_MS),
     syncPeriodMs: Math.min(syncPeriodMs, MAX_TIMER_MS),
     logFormat: values['logging-format'],

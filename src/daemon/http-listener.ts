@@ -2,15 +2,9 @@
 
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { ListenAddress } from '../config/parse.ts';
 import { KernelError } from '../errors.ts';
 import type { Log } from './log.ts';
-
-/** Where to listen; `host` '0.0.0.0' or '::' for every address. */
-export interface ListenAddress {
-  readonly host: string;
-  /** 0 lets the kernel choose. */
-  readonly port: number;
-}
 
 export interface HttpListenerOptions {
   /** For messages: `health`, `metrics`. */

@@ -5,7 +5,7 @@ import type { RuleSettings } from '../mode/iptables/fixed-chains.ts';
 import type { Backend } from './backend.ts';
 import { kernelFamilies } from './interfaces.ts';
 import type { Log } from './log.ts';
-import { isTcpLiberal } from './sysctl.ts';
+import { isTcpLiberal, setSysctl } from './sysctl.ts';
 
 /**
  * `onForeignChange` is called when the mode notices that somebody else has changed what is ours. Throws KproxyError where
@@ -22,7 +22,7 @@ export async function openBackend(
     const { IptablesBackend } = await import('./iptables/iptables-backend.ts');
     const { openIptablesTables } = await import('./iptables/open-tables.ts');
     const tables = await openIptablesTables(settings, log, onForeignChange);
-    return new IptablesBackend({ tables, families, settings: iptablesRules(settings), log });
+    return new IptablesBackend({ tables, families, settings: iptablesRules(settings), setSysctl, log });
   }
   const { NftSession } = await import('./nft-session.ts');
   const { NftablesBackend } = await import('./nftables-backend.ts');

@@ -9,6 +9,8 @@ import type { Node } from './types.ts';
 /** The well-known label of core/v1; kube-proxy reads no other, not even its beta predecessor. */
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
 
+const TO_BE_DELETED_TAINT = 'ToBeDeletedByClusterAutoscaler';
+
 /** Reduces a raw Node. */
 export function buildNode(object: unknown): Built<Node> {
   const root = Field.root(object);
@@ -32,5 +34,11 @@ export function buildNode(object: unknown): Built<Node> {
     zone: zone === '' ? undefined : zone,
     addresses: [...addresses],
     podCidrs: cidrs.flatMap((field) => field.cidrOrSkip() ?? []),
+    isEligible: metadata.at('deletionTimestamp').text() === '' && !isToBeDeleted(spec.at('taints')),
   });
+}
+
+/** The cluster autoscaler's word, whatever the effect. */
+function isToBeDeleted(taints: Field): boolean {
+  return taints.items().some((taint) => taint.at('key').value === TO_BE_DELETED_TAINT);
 }

@@ -105,6 +105,8 @@ export interface Node {
   readonly addresses: readonly Ip[];
   /** spec.podCIDRs, or spec.podCIDR alone; in order. */
   readonly podCidrs: readonly Cidr[];
+  /** Load balancers may send traffic here: neither being deleted nor about to be by the cluster autoscaler (KEP-3836). */
+  readonly isEligible: boolean;
 }
 
 /** networking.k8s.io/v1 ServiceCIDR, reduced. */

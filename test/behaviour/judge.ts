@@ -121,8 +121,7 @@ async function judgeHashed(
     let own: string | undefined;
     for (let i = 0; i < dials; i++) {
       const landing = await prober.connect(client);
-      const wrong =
-        complaint(landing, endpoints) ?? doubtChances(prober, client, only(landing.endpoint!, endpoints));
+      const wrong = complaint(landing, endpoints);
       if (wrong !== undefined) return wrong;
       own ??= landing.endpoint!;
       if (landing.endpoint !== own) return `${client.source} gets ${own}, then ${landing.endpoint}`;

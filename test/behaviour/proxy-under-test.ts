@@ -59,8 +59,12 @@ export class ProxyUnderTest {
     });
   }
 
+  /** Leaves the node to the next mode. */
   async delete(): Promise<void> {
-    await this.#daemon?.stop();
-    this.#manifests.delete();
+    try {
+      await this.forget();
+    } finally {
+      this.#manifests.delete();
+    }
   }
 }

@@ -18,6 +18,8 @@ import {
 
 /** Connections per round; rounds go on until every endpoint was seen, or it is certain that one is missing. */
 const ROUND = 24;
+/** Rows that are tried at once: a server that is asked too much loses datagrams. */
+const CONCURRENCY = 6;
 /** Connections to measure shares by: a share that is off by a fifth is surely seen. */
 const SAMPLE = 400;
 /** Standard deviations that chance is granted; so far off is one sample of a million. */
@@ -66,10 +68,14 @@ export async function judgeAll(nodes: TwoNodes, probes: readonly Probe[], memory
     if (complaint !== undefined) wrong.push(`${name}: ${complaint}`);
   };
   const sendable = probes.filter(({ packet, outcome }) => isSendable(packet, outcome));
-  await withCrowd(nodes, probes, memory, async () => {
-    await Promise.all(sendable.filter((probe) => !isAlone(probe)).map(run));
-    for (const probe of sendable.filter(isAlone)) await run(probe);
-  });
+  const [alone, together] = partition(sendable, isAlone);
+  const [silent, talking] = partition(together, ({ outcome }) => !('endpoints' in outcome));
+  const waiting = talking.values();
+  const worker = async (): Promise<void> => {
+    for (const probe of waiting) await run(probe);
+  };
+  await Promise.all([...silent.map(run), ...Array.from({ length: CONCURRENCY }, worker)]);
+  for (const probe of alone) await run(probe);
   return wrong.sort();
 }
 
@@ -81,26 +87,17 @@ export async function judgeAllElsewhere(
 ): Promise<string[]> {
   const prober = { connect: (packet: Packet) => connect(nodes, packet) };
   const judged = probes.filter((probe) => isEverywhere(probe) && isSendable(probe.packet, probe.outcome));
-  const wrong = await withCrowd(nodes, judged, memory, () =>
-    Promise.all(
-      judged.map(async ({ name, packet }) => {
-        const complaint = await judgeElsewhere(prober, packet, memory);
-        return complaint === undefined ? [] : [`${name}: ${complaint}`];
-      }),
-    ),
+  const wrong = await Promise.all(
+    judged.map(async ({ name, packet }) => {
+      const complaint = await judgeElsewhere(prober, packet, memory);
+      return complaint === undefined ? [] : [`${name}: ${complaint}`];
+    }),
   );
   return wrong.flat();
 }
 
-/** Has the crowd there if any of the probes is about many clients. */
-function withCrowd<T>(
-  nodes: TwoNodes,
-  probes: readonly Probe[],
-  { crowd }: Memory,
-  use: () => Promise<T>,
-): Promise<T> {
-  const isCrowded = probes.some(({ outcome }) => isRepeated(outcome));
-  return isCrowded ? nodes.withCrowd(crowd, use) : use();
+function partition<T>(all: readonly T[], isFirst: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(isFirst), all.filter((one) => !isFirst(one))];
 }
 
 export function isEverywhere({ outcome }: Probe): boolean {

@@ -104,7 +104,15 @@ export interface Statement {
   /** All three unless given. */
   readonly protocols?: readonly Protocol[];
   /** Modes that are documented to differ. */
-  readonly except?: readonly { readonly mode: ModeName; readonly outcome: Outcome; readonly why: string }[];
+  readonly except?: readonly Exception[];
+}
+
+export interface Exception {
+  readonly mode: ModeName;
+  /** All of the statement's unless given. */
+  readonly families?: readonly IpFamily[];
+  readonly outcome: Outcome;
+  readonly why: string;
 }
 
 /** A cluster as its API objects tell it, how the daemon was started, and what holds then. */
@@ -117,6 +125,8 @@ export interface Scenario {
   readonly statements: readonly Statement[];
   /** How it goes on: what happens, and what holds then. */
   readonly sequels?: readonly Sequel[];
+  /** For the tracer alone: real packets would take their time to show what those of another scenario show. */
+  readonly isTracedOnly?: boolean;
 }
 
 export interface Sequel {
@@ -207,8 +217,11 @@ function rowsOf(title: string, statements: readonly Statement[]): Row[] {
   );
 }
 
-export function outcomeFor(statement: Statement, mode: ModeName): Outcome {
-  return statement.except?.find((one) => one.mode === mode)?.outcome ?? statement.outcome;
+export function outcomeFor({ packet, statement }: Row, mode: ModeName): Outcome {
+  const exception = statement.except?.find(
+    (one) => one.mode === mode && (one.families?.includes(packet.family) ?? true),
+  );
+  return exception?.outcome ?? statement.outcome;
 }
 
 export function says(

@@ -46,9 +46,10 @@ class Course {
     return this.#tracer;
   }
 
-  async judge(stage: number, { packet, statement }: Row): Promise<void> {
+  async judge(stage: number, row: Row): Promise<void> {
     const tracer = await this.at(stage);
-    const outcome = outcomeFor(statement, this.#mode.name);
+    const { packet } = row;
+    const outcome = outcomeFor(row, this.#mode.name);
     if (!isRepeated(outcome)) {
       expect(formatOutcome(tracer.chances(packet))).toEqual(formatOutcome(outcome));
       return;

@@ -3,7 +3,7 @@
 // It follows net/ipv4/netfilter/ip_tables.c, net/netfilter/xt_*.c and nf_nat_core.c; what it does not know is an error,
 // never a guess.
 
-import { cidrContains, type Ip } from '../../src/model/ip.ts';
+import { cidrContains, type Ip, isLoopback } from '../../src/model/ip.ts';
 import type {
   AddressMatch,
   AddressTypes,
@@ -27,6 +27,11 @@ export interface TracedChains {
   rules(place: { readonly table: IptablesTable; readonly name: string }): readonly IptablesRule[];
 }
 
+export interface RoutingNode extends TracedNode {
+  /** net.ipv4.conf.all.route_localnet: whether packets from and to 127.0.0.0/8 may pass interfaces other than `lo`. */
+  readonly routesLocalnet: boolean;
+}
+
 /** What connection tracking takes a packet for. Only the first one of a connection (NEW) meets NAT. */
 export type PacketState = Extract<
   ConntrackState,
@@ -38,7 +43,7 @@ export function traceIptables(
   chains: TracedChains,
   before: RecentLists,
   packet: Packet,
-  node: TracedNode,
+  node: RoutingNode,
   packetState: PacketState = 'NEW',
 ): Branch<RecentLists>[] {
   const ways = everyWay((choose) => {
@@ -77,7 +82,7 @@ interface Surroundings {
   readonly chains: TracedChains;
   readonly state: RecentLists;
   readonly packet: Packet;
-  readonly node: TracedNode;
+  readonly node: RoutingNode;
   readonly packetState: PacketState;
   readonly choose: Choose;
 }
@@ -105,6 +110,7 @@ class Run {
     for (const hook of this.#path()) {
       const verdict = this.#walkHook(hook);
       if (verdict === 'dropped' || verdict === 'refused') return { kind: verdict };
+      if (this.#isMartian) return { kind: 'dropped' };
     }
     // What stays on this host has nobody left to confuse.
     if (this.#hook === 'postrouting' && this.#mark !== FOREIGN_MARK)
@@ -133,6 +139,15 @@ class Run {
       yield 'prerouting';
       yield 'input';
     }
+  }
+
+  /** Of a loopback address, and neither from nor to this node: routing gives up on it. */
+  get #isMartian(): boolean {
+    const { packet, node } = this.#around;
+    if (packet.family === 4 && node.routesLocalnet) return false;
+    return packet.from === 'node'
+      ? isLoopback(packet.source as Ip) && !node.isLocal(this.#destination)
+      : isLoopback(this.#destination as Ip);
   }
 
   #walkHook(hook: ChainHook): Verdict {
@@ -167,7 +182,7 @@ class Run {
   }
 
   /** undefined lets the packet go on. */
-  #meet(target: Exclude<Target, { kind: 'RETURN' | 'jump' | 'goto' }>): Verdict | undefined {
+  #meet(target: Target): Verdict | undefined {
     switch (target.kind) {
       case 'ACCEPT':
         return 'accepted';
@@ -194,8 +209,8 @@ class Run {
         this.#checkPlace('filter', target.kind);
         this.#checkRefusal(target.reason);
         return 'refused';
-      case 'unknown':
-        throw new Error(`target ${target.name} is not traced`);
+      default:
+        throw new Error(`target ${target.kind === 'unknown' ? target.name : target.kind} is not traced`);
     }
   }
 

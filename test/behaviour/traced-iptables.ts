@@ -1,6 +1,7 @@
 // iptables mode under the tracer: the daemon from objects to rules, over tables that are the tracer's own.
 
 import { IptablesBackend } from '../../src/daemon/iptables/iptables-backend.ts';
+import { createLog } from '../../src/daemon/log.ts';
 import type { Branch } from './branch.ts';
 import { TracedTables } from './iptables-ruleset.ts';
 import { FAMILIES } from './objects.ts';
@@ -15,6 +16,7 @@ export class TracedIptables extends TracedMode<RecentLists> {
   readonly #cluster: TracedCluster;
   readonly #tables = new TracedTables();
   readonly #backend: IptablesBackend;
+  readonly #sysctls = new Map<string, string>();
 
   constructor(flags: readonly string[]) {
     super();
@@ -25,6 +27,8 @@ export class TracedIptables extends TracedMode<RecentLists> {
       tables: this.#tables,
       families: FAMILIES,
       settings: { masqueradeBit, servesLocalhostNodePorts, dispatch, dropsInvalid: true },
+      setSysctl: (name, value) => this.#sysctls.set(name, value),
+      log: createLog({ format: 'text', verbosity: -1, isTty: false, destination: { write: complain } }),
     });
   }
 
@@ -40,7 +44,8 @@ export class TracedIptables extends TracedMode<RecentLists> {
 
   protected override trace(packet: Packet, state: RecentLists): Branch<RecentLists>[] {
     const isLocal = (address: string): boolean => isLocalFor(packet, address);
-    return traceIptables(this.#tables.of(packet.family), state, packet, { isLocal });
+    const routesLocalnet = this.#sysctls.get('net/ipv4/conf/all/route_localnet') === '1';
+    return traceIptables(this.#tables.of(packet.family), state, packet, { isLocal, routesLocalnet });
   }
 
   /** Lists are common to both families. */
@@ -51,4 +56,8 @@ export class TracedIptables extends TracedMode<RecentLists> {
     const matches = rules.flatMap((rule) => rule.matches);
     return new Set(matches.flatMap((match) => (match.kind === 'recent' ? [match.name] : [])));
   }
+}
+
+function complain(warning: string): never {
+  throw new Error(warning);
 }

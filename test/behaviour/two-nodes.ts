@@ -17,6 +17,7 @@ import {
   type Addresses,
   BRIDGE,
   BRIDGED_PODS,
+  CROWD_CIDRS,
   LOCAL_PODS,
   NEIGHBOURS,
   PLACES,
@@ -115,8 +116,11 @@ export class TwoNodes {
       // Deprecated: a good address to dial, but no source.
       `address add ${SECOND_ADDRESS[6]}/128 dev eth0 nodad preferred_lft 0`,
     );
+    // It sends from, and answers to, whatever address of the crowds.
+    await this.topology.client.sysctl({ 'net.ipv6.ip_nonlocal_bind': 1 });
     await this.topology.client.ip(
       ...FAMILIES.map((family) => `route add ${REMOTE_POD_CIDRS[family]} via ${PLACES.node[family]}`),
+      ...CROWD_CIDRS.map((cidr) => `route add local ${cidr} dev lo`),
       ...NEIGHBOURS.flatMap((one) => [
         `address add ${one[4]}/32 dev eth0`,
         `address add ${one[6]}/128 dev eth0 nodad preferred_lft 0`,
@@ -144,19 +148,6 @@ export class TwoNodes {
     );
     for (const family of FAMILIES)
       await this.#remoteNode.exec(['ip', `-${family}`, ...`rule add iif ${device} table 100`.split(' ')]);
-  }
-
-  /** Gives the client the addresses of a crowd for as long as `use` takes. */
-  async withCrowd<T>(crowd: readonly Addresses[], use: () => Promise<T>): Promise<T> {
-    const cidrs = crowd.flatMap(host);
-    const change = (verb: 'add' | 'delete') =>
-      this.topology.client.ip(...cidrs.map((cidr) => `address ${verb} ${cidr} dev lo`));
-    await change('add');
-    try {
-      return await use();
-    } finally {
-      await change('delete');
-    }
   }
 
   /** Gives a place one more address for as long as `use` takes; none if it is undefined. */

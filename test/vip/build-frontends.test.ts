@@ -14,7 +14,7 @@ const settings: FrontendSettings = { nodeName: HERE, masqueradeAll: false };
 /** What the node says: its zone, and a pod network of IPv4. */
 const facts = nodeFacts(
   { kind: 'ClusterCIDR', cidrs: [parseCidr('10.1.0.0/16')!] },
-  { name: HERE, zone: 'zone-a', addresses: [], podCidrs: [] },
+  { name: HERE, zone: 'zone-a', addresses: [], podCidrs: [], isEligible: true },
 );
 
 const build = (one: Service, slices: readonly EndpointSlice[], over: Partial<FrontendSettings> = {}) =>

@@ -13,6 +13,7 @@ const node = (...addresses: string[]): Node => ({
   zone: undefined,
   addresses: addresses.map(ip),
   podCidrs: [],
+  isEligible: true,
 });
 const served = (setting: NodePortAddresses, one: Node | undefined) =>
   nodePortCidrs(setting, one, host).map(formatCidr);

@@ -17,7 +17,7 @@ const ranges = (v4: readonly string[] | undefined, v6?: readonly string[]): Sour
 function admitted(over: Partial<Service>, nodeAddresses: readonly string[] = [], endpoints = ['10.1.0.1']) {
   const facts = nodeFacts(
     { kind: 'NodeCIDR' },
-    { name: HERE, zone: undefined, addresses: nodeAddresses.map(ip), podCidrs: [] },
+    { name: HERE, zone: undefined, addresses: nodeAddresses.map(ip), podCidrs: [], isEligible: true },
   );
   const frontends = buildFrontends(
     service(over),

@@ -33,7 +33,7 @@ class Cluster {
 
   /** The Node appears, or is written with this zone. */
   putNode(zone: string | undefined): void {
-    this.node = { name: HERE, zone, addresses: [], podCidrs: [] };
+    this.node = { name: HERE, zone, addresses: [], podCidrs: [], isEligible: true };
   }
 
   refresh(...services: ServiceKey[]): Record<string, string[]> {

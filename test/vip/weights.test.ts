@@ -22,7 +22,10 @@ const weights = (some: Partial<EndpointWeights>): EndpointWeights => ({
 const weighted = (some: Partial<EndpointWeights>, over: Partial<Service> = {}): Service =>
   service({ ...over, policy: { ...DEFAULT_POLICY, weights: weights(some) } });
 
-const facts = nodeFacts({ kind: 'NodeCIDR' }, { name: HERE, zone: 'zone-a', addresses: [], podCidrs: [] });
+const facts = nodeFacts(
+  { kind: 'NodeCIDR' },
+  { name: HERE, zone: 'zone-a', addresses: [], podCidrs: [], isEligible: true },
+);
 const build = (one: Service, endpoints: readonly Endpoint[]) =>
   buildFrontends(one, [slice(endpoints)], { nodeName: HERE, masqueradeAll: false }, facts);
 

@@ -16,7 +16,6 @@ import type { Frontend } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
 import type { Log } from '../log.ts';
-import { setSysctl } from '../sysctl.ts';
 import type { Applied, IptablesTables } from './tables.ts';
 
 /** How often one sync compares everything anew because the kernel refused some Service. */
@@ -26,6 +25,8 @@ export interface IptablesBackendOptions {
   readonly tables: IptablesTables;
   readonly families: readonly IpFamily[];
   readonly settings: RuleSettings;
+  /** As sysctl(8), names with slashes. Throws KernelError. */
+  readonly setSysctl: (name: string, value: string) => void;
   readonly log: Log;
 }
 
@@ -36,6 +37,7 @@ interface Refused {
 
 export class IptablesBackend implements Backend {
   readonly #tables: IptablesTables;
+  readonly #setSysctl: IptablesBackendOptions['setSysctl'];
   readonly #log: Log;
   /** Why node ports are not served on 127.0.0.1, told once. */
   #localnetProblem: string | undefined;
@@ -46,8 +48,9 @@ export class IptablesBackend implements Backend {
   readonly #refused = new Map<ServiceKey, Refused>();
   #isTrusted = false;
 
-  constructor({ tables, families, settings, log }: IptablesBackendOptions) {
+  constructor({ tables, families, settings, setSysctl, log }: IptablesBackendOptions) {
     this.#tables = tables;
+    this.#setSysctl = setSysctl;
     this.#log = log;
     this.#desired = new Map(families.map((family) => [family, new Desired(family, settings)]));
   }
@@ -111,7 +114,7 @@ export class IptablesBackend implements Backend {
   #routeLocalnet(): void {
     if (!this.#isTrusted || this.#desired.get(4)?.needsRouteLocalnet !== true) return;
     try {
-      setSysctl('net/ipv4/conf/all/route_localnet', '1');
+      this.#setSysctl('net/ipv4/conf/all/route_localnet', '1');
       this.#localnetProblem = undefined;
     } catch (error) {
       if (!(error instanceof KproxyError)) throw error;

@@ -5,6 +5,7 @@ import { isDeepEqual } from '../../model/deep-equal.ts';
 import type { Ip, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { IptablesRule } from '../../netlink/iptables/rule.ts';
+import type { Frontend } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
 import { type ChainEdit, Dispatch, type Frame } from './dispatch.ts';
 import { editsBetween } from './edit-rules.ts';
@@ -21,12 +22,7 @@ import { nodePortPlaces } from './node-ports.ts';
 import { type ChainPlace, chainId, type PlannedChain } from './planned-chain.ts';
 import type { KeyChange } from './prefix-tree.ts';
 import { isSameRule, ruleText } from './rule-text.ts';
-import {
-  buildServicePorts,
-  type IptablesFrontend,
-  reachableBackends,
-  type ServicePort,
-} from './service-port.ts';
+import { buildServicePorts, reachableBackends, type ServicePort } from './service-port.ts';
 import { type ChainContext, servicePortChains } from './service-port-chains.ts';
 import {
   clusterIpEntry,
@@ -94,7 +90,7 @@ export class Desired {
    * Desired. Replaces the surroundings, if given. What it returns brings tables there that hold what was desired before.
    */
   update(
-    frontendsByService: ReadonlyMap<ServiceKey, readonly IptablesFrontend[]>,
+    frontendsByService: ReadonlyMap<ServiceKey, readonly Frontend[]>,
     surroundings: Surroundings = this.#surroundings,
   ): Delta {
     const replaced = this.#replace(frontendsByService);
@@ -166,7 +162,7 @@ export class Desired {
   }
 
   /** What the given Service has in this family, as it was last given. */
-  frontends(service: ServiceKey): readonly IptablesFrontend[] {
+  frontends(service: ServiceKey): readonly Frontend[] {
     return (this.#ports.get(service) ?? []).flatMap((port) => port.frontends);
   }
 
@@ -175,9 +171,7 @@ export class Desired {
     return this.#context.needsRouteLocalnet;
   }
 
-  #replace(
-    frontendsByService: ReadonlyMap<ServiceKey, readonly IptablesFrontend[]>,
-  ): Map<ServiceKey, Replacement> {
+  #replace(frontendsByService: ReadonlyMap<ServiceKey, readonly Frontend[]>): Map<ServiceKey, Replacement> {
     const replaced = new Map<ServiceKey, Replacement>();
     for (const [service, frontends] of frontendsByService) {
       const before = this.#ports.get(service) ?? [];

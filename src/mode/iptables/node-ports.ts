@@ -41,8 +41,8 @@ export function nodePortPlaces(
     ).values(),
   ];
   const mayServe = family === 4 && servesLocalhost;
-  const isPartOfLoopback = (cidr: Cidr): boolean =>
-    cidr.prefix >= loopback.prefix && cidrContains(loopback, cidr.ip);
+  // A wider network does not begin there: the last bit of either prefix is set.
+  const isPartOfLoopback = (cidr: Cidr): boolean => cidrContains(loopback, cidr.ip);
   const reachesLoopback = (cidr: Cidr): boolean =>
     isPartOfLoopback(cidr) || cidrContains(cidr, LOOPBACK_ADDRESS[family]);
   const servesLoopback = mayServe && mine.some(reachesLoopback);

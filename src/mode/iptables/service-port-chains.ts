@@ -5,7 +5,7 @@ import type { Cidr } from '../../model/ip.ts';
 import { formatCidr } from '../../model/ip.ts';
 import { probabilityOfOneIn } from '../../netlink/iptables/probability.ts';
 import type { IptablesRule, Match } from '../../netlink/iptables/rule.ts';
-import type { Backend } from '../../vip/frontend.ts';
+import type { Backend, Frontend } from '../../vip/frontend.ts';
 import type { LocalPods } from '../../vip/local-pods.ts';
 import { endpointChain, endpointText, MARK_MASQ, type ServicePortPrefix } from './names.ts';
 import type { PlannedChain } from './planned-chain.ts';
@@ -23,7 +23,6 @@ import {
 } from './rule-parts.ts';
 import {
   clusterBackends,
-  type IptablesFrontend,
   isExternal,
   leadsAnywhere,
   localBackends,
@@ -86,7 +85,7 @@ export function chainOf(port: ServicePort, prefix: Exclude<ServicePortPrefix, 'K
 }
 
 /** Where a Frontend's own endpoints are balanced over. */
-export function policyChain(port: ServicePort, { trafficPolicy }: IptablesFrontend): string {
+export function policyChain(port: ServicePort, { trafficPolicy }: Frontend): string {
   return chainOf(port, trafficPolicy === 'Local' ? 'KUBE-SVL-' : 'KUBE-SVC-');
 }
 
@@ -115,7 +114,7 @@ function endpointRules(
 /** Steps 6 and 9: who is masqueraded at the cluster IP, who comes back, and a pick for all others. */
 function policyRules(
   port: ServicePort,
-  policy: IptablesFrontend['trafficPolicy'],
+  policy: Frontend['trafficPolicy'],
   backends: readonly Backend[],
   context: ChainContext,
 ): IptablesRule[] {
@@ -150,7 +149,7 @@ function policyRules(
   return rules;
 }
 
-function masqueradeRules(frontend: IptablesFrontend, { localPods }: ChainContext): IptablesRule[] {
+function masqueradeRules(frontend: Frontend, { localPods }: ChainContext): IptablesRule[] {
   const { address, masquerade, protocol, port, displayName } = frontend;
   if (masquerade === 'never' || address === undefined) return [];
   if (masquerade === 'off-cluster' && localPods === undefined) return [];
@@ -179,11 +178,7 @@ export function chances(backends: readonly Pick<Backend, 'weight'>[]): (number |
 }
 
 /** Step 7. Under policy Local this node and its pods short-circuit to the endpoints of the whole cluster. */
-function externalRules(
-  port: ServicePort,
-  frontend: IptablesFrontend,
-  { localPods }: ChainContext,
-): IptablesRule[] {
+function externalRules(port: ServicePort, frontend: Frontend, { localPods }: ChainContext): IptablesRule[] {
   const { displayName } = port;
   const rules: IptablesRule[] = [];
   const toCluster = jump(chainOf(port, 'KUBE-SVC-'));
@@ -248,7 +243,7 @@ function refusingFirewallRules(port: ServicePort, ranges: readonly Cidr[]): Ipta
 }
 
 /** One chain serves all load-balancer addresses of the port: whoever may enter by one may enter by all, as in kube-proxy. */
-function union(guarded: readonly IptablesFrontend[]): Cidr[] {
+function union(guarded: readonly Frontend[]): Cidr[] {
   const ranges = new Map<string, Cidr>();
   for (const { sourceRanges = [] } of guarded) {
     for (const range of sourceRanges) ranges.set(formatCidr(range), range);

@@ -6,14 +6,6 @@ import type { Protocol, ServiceKey } from '../../model/types.ts';
 import type { Backend, Frontend } from '../../vip/frontend.ts';
 import { servicePortHash } from './names.ts';
 
-/** A Frontend with what else the names of chains and the rules of the host's own ports depend on. */
-export interface IptablesFrontend extends Frontend {
-  /** Whose endpoints `backends` are: of the cluster, or of this node (the internal or external policy is Local). */
-  readonly trafficPolicy: 'Cluster' | 'Local';
-  /** Where this node tells load balancers whether it has endpoints of the Service (KEP-614); 0 for nowhere. */
-  readonly healthCheckNodePort: number;
-}
-
 export interface ServicePort {
   readonly service: ServiceKey;
   readonly family: IpFamily;
@@ -22,12 +14,12 @@ export interface ServicePort {
   /** What the names of its chains end in: unique on a node, per family. */
   readonly hash: string;
   /** At least one, in the order given. */
-  readonly frontends: readonly IptablesFrontend[];
+  readonly frontends: readonly Frontend[];
 }
 
 /** The service ports of one Service in `family`, in the order of their first Frontends. */
-export function buildServicePorts(frontends: readonly IptablesFrontend[], family: IpFamily): ServicePort[] {
-  const groups = new Map<string, IptablesFrontend[]>();
+export function buildServicePorts(frontends: readonly Frontend[], family: IpFamily): ServicePort[] {
+  const groups = new Map<string, Frontend[]>();
   for (const frontend of frontends) {
     if (frontend.family !== family) continue;
     const key = `${frontend.protocol}${frontend.displayName}`;
@@ -42,19 +34,21 @@ export function buildServicePorts(frontends: readonly IptablesFrontend[], family
   });
 }
 
-/** Endpoints of the cluster, where a Frontend leads to them. */
+/** Endpoints of the cluster, where a Frontend leads to them: the same list in all that do. */
 export function clusterBackends({ frontends }: ServicePort): readonly Backend[] {
-  const one = frontends.find(({ trafficPolicy }) => trafficPolicy === 'Cluster');
-  return (
-    one?.backends ??
-    frontends.find(({ insideBackends }) => insideBackends !== undefined)?.insideBackends ??
-    []
-  );
+  for (const { trafficPolicy, backends, insideBackends = [] } of frontends) {
+    const some = trafficPolicy === 'Cluster' ? backends : insideBackends;
+    if (some.length > 0) return some;
+  }
+  return [];
 }
 
 /** Endpoints of this node, where a Frontend leads to them by policy Local. */
 export function localBackends({ frontends }: ServicePort): readonly Backend[] {
-  return frontends.find(({ trafficPolicy }) => trafficPolicy === 'Local')?.backends ?? [];
+  const one = frontends.find(
+    ({ trafficPolicy, backends }) => trafficPolicy === 'Local' && backends.length > 0,
+  );
+  return one?.backends ?? [];
 }
 
 /** Both without duplicates, those of the cluster first. */
@@ -71,7 +65,7 @@ function backendKey({ ip, port }: Backend): string {
 }
 
 /** Whether anybody who dials the Frontend gets to a backend. */
-export function leadsAnywhere({ backends, insideBackends }: IptablesFrontend): boolean {
+export function leadsAnywhere({ backends, insideBackends }: Frontend): boolean {
   return backends.length > 0 || (insideBackends?.length ?? 0) > 0;
 }
 

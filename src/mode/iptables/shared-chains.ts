@@ -1,6 +1,7 @@
 // The chains that all Services share, and what each service port puts into them (kube-proxy.md section 4.5, steps 1 to 5).
 
 import { type Ip, packIp } from '../../model/ip.ts';
+import type { Frontend } from '../../vip/frontend.ts';
 import type { DispatchDeclaration } from './dispatch.ts';
 import { addressKey, type Entry, portKey } from './entry.ts';
 import {
@@ -12,7 +13,7 @@ import {
   SERVICES,
 } from './names.ts';
 import type { NodePortPlace } from './node-ports.ts';
-import { type IptablesFrontend, isExternal, leadsAnywhere, type ServicePort } from './service-port.ts';
+import { isExternal, leadsAnywhere, type ServicePort } from './service-port.ts';
 import { chainOf, policyChain } from './service-port-chains.ts';
 
 /** None before one that it leads to. */
@@ -61,11 +62,11 @@ const KINDS = {
 /** All entries of a service port but those of `clusterIpEntry`, which Services may have in common. */
 export function sharedEntries(port: ServicePort, context: SharedContext): Placed[] {
   return port.frontends
-    .flatMap((frontend) => [
-      ...(frontend.kind === 'NodePort'
+    .flatMap((frontend) =>
+      frontend.kind === 'NodePort'
         ? nodePortEntries(port, frontend, context)
-        : addressEntries(port, frontend, frontend.kind)),
-    ])
+        : addressEntries(port, frontend, frontend.kind),
+    )
     .concat(healthCheckEntries(port));
 }
 
@@ -84,7 +85,7 @@ export function clusterIpEntry(address: Ip): Entry {
   };
 }
 
-function addressEntries(port: ServicePort, frontend: IptablesFrontend, kind: keyof typeof KINDS): Placed[] {
+function addressEntries(port: ServicePort, frontend: Frontend, kind: keyof typeof KINDS): Placed[] {
   const address = frontend.address!;
   const isGuarded = frontend.sourceRanges !== undefined;
   const entry = (remark: string, target: string): Entry => ({
@@ -118,11 +119,7 @@ function addressEntries(port: ServicePort, frontend: IptablesFrontend, kind: key
 }
 
 /** Node ports are never subject to source ranges. */
-function nodePortEntries(
-  port: ServicePort,
-  frontend: IptablesFrontend,
-  { refusalPlaces }: SharedContext,
-): Placed[] {
+function nodePortEntries(port: ServicePort, frontend: Frontend, { refusalPlaces }: SharedContext): Placed[] {
   const common = {
     ...commonParts(port, frontend),
     key: portKey(frontend.protocol, frontend.port),
@@ -165,10 +162,10 @@ function healthCheckEntries(port: ServicePort): Placed[] {
   return [{ chain: 'healthChecks', entry }];
 }
 
-function commonParts({ service, displayName }: ServicePort, { protocol, port }: IptablesFrontend) {
+function commonParts({ service, displayName }: ServicePort, { protocol, port }: Frontend) {
   return { service, displayName, protocol, port };
 }
 
-function emptyEnd({ whenEmpty }: IptablesFrontend): [remark: string, target: 'REJECT' | 'DROP'] {
+function emptyEnd({ whenEmpty }: Frontend): [remark: string, target: 'REJECT' | 'DROP'] {
   return whenEmpty === 'drop' ? [' has no local endpoints', 'DROP'] : [' has no endpoints', 'REJECT'];
 }

@@ -144,10 +144,10 @@ function takeExtension(
 }
 
 function unknown(option: readonly SaveWord[], line: string): Unknown {
-  const [first, second] = option;
-  const isExtension = EXTENSION_OPTIONS.has(first!.text);
-  const name = (isExtension ? second : first)?.text ?? first!.text;
-  return { kind: 'unknown', name, expressions: [], text: line.slice(first!.start, option.at(-1)!.end) };
+  const [first, second = first] = isWord(option[0], '!') ? option.slice(1) : option;
+  const name = first !== undefined && EXTENSION_OPTIONS.has(first.text) ? second : first;
+  const text = line.slice(option[0]!.start, option.at(-1)!.end);
+  return { kind: 'unknown', name: name?.text ?? '!', expressions: [], text };
 }
 
 /** undefined when there are no words for it; what is left in `options` are options that there are no words for. */

@@ -39,6 +39,7 @@ export const AFFINITY: readonly Scenario[] = [
   ...WAYS.map(
     ({ way, to, spec, podSeenAs }): Scenario => ({
       title: `session affinity at the ${way}`,
+      isTracedOnly: way === 'external IP',
       objects: [service({ ...spec, ...HOURS }), ...slices(THREE)],
       statements: [
         says(
@@ -208,6 +209,7 @@ export const AFFINITY: readonly Scenario[] = [
   ...WAYS.slice(1).map(
     ({ way, to, spec }): Scenario => ({
       title: `session affinity and externalTrafficPolicy Local at the ${way}`,
+      isTracedOnly: way === 'external IP',
       objects: [service({ ...spec, ...HOURS, externalLocal: true }), ...slices(THREE)],
       statements: [
         says('a client sticks to one of this node', 'client', to, sticks(['local-1', 'local-2'])),
@@ -249,7 +251,7 @@ export const AFFINITY: readonly Scenario[] = [
       },
       {
         when: 'more than it since the last connection',
-        waitSeconds: 6,
+        waitSeconds: 5.5,
         statements: [says('it is balanced anew', 'client', WEB, sticksAnew(TWO, 'node'))],
       },
     ],
@@ -273,6 +275,7 @@ export const AFFINITY: readonly Scenario[] = [
   },
   {
     title: 'a timeout of session affinity that becomes longer',
+    isTracedOnly: true,
     objects: [service({ affinitySeconds: 2 }), ...slices(TWO)],
     statements: [says('a client sticks', 'client', WEB, sticks(TWO, 'node'))],
     sequels: [

@@ -3,6 +3,7 @@
 import { node, service, slices } from '../objects.ts';
 import { at, masqueraded, nodePort, PASSES, REFUSED, reaches, type Scenario, says } from '../row.ts';
 import { clusterIp, EXTERNAL_IP, NODE_PORT } from '../world.ts';
+import { servedInIptablesMode } from './documented.ts';
 
 const WEB = at(clusterIp());
 
@@ -58,7 +59,10 @@ export const FAMILY_ROWS: readonly Scenario[] = [
         says('serves node ports over it', 'client', nodePort(), masqueraded(['local-1', 'remote-1']), {
           families: [family],
         }),
-        says('serves none over the other', 'client', nodePort(), PASSES, { families: [other] }),
+        says('serves none over the other', 'client', nodePort(), PASSES, {
+          families: [other],
+          ...servedInIptablesMode(masqueraded(['local-1', 'remote-1'])),
+        }),
         says('leads to cluster IPs of both', 'local-pod', WEB, reaches(['local-1', 'remote-1'])),
       ],
     };

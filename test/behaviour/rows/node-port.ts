@@ -21,6 +21,7 @@ import {
   SECOND_ADDRESS,
   TO_REMOTE_NODE,
 } from '../world.ts';
+import { servedInIptablesMode, servedOnLoopbackInIptablesMode } from './documented.ts';
 
 const ENDPOINTS = ['local-1', 'local-2', 'remote-1'] as const;
 const WEB = service({ ports: [{ nodePort: NODE_PORT }] });
@@ -39,11 +40,41 @@ export const NODE_PORTS: readonly Scenario[] = [
       says('a pod is masqueraded', 'local-pod', nodePort(), masqueraded(ENDPOINTS)),
       says('a pod of another node is masqueraded', 'remote-pod', nodePort(), masqueraded(ENDPOINTS)),
       says('the node is masqueraded', 'node', nodePort(), masqueraded(ENDPOINTS)),
-      says("is not served on the node's second address", 'client', nodePort(SECOND_ADDRESS), PASSES),
-      says("is not served on the pods' gateway", 'local-pod', nodePort(POD_GATEWAY), PASSES),
-      says('is not served on another link', 'remote-pod', nodePort(TO_REMOTE_NODE), PASSES),
-      says('is not served on loopback', 'node', nodePort(LOOPBACK), PASSES),
-      says('is not served on any loopback address', 'node', nodePort({ 4: '127.5.6.7', 6: '::1' }), PASSES),
+      says(
+        "is not served on the node's second address",
+        'client',
+        nodePort(SECOND_ADDRESS),
+        PASSES,
+        servedInIptablesMode(masqueraded(ENDPOINTS)),
+      ),
+      says(
+        "is not served on the pods' gateway",
+        'local-pod',
+        nodePort(POD_GATEWAY),
+        PASSES,
+        servedInIptablesMode(masqueraded(ENDPOINTS)),
+      ),
+      says(
+        'is not served on another link',
+        'remote-pod',
+        nodePort(TO_REMOTE_NODE),
+        PASSES,
+        servedInIptablesMode(masqueraded(ENDPOINTS)),
+      ),
+      says(
+        'is not served on loopback',
+        'node',
+        nodePort(LOOPBACK),
+        PASSES,
+        servedOnLoopbackInIptablesMode(masqueraded(ENDPOINTS)),
+      ),
+      says(
+        'is not served on any loopback address',
+        'node',
+        nodePort({ 4: '127.5.6.7', 6: '::1' }),
+        PASSES,
+        servedOnLoopbackInIptablesMode(masqueraded(ENDPOINTS)),
+      ),
       says('is none of ours at an address outside', 'local-pod', nodePort(PLACES.client), PASSES),
       says('is none of ours at an address outside, from the node', 'node', nodePort(PLACES.client), PASSES),
       says('is none of ours at a pod', 'local-pod', nodePort(PLACES['local-1']), PASSES),
@@ -59,15 +90,27 @@ export const NODE_PORTS: readonly Scenario[] = [
       says('refuses a client', 'client', nodePort(), REFUSED),
       says('refuses a pod', 'local-pod', nodePort(), REFUSED),
       says('refuses the node', 'node', nodePort(), REFUSED),
-      says('swallows nothing on another address', 'client', nodePort(SECOND_ADDRESS), PASSES),
-      says('swallows nothing on loopback', 'node', nodePort(LOOPBACK), PASSES),
+      says(
+        'swallows nothing on another address',
+        'client',
+        nodePort(SECOND_ADDRESS),
+        PASSES,
+        servedInIptablesMode(REFUSED),
+      ),
+      says(
+        'swallows nothing on loopback',
+        'node',
+        nodePort(LOOPBACK),
+        PASSES,
+        servedOnLoopbackInIptablesMode(REFUSED),
+      ),
     ],
   },
   ...[
-    { endpoints: ENDPOINTS, rest: '' },
-    { endpoints: [], rest: ' whose Service has no endpoints' },
+    { endpoints: ENDPOINTS, rest: '', served: masqueraded(ENDPOINTS) },
+    { endpoints: [], rest: ' whose Service has no endpoints', served: REFUSED },
   ].map(
-    ({ endpoints, rest }): Scenario => ({
+    ({ endpoints, rest, served }): Scenario => ({
       title: `what listens on the node beside a node port${rest}`,
       objects: [WEB, ...slices(endpoints)],
       statements: [
@@ -79,14 +122,22 @@ export const NODE_PORTS: readonly Scenario[] = [
           'client',
           nodePort(SECOND_ADDRESS),
           PASSES,
+          servedInIptablesMode(served),
         ),
         says(
           'answers a pod at that port of an address without node ports',
           'local-pod',
           nodePort(POD_GATEWAY),
           PASSES,
+          servedInIptablesMode(served),
         ),
-        says('answers the node at that port of loopback', 'node', nodePort(LOOPBACK), PASSES),
+        says(
+          'answers the node at that port of loopback',
+          'node',
+          nodePort(LOOPBACK),
+          PASSES,
+          servedOnLoopbackInIptablesMode(served),
+        ),
         says('answers the node at any port of loopback', 'node', at(LOOPBACK, 8080), PASSES),
       ],
     }),
@@ -116,7 +167,13 @@ export const NODE_PORTS: readonly Scenario[] = [
         objects: [node({ addresses: [SECOND_ADDRESS, PLACES.node] }), WEB, ...slices(['local-1'])],
         statements: [
           says('the new one serves node ports', 'client', nodePort(SECOND_ADDRESS), masqueraded(['local-1'])),
-          says('the old one does not', 'client', nodePort(), PASSES),
+          says(
+            'the old one does not',
+            'client',
+            nodePort(),
+            PASSES,
+            servedInIptablesMode(masqueraded(['local-1'])),
+          ),
         ],
       },
     ],
@@ -158,6 +215,47 @@ export const NODE_PORTS: readonly Scenario[] = [
     ],
   },
   {
+    title: '--nodeport-addresses=primary',
+    flags: [CLUSTER_CIDR_FLAG, '--nodeport-addresses=primary'],
+    objects: [WEB, ...slices(ENDPOINTS)],
+    statements: [
+      says('serves the primary address', 'client', nodePort(), masqueraded(ENDPOINTS)),
+      says('serves it for the node', 'node', nodePort(), masqueraded(ENDPOINTS)),
+      says('does not serve the second address', 'client', nodePort(SECOND_ADDRESS), PASSES),
+      says("does not serve the pods' gateway", 'local-pod', nodePort(POD_GATEWAY), PASSES),
+      says('does not serve loopback', 'node', nodePort(LOOPBACK), PASSES),
+    ],
+    sequels: [
+      {
+        when: 'another one being primary',
+        objects: [node({ addresses: [SECOND_ADDRESS, PLACES.node] }), WEB, ...slices(ENDPOINTS)],
+        statements: [
+          says('serves that one', 'client', nodePort(SECOND_ADDRESS), masqueraded(ENDPOINTS)),
+          says('does not serve the other any more', 'client', nodePort(), PASSES),
+        ],
+      },
+      {
+        when: 'no endpoints being left',
+        objects: [node({ addresses: [SECOND_ADDRESS, PLACES.node] }), WEB],
+        statements: [
+          says('refuses there', 'client', nodePort(SECOND_ADDRESS), REFUSED),
+          says('swallows nothing elsewhere', 'client', nodePort(), PASSES),
+          says('swallows nothing on loopback', 'node', nodePort(LOOPBACK), PASSES),
+        ],
+      },
+    ],
+  },
+  {
+    title: '--iptables-localhost-nodeports=false',
+    flags: [CLUSTER_CIDR_FLAG, '--nodeport-addresses=0.0.0.0/0,::/0', '--iptables-localhost-nodeports=false'],
+    objects: [WEB, ...slices(ENDPOINTS)],
+    statements: [
+      says('leaves loopback alone', 'node', nodePort(LOOPBACK), PASSES),
+      says('leaves any loopback address alone', 'node', nodePort({ 4: '127.5.6.7', 6: '::1' }), PASSES),
+      says('changes nothing elsewhere', 'client', nodePort(SECOND_ADDRESS), masqueraded(ENDPOINTS)),
+    ],
+  },
+  {
     title: '--nodeport-addresses with a network of the node',
     flags: [CLUSTER_CIDR_FLAG, '--nodeport-addresses=192.168.50.0/24,fd00:50::/64'],
     objects: [WEB, ...slices(ENDPOINTS)],
@@ -176,7 +274,13 @@ export const NODE_PORTS: readonly Scenario[] = [
       says('serves the primary address', 'client', nodePort(), masqueraded(ENDPOINTS)),
       says('serves the second address', 'client', nodePort(SECOND_ADDRESS), masqueraded(ENDPOINTS)),
       says("serves the pods' gateway", 'local-pod', nodePort(POD_GATEWAY), masqueraded(ENDPOINTS)),
-      says('does not serve loopback', 'node', nodePort(LOOPBACK), PASSES),
+      says(
+        'does not serve loopback',
+        'node',
+        nodePort(LOOPBACK),
+        PASSES,
+        servedOnLoopbackInIptablesMode(masqueraded(ENDPOINTS)),
+      ),
       says('leaves addresses of others alone', 'local-pod', nodePort(PLACES.client), PASSES),
       says('leaves pods alone', 'client', nodePort(PLACES['local-1']), PASSES),
       says('a cluster IP is no address of the node', 'local-pod', at(clusterIp(), NODE_PORT), REFUSED),
@@ -187,7 +291,13 @@ export const NODE_PORTS: readonly Scenario[] = [
     flags: [CLUSTER_CIDR_FLAG, '--nodeport-addresses=127.0.0.0/8,::1/128'],
     objects: [WEB, ...slices(ENDPOINTS)],
     statements: [
-      says('does not serve loopback all the same', 'node', nodePort(LOOPBACK), PASSES),
+      says(
+        'does not serve loopback all the same',
+        'node',
+        nodePort(LOOPBACK),
+        PASSES,
+        servedOnLoopbackInIptablesMode(masqueraded(ENDPOINTS)),
+      ),
       says('serves no other address', 'client', nodePort(), PASSES),
     ],
   },
@@ -205,7 +315,7 @@ export const NODE_PORTS: readonly Scenario[] = [
     objects: [node({ addresses: [SECOND_ADDRESS, PLACES.node] }), WEB, ...slices(ENDPOINTS)],
     statements: [
       says('are the first of each family', 'client', nodePort(SECOND_ADDRESS), masqueraded(ENDPOINTS)),
-      says('and no others', 'client', nodePort(), PASSES),
+      says('and no others', 'client', nodePort(), PASSES, servedInIptablesMode(masqueraded(ENDPOINTS))),
     ],
   },
   {

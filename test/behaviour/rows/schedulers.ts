@@ -7,15 +7,19 @@ import {
   hashes,
   masqueraded,
   nodePort,
+  type Outcome,
   REFUSED,
   reaches,
   rotates,
   type Scenario,
+  type Statement,
   says,
   sticks,
+  type Target,
   weighted,
 } from '../row.ts';
 import { clusterIp, EXTERNAL_IP, NODE_PORT, PLACES, type Place, REMOTE_NODE_NAME, ZONE } from '../world.ts';
+import { byChanceInIptablesMode } from './documented.ts';
 
 const WEB = at(clusterIp());
 const THREE = ['local-1', 'local-2', 'remote-1'] as const satisfies EndpointName[];
@@ -33,6 +37,11 @@ const weighing = (weights: string) => ({ annotations: { 'kproxy-ts.io/weights': 
 const weightOf = (place: Place, weight: number): string =>
   `${PLACES[place][4]}=${weight},${PLACES[place][6]}=${weight}`;
 
+/** As `says`, where the scheduler decides; `chance` is what comes of it where chance decides all the same. */
+function saysScheduled(rule: string, from: Place, to: Target, outcome: Outcome, chance?: Outcome): Statement {
+  return says(rule, from, to, outcome, byChanceInIptablesMode(outcome, chance));
+}
+
 const ROTATION: readonly Scenario[] = [
   {
     title: 'scheduler rr',
@@ -41,17 +50,19 @@ const ROTATION: readonly Scenario[] = [
       ...slices(THREE),
     ],
     statements: [
-      says('each connection of a pod gets the next endpoint', 'local-pod', WEB, rotates(THREE)),
-      says('so does each of a client', 'client', WEB, rotates(THREE, 'node')),
-      says('so does each at the node port', 'client', nodePort(), rotates(THREE, 'node')),
-      says('so does each at the external IP', 'local-pod', at(EXTERNAL_IP), rotates(THREE, 'node')),
-      says('so does each of the node', 'node', WEB, rotates(THREE, 'node')),
+      saysScheduled('each connection of a pod gets the next endpoint', 'local-pod', WEB, rotates(THREE)),
+      saysScheduled('so does each of a client', 'client', WEB, rotates(THREE, 'node')),
+      saysScheduled('so does each at the node port', 'client', nodePort(), rotates(THREE, 'node')),
+      saysScheduled('so does each at the external IP', 'local-pod', at(EXTERNAL_IP), rotates(THREE, 'node')),
+      saysScheduled('so does each of the node', 'node', WEB, rotates(THREE, 'node')),
     ],
     sequels: [
       {
         when: 'an endpoint removed',
         objects: [service(scheduled('rr')), ...slices(['local-2', 'remote-1'])],
-        statements: [says('the others go on in turn', 'local-pod', WEB, rotates(['local-2', 'remote-1']))],
+        statements: [
+          saysScheduled('the others go on in turn', 'local-pod', WEB, rotates(['local-2', 'remote-1'])),
+        ],
       },
       {
         when: 'one that is left',
@@ -74,7 +85,7 @@ const ROTATION: readonly Scenario[] = [
       ...slices(THREE, { of: 'b' }),
     ],
     statements: [
-      says(
+      saysScheduled(
         'each keeps its own turn, however their connections mix',
         'local-pod',
         at(clusterIp(1)),
@@ -89,14 +100,19 @@ const ROTATION: readonly Scenario[] = [
       ...slices(THREE, { ports: [{ name: 'http' }, { name: 'admin' }] }),
     ],
     statements: [
-      says('each keeps its own turn', 'local-pod', WEB, rotates(THREE, 'own', at(clusterIp(), 9000))),
+      saysScheduled(
+        'each keeps its own turn',
+        'local-pod',
+        WEB,
+        rotates(THREE, 'own', at(clusterIp(), 9000)),
+      ),
     ],
   },
   {
     title: 'scheduler rr with weights',
     objects: [service(scheduled('rr', weightOf('local-1', 3))), ...slices(THREE)],
     statements: [
-      says(
+      saysScheduled(
         'an endpoint has as many turns as it weighs',
         'local-pod',
         WEB,
@@ -111,14 +127,19 @@ const ROTATION: readonly Scenario[] = [
       ...slices(THREE),
     ],
     statements: [
-      says('a client gets the local ones in turn', 'client', nodePort(), rotates(['local-1', 'local-2'])),
-      says('a pod gets all in turn', 'local-pod', nodePort(), rotates(THREE)),
+      saysScheduled(
+        'a client gets the local ones in turn',
+        'client',
+        nodePort(),
+        rotates(['local-1', 'local-2']),
+      ),
+      saysScheduled('a pod gets all in turn', 'local-pod', nodePort(), rotates(THREE)),
     ],
   },
 ];
 
 const HASHES: readonly Scenario[] = (['sh', 'mh'] as const).flatMap((scheduler) => {
-  const isEverywhere = scheduler === 'mh';
+  const isMaglev = scheduler === 'mh';
   const asked = scheduled(scheduler);
   return [
     {
@@ -128,27 +149,22 @@ const HASHES: readonly Scenario[] = (['sh', 'mh'] as const).flatMap((scheduler) 
         ...slices(THREE),
       ],
       statements: [
-        says(
-          'every client has an endpoint of its own',
-          'client',
-          WEB,
-          hashes(THREE, 'node', { isEverywhere }),
-        ),
-        says('at the node port, too', 'client', nodePort(), hashes(THREE, 'node')),
-        says('at the external IP, too', 'client', at(EXTERNAL_IP), hashes(THREE, 'node')),
-        says('a pod has one', 'local-pod', WEB, hashes(THREE)),
-        says('the node has one', 'node', WEB, hashes(THREE, 'node')),
+        saysScheduled('every client has an endpoint of its own', 'client', WEB, hashes(THREE, 'node')),
+        saysScheduled('at the node port, too', 'client', nodePort(), hashes(THREE, 'node')),
+        saysScheduled('at the external IP, too', 'client', at(EXTERNAL_IP), hashes(THREE, 'node')),
+        saysScheduled('a pod has one', 'local-pod', WEB, hashes(THREE)),
+        saysScheduled('the node has one', 'node', WEB, hashes(THREE, 'node')),
       ],
       sequels: [
         {
           when: 'an endpoint removed',
           objects: [service(asked), ...slices(['local-2', 'remote-1'])],
           statements: [
-            says(
+            saysScheduled(
               'its clients get others',
               'client',
               WEB,
-              hashes(['local-2', 'remote-1'], 'node', { isEverywhere, keepsMost: isEverywhere }),
+              hashes(['local-2', 'remote-1'], 'node', { keepsMost: isMaglev }),
             ),
           ],
         },
@@ -156,11 +172,11 @@ const HASHES: readonly Scenario[] = (['sh', 'mh'] as const).flatMap((scheduler) 
           when: 'others added',
           objects: [service(asked), ...slices(['local-2', 'remote-1', 'local-3', 'remote-2'])],
           statements: [
-            says(
-              'clients use all',
+            saysScheduled(
+              isMaglev ? 'clients use all, and the same on every node' : 'clients use all',
               'client',
               WEB,
-              hashes(['local-2', 'remote-1', 'local-3', 'remote-2'], 'node', { isEverywhere }),
+              hashes(['local-2', 'remote-1', 'local-3', 'remote-2'], 'node', { isEverywhere: isMaglev }),
             ),
           ],
         },
@@ -172,7 +188,15 @@ const HASHES: readonly Scenario[] = (['sh', 'mh'] as const).flatMap((scheduler) 
         service(scheduled(scheduler, `${weightOf('local-1', 2)},${weightOf('local-2', 0)}`)),
         ...slices(THREE),
       ],
-      statements: [says('an endpoint of weight 0 gets no client', 'client', WEB, hashes(TWO, 'node'))],
+      statements: [
+        saysScheduled(
+          'an endpoint of weight 0 gets no client',
+          'client',
+          WEB,
+          hashes(TWO, 'node'),
+          weighted({ 'local-1': 2, 'remote-1': 1 }, 'node'),
+        ),
+      ],
     },
     {
       title: `scheduler ${scheduler} and externalTrafficPolicy Local`,
@@ -181,8 +205,8 @@ const HASHES: readonly Scenario[] = (['sh', 'mh'] as const).flatMap((scheduler) 
         ...slices(THREE),
       ],
       statements: [
-        says('a client has one of this node', 'client', nodePort(), hashes(['local-1', 'local-2'])),
-        says('a pod has one of all', 'local-pod', nodePort(), hashes(THREE)),
+        saysScheduled('a client has one of this node', 'client', nodePort(), hashes(['local-1', 'local-2'])),
+        saysScheduled('a pod has one of all', 'local-pod', nodePort(), hashes(THREE)),
       ],
     },
     {
@@ -232,6 +256,7 @@ const WEIGHTS: readonly Scenario[] = [
   },
   {
     title: 'weights by zone',
+    isTracedOnly: true,
     objects: [
       service(weighing(`zone/${ZONE}=3`)),
       ...slices([
@@ -245,6 +270,7 @@ const WEIGHTS: readonly Scenario[] = [
   },
   {
     title: 'weights of several kinds for one endpoint',
+    isTracedOnly: true,
     objects: [
       service(
         weighing(`${weightOf('remote-1', 4)},node/${REMOTE_NODE_NAME}=2,zone/${OTHER_ZONE}=8,default=1`),
@@ -275,6 +301,7 @@ const WEIGHTS: readonly Scenario[] = [
   },
   {
     title: 'weights and externalTrafficPolicy Local',
+    isTracedOnly: true,
     objects: [
       service({ ...weighing(weightOf('local-1', 3)), ports: [{ nodePort: NODE_PORT }], externalLocal: true }),
       ...slices(THREE),

@@ -1,14 +1,13 @@
 // Random Services that never claim the same address and port, as iptables mode gets them.
 
 import fc from 'fast-check';
-import type { IptablesFrontend } from '../../../src/mode/iptables/service-port.ts';
 import { type Cidr, parseCidr } from '../../../src/model/ip.ts';
 import type { Endpoint, Service, ServiceKey } from '../../../src/model/types.ts';
 import { buildFrontends } from '../../../src/vip/build-frontends.ts';
+import type { Frontend } from '../../../src/vip/frontend.ts';
 import type { LocalPods } from '../../../src/vip/local-pods.ts';
 import type { Surroundings } from '../../../src/vip/surroundings.ts';
 import { endpoint, HERE, ip, service, slice } from '../../vip/objects.ts';
-import { iptablesFrontends } from './frontends.ts';
 
 const cidr = (text: string): Cidr => parseCidr(text)!;
 
@@ -31,7 +30,7 @@ export const surroundings: fc.Arbitrary<Surroundings> = fc.record({
 
 export interface SomeService {
   readonly key: ServiceKey;
-  readonly frontends: readonly IptablesFrontend[];
+  readonly frontends: readonly Frontend[];
 }
 
 /** `index` gives a Service its addresses and ports; without endpoints, policies, types and ports it is still many. */
@@ -87,7 +86,7 @@ export const someService = (index: number): fc.Arbitrary<SomeService> =>
       const frontends = buildFrontends(one, slices, { nodeName: HERE, masqueradeAll: false }, facts);
       return {
         key,
-        frontends: iptablesFrontends(frontends, one).map((frontend) => ({
+        frontends: frontends.map((frontend) => ({
           ...frontend,
           // Ports of an address that Services have in common.
           port: frontend.kind === 'ExternalIP' ? frontend.port + 2 * index : frontend.port,

@@ -6,15 +6,13 @@ import { describe, expect, test } from 'vitest';
 import { Desired } from '../../../src/mode/iptables/desired.ts';
 import type { RuleSettings } from '../../../src/mode/iptables/fixed-chains.ts';
 import { planFullSync } from '../../../src/mode/iptables/full-sync.ts';
-import { MAX_CHAIN_NAME } from '../../../src/mode/iptables/names.ts';
-import type { IptablesFrontend } from '../../../src/mode/iptables/service-port.ts';
-import type { Ip } from '../../../src/model/ip.ts';
+import { MAX_CHAIN_NAME, servicePortHash } from '../../../src/mode/iptables/names.ts';
+import { cidrContains, type Ip } from '../../../src/model/ip.ts';
 import type { ServiceKey } from '../../../src/model/types.ts';
-import type { Backend } from '../../../src/vip/frontend.ts';
+import type { Backend, Frontend } from '../../../src/vip/frontend.ts';
 import type { Surroundings } from '../../../src/vip/surroundings.ts';
 import { someService, surroundings } from './arbitrary-services.ts';
 import { FakeTables } from './fake-tables.ts';
-import { traceRules } from './trace-rules.ts';
 
 const settings = (over: Partial<RuleSettings> = {}): RuleSettings => ({
   masqueradeBit: 14,
@@ -32,7 +30,7 @@ const change = fc.nat({ max: SERVICES - 1 }).chain((index) =>
     frontends: n === 0 ? [] : frontends,
   })),
 );
-type Change = { readonly key: ServiceKey; readonly frontends: readonly IptablesFrontend[] };
+type Change = { readonly key: ServiceKey; readonly frontends: readonly Frontend[] };
 interface Step {
   readonly changes: readonly Change[];
   readonly surroundings: Surroundings | undefined;
@@ -51,7 +49,7 @@ const history: fc.Arbitrary<Step[]> = fc.array(
 function play(steps: readonly Step[], given: RuleSettings) {
   const desired = new Desired(4, given);
   const tables = FakeTables.holding(4, desired.chains());
-  const current = new Map<ServiceKey, readonly IptablesFrontend[]>();
+  const current = new Map<ServiceKey, readonly Frontend[]>();
   let around: Surroundings | undefined;
   for (const step of steps) {
     const update = new Map(step.changes.map(({ key, frontends }) => [key, frontends]));
@@ -111,8 +109,8 @@ const clusterIp = (
   name: string,
   address: string,
   backends: readonly Backend[],
-  over: Partial<IptablesFrontend> = {},
-): IptablesFrontend => ({
+  over: Partial<Frontend> = {},
+): Frontend => ({
   kind: 'ClusterIP',
   family: address.includes(':') ? 6 : 4,
   address: address as Ip,
@@ -131,11 +129,39 @@ const clusterIp = (
   healthCheckNodePort: 0,
   ...over,
 });
-const byService = (...frontends: IptablesFrontend[]): Map<ServiceKey, IptablesFrontend[]> => {
-  const map = new Map<ServiceKey, IptablesFrontend[]>();
+const byService = (...frontends: Frontend[]): Map<ServiceKey, Frontend[]> => {
+  const map = new Map<ServiceKey, Frontend[]>();
   for (const one of frontends) map.set(one.service, [...(map.get(one.service) ?? []), one]);
   return map;
 };
+
+const servicePortChain = (displayName: string, prefix = 'KUBE-SVC-'): string =>
+  prefix + servicePortHash(displayName, 'TCP');
+
+/** How many rules of nat a TCP packet is compared with on its way to the chain of a service port, and which that is. */
+function passed(tables: FakeTables, chain: string, ip: Ip, port: number, isLocal: boolean) {
+  let rules = 0;
+  const walk = (name: string): string | undefined => {
+    if (/^KUBE-(SVC|EXT)-/.test(name)) return name;
+    for (const { destination, protocol, matches, target } of tables.rules('nat', name)) {
+      rules++;
+      const isMatch =
+        (destination === undefined || cidrContains(destination.cidr, ip) !== destination.isInverted) &&
+        (protocol === undefined || protocol.name === 'tcp') &&
+        matches.every((match) => {
+          if (match.kind === 'addrtype') return isLocal;
+          const { first = 0, last = 65_535 } = (match.kind === 'ports' && match.destinationPorts) || {};
+          return port >= first && port <= last;
+        });
+      if (!isMatch || (target?.kind !== 'jump' && target?.kind !== 'goto')) continue;
+      const end = walk(target.chain);
+      if (end !== undefined || target.kind === 'goto') return end;
+    }
+    return undefined;
+  };
+  const end = walk(chain);
+  return { end, rules };
+}
 
 describe('an update', () => {
   test('of one endpoint touches the chains of its service port and nothing else', () => {
@@ -193,6 +219,16 @@ describe('an update', () => {
     expect(tables.lines('filter', 'KUBE-CLUSTER-IPS')).toHaveLength(1);
   });
 
+  test('that takes an address before its owner lets go of it leaves it to the last one', () => {
+    const desired = new Desired(4, settings());
+    const tables = FakeTables.holding(4, desired.chains());
+    tables.apply(desired.update(byService(clusterIp('a', '10.96.0.1', [backend(1)]))));
+    tables.apply(desired.update(byService(clusterIp('b', '10.96.0.1', [backend(1)]))));
+    tables.apply(desired.update(new Map([['n/a' as ServiceKey, []]])));
+    expect(tables.lines('nat', 'KUBE-SERVICES')).toEqual([expect.stringContaining('n/b cluster IP')]);
+    expect(tables.lines('filter', 'KUBE-CLUSTER-IPS')).toHaveLength(1);
+  });
+
   test('beyond 1,000 endpoints drops the comments of endpoint rules, and brings them back', () => {
     const desired = new Desired(4, settings());
     const tables = FakeTables.holding(4, desired.chains());
@@ -237,27 +273,20 @@ describe('shares', () => {
         const desired = new Desired(4, settings());
         const backends = weights.map((weight, i) => backend(i, weight));
         desired.update(byService(clusterIp('a', '10.96.0.1', backends)));
-        const branches = traceRules(
-          FakeTables.holding(4, desired.chains()),
-          {
-            isFromNode: false,
-            source: '192.0.2.1',
-            destination: '10.96.0.1',
-            port: 80,
-            protocol: 'tcp',
-            family: 4,
-            inInterface: 'eth0',
-          },
-          () => false,
-        );
+        const tables = FakeTables.holding(4, desired.chains());
         const total = weights.reduce((sum, weight) => sum + weight, 0);
-        for (const [i, weight] of weights.entries()) {
-          const branch = branches.find(
-            ({ fate }) => fate.kind === 'reaches' && fate.address === backends[i]!.ip,
+        let left = 1;
+        for (const [i, { matches, target }] of tables.rules('nat', servicePortChain('n/a')).entries()) {
+          const luck = matches.find((match) => match.kind === 'statistic');
+          const chance = luck === undefined ? 1 : luck.probability / 2 ** 31;
+          expect(tables.lines('nat', target?.kind === 'jump' ? target.chain : '')[1]).toContain(
+            `--to-destination ${backends[i]!.ip}:`,
           );
           // The kernel's unit is 2^-31, and kube-proxy writes ten decimals.
-          expect(branch?.share).toBeCloseTo(weight / total, 8);
+          expect(left * chance).toBeCloseTo(weights[i]! / total, 8);
+          left *= 1 - chance;
         }
+        expect(left).toBe(0);
       }),
     );
   });
@@ -297,37 +326,21 @@ describe('dispatch', () => {
         localPods: new Map(),
       });
       const tables = FakeTables.holding(family, desired.chains());
-      const NODE = family === 4 ? '192.168.50.10' : 'fd00:50::10';
-      const passedUntil = (prefix: string, destination: string, port: number): number => {
-        const rules = {
-          has: (table: 'nat' | 'filter' | 'mangle', chain: string) =>
-            table === 'nat' && tables.has(table, chain),
-          // What comes behind is not dispatch.
-          rules: (table: 'nat' | 'filter' | 'mangle', chain: string) =>
-            chain.startsWith(prefix) || chain === 'KUBE-POSTROUTING' ? [] : tables.rules(table, chain),
-        };
-        const branches = traceRules(
-          rules,
-          {
-            isFromNode: false,
-            source: family === 4 ? '192.0.2.1' : '2001:db8::1',
-            destination,
-            port,
-            protocol: 'tcp',
-            family,
-            inInterface: 'eth0',
-          },
-          (address) => address === NODE,
-        );
-        expect(branches).toHaveLength(1);
-        expect(branches[0]!.chains.some((chain) => chain.startsWith(prefix))).toBe(true);
-        return branches[0]!.passed;
+      // Among the cluster IPs: no branch is for it, and it has node ports all the same.
+      const NODE = family === 4 ? '10.97.1.0' : 'fd00:10:96::ffff';
+      expect(all.flat().some(({ address }) => address === NODE)).toBe(false);
+      const passedUntil = (destination: string, port: number, last: string): number => {
+        const walk = passed(tables, 'KUBE-SERVICES', destination as Ip, port, destination === NODE);
+        expect(walk.end).toBe(last);
+        return walk.rules;
       };
       for (let i = 0; i < 10_000; i += 37) {
-        expect(passedUntil('KUBE-SVC-', addressOf(i, family), 80)).toBeLessThanOrEqual(50);
+        const end = servicePortChain(`n/s${i}`);
+        expect(passedUntil(addressOf(i, family), 80, end)).toBeLessThanOrEqual(50);
       }
       for (let i = 0; i < 2700; i += 37) {
-        expect(passedUntil('KUBE-EXT-', NODE, 30_000 + i)).toBeLessThanOrEqual(64);
+        const end = servicePortChain(`n/s${i}`, 'KUBE-EXT-');
+        expect(passedUntil(NODE, 30_000 + i, end)).toBeLessThanOrEqual(64);
       }
     },
   );

@@ -154,6 +154,35 @@ describe('PrefixTree', () => {
     expect(flat.root?.kind).toBe('leaf');
   });
 
+  test('makes a branch of a root that something else comes beside, and a root of it again', () => {
+    const at = (...bytes: number[]) => String.fromCharCode(...bytes, 0, 0, 80);
+    const entry = (text: string) => ({ key: text, entry: { key: text, value: 0 } });
+    const tree = newTree();
+    tree.update(Array.from({ length: 100 }, (_, i) => entry(at(10, 96, 0, i))));
+    const [root, nodes] = [tree.root, below(tree.root)];
+    const apart = entry(at(203, 0, 113, 1));
+    const added = tree.update([apart]);
+    expect(added.gone).toEqual([]);
+    expect(added.made.filter((node) => node === root)).toHaveLength(1);
+    expect(added.made.filter((node) => nodes.includes(node))).toEqual([]);
+    const removed = tree.update([{ ...apart, entry: undefined }]);
+    expect(removed.gone.filter((node) => node === root)).toHaveLength(1);
+    expect(removed.made).toEqual([]);
+    expect(tree.root).toBe(root);
+  });
+
+  test('makes nothing of a change that changes nothing', () => {
+    const entries = Array.from({ length: 100 }, (_, i) => {
+      const text = String.fromCharCode(10, 96, 0, i, 0, 0, 80);
+      return { key: text, entry: { key: text, value: i } };
+    });
+    const tree = newTree();
+    tree.update(entries);
+    const root = tree.root;
+    const absent = { key: String.fromCharCode(10, 96, 0, 200, 0, 0, 80), entry: undefined };
+    expect(tree.update([...entries, absent])).toEqual({ before: root, after: root, gone: [], made: [] });
+  });
+
   test('no walk is long, and no change is large, at 10,000 random cluster IPs', () => {
     const keys = new Set<string>();
     let seed = 1;

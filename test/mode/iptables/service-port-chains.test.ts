@@ -12,7 +12,6 @@ import { buildFrontends } from '../../../src/vip/build-frontends.ts';
 import type { LocalPods } from '../../../src/vip/local-pods.ts';
 import { HERE, ip, endpoint as pod, service, slice } from '../../vip/objects.ts';
 import { FakeTables } from './fake-tables.ts';
-import { iptablesFrontends } from './frontends.ts';
 
 const cidr = (text: string): Cidr => parseCidr(text)!;
 const SETTINGS: RuleSettings = {
@@ -54,7 +53,7 @@ function tablesWith(given: Given = {}, family: 4 | 6 = 4): FakeTables {
     { zone: undefined, addresses: [], localPods },
   );
   const desired = new Desired(family, { ...SETTINGS, ...given.settings });
-  desired.update(new Map([[key, iptablesFrontends(frontends, one)]]), {
+  desired.update(new Map([[key, frontends]]), {
     nodePortCidrs: given.nodePortCidrs ?? [cidr('0.0.0.0/0'), cidr('::/0')],
     serviceCidrs: given.serviceCidrs ?? [],
     localPods,
@@ -147,15 +146,15 @@ describe('a cluster IP', () => {
   test('with two endpoints', () => {
     const tables = tablesWith({ endpoints: [here, there], pods: PODS });
     expect(saved(tables, 'nat')).toEqual([
-      '-A KUBE-SEP-RO3EFJJLG7Y2OIBK -s 10.180.1.1/32 -m comment --comment "ns1/svc1:p80" -j KUBE-MARK-MASQ',
-      '-A KUBE-SEP-RO3EFJJLG7Y2OIBK -p tcp -m comment --comment "ns1/svc1:p80" -m tcp -j DNAT --to-destination 10.180.1.1:80',
       '-A KUBE-SEP-SXIVWICOYRO3J4NJ -s 10.180.0.1/32 -m comment --comment "ns1/svc1:p80" -j KUBE-MARK-MASQ',
       '-A KUBE-SEP-SXIVWICOYRO3J4NJ -p tcp -m comment --comment "ns1/svc1:p80" -m tcp -j DNAT --to-destination 10.180.0.1:80',
+      '-A KUBE-SEP-TOIS5JUHRKSSXDL7 -s 10.180.1.1/32 -m comment --comment "ns1/svc1:p80" -j KUBE-MARK-MASQ',
+      '-A KUBE-SEP-TOIS5JUHRKSSXDL7 -p tcp -m comment --comment "ns1/svc1:p80" -m tcp -j DNAT --to-destination 10.180.1.1:80',
       '-A KUBE-SERVICES -d 172.30.0.41/32 -p tcp -m comment --comment "ns1/svc1:p80 cluster IP" -m tcp --dport 80 -j KUBE-SVC-XPGD46QRK7WJZT7O',
       NODEPORTS,
       '-A KUBE-SVC-XPGD46QRK7WJZT7O ! -s 10.0.0.0/8 -d 172.30.0.41/32 -p tcp -m comment --comment "ns1/svc1:p80 cluster IP" -m tcp --dport 80 -j KUBE-MARK-MASQ',
       '-A KUBE-SVC-XPGD46QRK7WJZT7O -m comment --comment "ns1/svc1:p80 -> 10.180.0.1:80" -m statistic --mode random --probability 0.50000000000 -j KUBE-SEP-SXIVWICOYRO3J4NJ',
-      '-A KUBE-SVC-XPGD46QRK7WJZT7O -m comment --comment "ns1/svc1:p80 -> 10.180.1.1:80" -j KUBE-SEP-RO3EFJJLG7Y2OIBK',
+      '-A KUBE-SVC-XPGD46QRK7WJZT7O -m comment --comment "ns1/svc1:p80 -> 10.180.1.1:80" -j KUBE-SEP-TOIS5JUHRKSSXDL7',
     ]);
     expect(saved(tables, 'filter')).toEqual([NO_SUCH_PORT, EXTERNAL_NODEPORTS]);
   });
@@ -227,7 +226,7 @@ describe('a cluster IP', () => {
   test('with session affinity', () => {
     const tables = tablesWith({ service: { affinityTimeoutSeconds: 10_800 }, endpoints: [here, there] });
     const recent = (name: string) => `--name ${name} --mask 255.255.255.255 --rsource`;
-    const [first, second] = ['KUBE-SEP-SXIVWICOYRO3J4NJ', 'KUBE-SEP-RO3EFJJLG7Y2OIBK'] as const;
+    const [first, second] = ['KUBE-SEP-SXIVWICOYRO3J4NJ', 'KUBE-SEP-TOIS5JUHRKSSXDL7'] as const;
     expect(tables.lines('nat', 'KUBE-SVC-XPGD46QRK7WJZT7O')).toEqual([
       `-m comment --comment "ns1/svc1:p80 -> 10.180.0.1:80" -m recent --rcheck --seconds 10800 --reap ${recent(first)} -j ${first}`,
       `-m comment --comment "ns1/svc1:p80 -> 10.180.1.1:80" -m recent --rcheck --seconds 10800 --reap ${recent(second)} -j ${second}`,
@@ -257,7 +256,8 @@ describe('external addresses', () => {
   };
 
   test('with externalTrafficPolicy Cluster', () => {
-    const lines = saved(tablesWith({ service: external, endpoints: [here, there], pods: PODS }), 'nat');
+    const tables = tablesWith({ service: external, endpoints: [here, there], pods: PODS });
+    const lines = saved(tables, 'nat');
     expect(lines.filter((line) => /^-A KUBE-(EXT|NODEPORTS|SERVICES)/.test(line))).toEqual([
       '-A KUBE-EXT-XPGD46QRK7WJZT7O -m comment --comment "masquerade traffic for ns1/svc1:p80 external destinations" -j KUBE-MARK-MASQ',
       '-A KUBE-EXT-XPGD46QRK7WJZT7O -j KUBE-SVC-XPGD46QRK7WJZT7O',
@@ -267,6 +267,7 @@ describe('external addresses', () => {
       '-A KUBE-SERVICES -d 192.168.99.11/32 -p tcp -m comment --comment "ns1/svc1:p80 external IP" -m tcp --dport 80 -j KUBE-EXT-XPGD46QRK7WJZT7O',
       NODEPORTS,
     ]);
+    expect(saved(tables, 'filter')).toEqual([NO_SUCH_PORT, EXTERNAL_NODEPORTS]);
   });
 
   test('with externalTrafficPolicy Local', () => {
