@@ -18,7 +18,7 @@ export class SetupError extends Error {}
 
 const COMPILER = ['g++', 'make', 'python3'];
 
-/** Programs used beside Node, by purpose. The daemon itself runs none of them. */
+/** Programs used beside Node, by purpose. The daemon itself runs none of them but iptables-legacy, where a node uses that. */
 const PROGRAMS = {
   demo: ['ip', 'nft'],
   // g++ compiles the client that sets up connections.

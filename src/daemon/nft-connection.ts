@@ -20,6 +20,9 @@ export const MAX_ATTEMPTS = 8;
 /** Room for an error reply per message of a refused batch: a few hundred fill the kernel's default. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 
+/** Sequence numbers have 32 bits: from here on they begin anew, so that those of a batch never wrap around. */
+const LAST_FIRST_SEQ = 2 ** 31;
+
 export class NftConnection {
   readonly transport: NetlinkTransport;
   #seq = 1;
@@ -32,21 +35,13 @@ export class NftConnection {
     this.transport = transport;
   }
 
-  /** Sequence numbers are the caller's to use up: `count` of them, the first is returned. They wrap around. */
-  takeSeq(count = 1): number {
-    if (this.#seq + count > 2 ** 32) this.#seq = 1;
-    const first = this.#seq;
-    this.#seq += count;
-    return first;
-  }
-
   /**
    * Sends one transaction; no failures means that all of it is in force. undefined when it is too large for the send buffer
    * and was not sent. Throws KernelError when the outcome is not known (the socket failed).
    */
   async commit(requests: readonly NftRequest[]): Promise<readonly BatchFailure[] | undefined> {
-    const batch = encodeBatch(requests, { firstSeq: this.takeSeq(0) });
-    this.takeSeq(batch.nextSeq - batch.firstSeq);
+    const batch = encodeBatch(requests, { firstSeq: this.#takeSeq(0) });
+    this.#takeSeq(batch.nextSeq - batch.firstSeq);
     if (batch.bytes.length > this.transport.reserveSendBuffer(batch.bytes.length)) return undefined;
     const failures = decodeFailures(await this.transport.transact(batch.bytes));
     return failures.map((failure) => ({ ...failure, origin: originOf(batch, failure.seq, failure.offset) }));
@@ -63,10 +58,15 @@ export class NftConnection {
   }
 
   /** The messages of a dump that nobody interrupted. `operation` is what errors call it. Throws KernelError, DecodeError. */
-  async dump(request: DumpRequest, operation: string): Promise<readonly NetlinkMessage[]> {
+  dump(request: DumpRequest, operation: string): Promise<readonly NetlinkMessage[]> {
+    return this.ask((seq) => encodeDumpRequest(request, seq), operation);
+  }
+
+  /** The same of any question that is not a transaction, as `encode` makes it for a sequence number. */
+  async ask(encode: (seq: number) => Uint8Array, operation: string): Promise<readonly NetlinkMessage[]> {
     for (let attempt = 1; ; attempt++) {
-      const seq = this.takeSeq();
-      const replies = await this.transport.transact(encodeDumpRequest(request, seq));
+      const seq = this.#takeSeq(1);
+      const replies = await this.transport.transact(encode(seq));
       const { messages, interrupted } = collectDump(replies, seq, operation);
       if (!interrupted) return messages;
       if (attempt === MAX_ATTEMPTS) throw new KernelError('EINTR', 4, operation);
@@ -75,6 +75,13 @@ export class NftConnection {
 
   close(): void {
     this.transport.close();
+  }
+
+  #takeSeq(count: number): number {
+    if (this.#seq > LAST_FIRST_SEQ) this.#seq = 1;
+    const first = this.#seq;
+    this.#seq += count;
+    return first;
   }
 
   async #generationMessage(): Promise<NetlinkMessage> {

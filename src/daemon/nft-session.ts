@@ -1,4 +1,4 @@
-// One netlink socket used for nf_tables: commit a transaction, observe our table, ask for the generation.
+// nftables mode's use of an nf_tables connection: commit a transaction, observe our table.
 // Turns what the kernel refuses into words a human knows; decides nothing.
 
 import { KernelError } from '../errors.ts';
@@ -15,19 +15,17 @@ import {
 } from '../mode/nftables/observed.ts';
 import { splitTransaction, type Transaction } from '../mode/nftables/transaction.ts';
 import type { IpFamily } from '../model/ip.ts';
-import { collectDump } from '../netlink/dump.ts';
-import { decodeFailures, type NetlinkFailure, type NetlinkMessage } from '../netlink/message.ts';
-import { encodeBatch, originOf } from '../netlink/nftables/batch.ts';
+import type { NetlinkMessage } from '../netlink/message.ts';
 import { decodeChain } from '../netlink/nftables/chain.ts';
-import { type DumpRequest, encodeDumpRequest } from '../netlink/nftables/dump-request.ts';
+import type { DumpRequest } from '../netlink/nftables/dump-request.ts';
 import { type Counter, decodeSetElements, type Element } from '../netlink/nftables/element.ts';
 import { encodeElementQuery } from '../netlink/nftables/element-query.ts';
 import type { Expression } from '../netlink/nftables/expression.ts';
-import { decodeGeneration } from '../netlink/nftables/generation.ts';
 import { decodeRule } from '../netlink/nftables/rule.ts';
 import { decodeSet } from '../netlink/nftables/set.ts';
 import { decodeTable, TABLE_FLAGS } from '../netlink/nftables/table.ts';
-import { NETLINK_NETFILTER, type NetlinkTransport, openNetlink } from './netlink-socket.ts';
+import type { NetlinkTransport } from './netlink-socket.ts';
+import { type BatchFailure, MAX_ATTEMPTS, NftConnection } from './nft-connection.ts';
 
 /** Something in a transaction that the kernel refused; nothing of the transaction is in force. */
 export interface Refusal {
@@ -42,24 +40,21 @@ export interface Commit {
   readonly commits: number;
 }
 
-/** How often an observation that somebody interrupts is begun anew. */
-const MAX_OBSERVATIONS = 8;
-
 /** Send buffer to ask for: what a transaction of a cold load may take. */
 const WANTED_SEND_BUFFER_BYTES = 4 * 1024 * 1024;
 
 export class NftSession {
-  readonly #transport: NetlinkTransport;
-  #seq = 1;
+  readonly #connection: NftConnection;
 
-  constructor(transport: NetlinkTransport = openNfTables()) {
-    this.#transport = transport;
-    transport.reserveSendBuffer(WANTED_SEND_BUFFER_BYTES);
+  constructor(transport?: NetlinkTransport) {
+    this.#connection = new NftConnection(transport);
+    this.#connection.transport.reserveSendBuffer(WANTED_SEND_BUFFER_BYTES);
   }
 
   /** Bytes of elements that may be put into one transaction. */
   get transactionBytes(): number {
-    return Math.min(this.#transport.sendBufferBytes, WANTED_SEND_BUFFER_BYTES) - BATCH_OVERHEAD_BYTES;
+    const { sendBufferBytes } = this.#connection.transport;
+    return Math.min(sendBufferBytes, WANTED_SEND_BUFFER_BYTES) - BATCH_OVERHEAD_BYTES;
   }
 
   /**
@@ -68,31 +63,17 @@ export class NftSession {
    */
   async commit(transaction: Transaction): Promise<Commit> {
     if (transaction.requests.length === 0) return { refusals: [], commits: 0 };
-    const batch = encodeBatch(transaction.requests, { firstSeq: this.#seq });
-    this.#seq = batch.nextSeq;
-    if (batch.bytes.length > this.#transport.reserveSendBuffer(batch.bytes.length)) {
-      const [first, second] = splitTransaction(transaction) ?? [];
-      if (first !== undefined && second !== undefined) {
-        const head = await this.commit(first);
-        if (head.refusals.length > 0) return head;
-        const tail = await this.commit(second);
-        return { ...tail, commits: head.commits + tail.commits };
-      }
-    }
-    const failures = decodeFailures(await this.#transport.transact(batch.bytes));
+    const failures = await this.#connection.commit(transaction.requests);
+    if (failures === undefined) return this.#commitInTwo(transaction);
     return {
-      refusals: failures.map((failure) =>
-        toRefusal(transaction, failure, originOf(batch, failure.seq, failure.offset)),
-      ),
+      refusals: failures.map((failure) => toRefusal(transaction, failure)),
       commits: failures.length === 0 ? 1 : 0,
     };
   }
 
   /** The ruleset's generation id: it changes with every transaction of anybody in this network namespace. */
-  async generation(): Promise<number> {
-    const [message] = await this.#dump({ object: 'generation' });
-    if (message === undefined) throw new KernelError('EPROTO', 71, 'get generation', 'no reply');
-    return decodeGeneration(message).genId;
+  generation(): Promise<number> {
+    return this.#connection.generation();
   }
 
   /** Our table in the given families, as of one generation, which is returned with it. Throws KernelError, DecodeError. */
@@ -110,7 +91,7 @@ export class NftSession {
         // Whatever failed may only have failed because somebody wrote meanwhile: a set listed a moment ago is gone.
         if (!(error instanceof KernelError) || (await this.generation()) === generation) throw error;
       }
-      if (attempt === MAX_OBSERVATIONS) {
+      if (attempt === MAX_ATTEMPTS) {
         throw new KernelError('EINTR', 4, `observe table ${TABLE}: others kept writing`);
       }
     }
@@ -125,7 +106,7 @@ export class NftSession {
   }
 
   close(): void {
-    this.#transport.close();
+    this.#connection.close();
   }
 
   /**
@@ -139,11 +120,9 @@ export class NftSession {
     const counters = new Map<string, Counter>();
     for (let start = 0; start < keys.length; start += KEYS_PER_QUERY) {
       const elements = keys.slice(start, start + KEYS_PER_QUERY).map((key) => ({ key }));
-      const seq = this.#seq++;
-      const request = encodeElementQuery({ family: nftFamily(family), table: TABLE, set, elements }, seq);
-      const { messages } = collectDump(
-        await this.#transport.transact(request),
-        seq,
+      const query = { family: nftFamily(family), table: TABLE, set, elements };
+      const messages = await this.#connection.ask(
+        (seq) => encodeElementQuery(query, seq),
         `get elements of ${set}`,
       );
       for (const message of messages) {
@@ -206,16 +185,19 @@ export class NftSession {
     };
   }
 
-  async #dump(request: DumpRequest): Promise<readonly NetlinkMessage[]> {
-    const operation =
-      request.object === 'generation' ? 'get generation' : `list ${request.object} of table ${TABLE}`;
-    for (let attempt = 1; ; attempt++) {
-      const seq = this.#seq++;
-      const replies = await this.#transport.transact(encodeDumpRequest(request, seq));
-      const { messages, interrupted } = collectDump(replies, seq, operation);
-      if (!interrupted) return messages;
-      if (attempt === MAX_OBSERVATIONS) throw new KernelError('EINTR', 4, operation);
+  async #commitInTwo(transaction: Transaction): Promise<Commit> {
+    const [first, second] = splitTransaction(transaction) ?? [];
+    if (first === undefined || second === undefined) {
+      throw new KernelError('EMSGSIZE', 90, formatRequest(transaction.requests[0]!));
     }
+    const head = await this.commit(first);
+    if (head.refusals.length > 0) return head;
+    const tail = await this.commit(second);
+    return { ...tail, commits: head.commits + tail.commits };
+  }
+
+  #dump(request: DumpRequest): Promise<readonly NetlinkMessage[]> {
+    return this.#connection.dump(request, `list ${request.object} of table ${TABLE}`);
   }
 }
 
@@ -225,21 +207,10 @@ const MESSAGES_PER_TURN = 8;
 /** Each answer is a datagram of its own: these fit the receive buffer even where it cannot be raised. */
 const KEYS_PER_QUERY = 100;
 
-/** Room for an error reply per message of a refused transaction: a few hundred fill the kernel's default. */
-const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
-
-function openNfTables(): NetlinkTransport {
-  return openNetlink(NETLINK_NETFILTER, { receiveBufferBytes: RECEIVE_BUFFER_BYTES });
-}
-
 /** Begin, end and the headers of a few messages. */
 const BATCH_OVERHEAD_BYTES = 16 * 1024;
 
-function toRefusal(
-  transaction: Transaction,
-  failure: NetlinkFailure,
-  origin: ReturnType<typeof originOf>,
-): Refusal {
+function toRefusal(transaction: Transaction, { origin, ...failure }: BatchFailure): Refusal {
   const changes = origin === undefined ? [] : transaction.changes[origin.requestIndex]!;
   const change = origin?.elementIndex === undefined ? undefined : changes[origin.elementIndex];
   const operation =

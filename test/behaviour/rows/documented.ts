@@ -25,3 +25,9 @@ export function byChanceInIptablesMode(outcome: Outcome, chance: Outcome = chanc
 function chanceOf(outcome: Outcome): Outcome {
   return isRepeated(outcome) ? { kind: 'reaches', endpoints: outcome.endpoints } : outcome;
 }
+
+/** `outcome` is what sticking at each address by itself comes to. */
+export function byAddressInNftablesMode(outcome: Outcome): Exception {
+  const why = 'the map of clients is keyed by the address they dial: they stick at each one by itself';
+  return { except: [{ mode: 'nftables', outcome, why }] };
+}
