@@ -3,7 +3,7 @@
 
 import { createInterface } from 'node:readline';
 import type { SourceEvent } from '../src/model/source-event.ts';
-import { type ClusterSize, Engine, upsert } from './engine.ts';
+import { type Cluster, Engine, upsert } from './engine.ts';
 import { buildEndpointSlice, buildService, podIps, serviceName, sparePodIp } from './objects.ts';
 
 /** Durations in milliseconds, by kind of change. */
@@ -23,9 +23,9 @@ export interface ChangesRequest {
   readonly count: number;
 }
 
-async function serveChanges({ services, endpoints }: ClusterSize): Promise<void> {
-  const engine = new Engine();
-  await engine.load({ services, endpoints });
+async function serveChanges({ services, endpoints, mode }: Cluster): Promise<void> {
+  const engine = new Engine(mode);
+  await engine.load({ services, endpoints, mode });
   const ipsByService = new Map<number, readonly string[]>();
   const ipsOf = (service: number): readonly string[] =>
     ipsByService.get(service) ?? podIps(service, endpoints);
@@ -86,4 +86,4 @@ async function serveChanges({ services, endpoints }: ClusterSize): Promise<void>
   await engine.stop();
 }
 
-await serveChanges(JSON.parse(process.argv[2] ?? '') as ClusterSize);
+await serveChanges(JSON.parse(process.argv[2] ?? '') as Cluster);

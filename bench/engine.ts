@@ -1,7 +1,10 @@
-// The daemon without its source: store, virtual-IP table, sync loop and nftables backend as run.ts puts them together,
+// The daemon without its source: store, virtual-IP table, sync loop and the backend of a mode as run.ts puts them together,
 // filled with the cluster of objects.ts and driven by events.
 
+import type { Backend } from '../src/daemon/backend.ts';
+import type { Log } from '../src/daemon/log.ts';
 import type { SyncReport } from '../src/daemon/sync-loop.ts';
+import type { IpFamily } from '../src/model/ip.ts';
 import type { SourceEvent } from '../src/model/source-event.ts';
 import {
   buildEndpointSlice,
@@ -11,7 +14,17 @@ import {
   podIps,
   type ServiceTraits,
 } from './objects.ts';
-import { NftablesBackend, NftSession, parseCidr, Store, SyncLoop, VipTable } from './shipped.ts';
+import {
+  IptablesBackend,
+  NftablesBackend,
+  NftConnection,
+  NftIptablesTables,
+  NftSession,
+  parseCidr,
+  Store,
+  SyncLoop,
+  VipTable,
+} from './shipped.ts';
 
 /** How many objects. */
 export interface ClusterSize {
@@ -20,8 +33,10 @@ export interface ClusterSize {
   readonly endpoints: number;
 }
 
-/** All that a cluster follows from. */
-export type Cluster = ClusterSize & ServiceTraits;
+export type Mode = 'nftables' | 'iptables';
+
+/** All that a cluster follows from, and the mode that its rules are written in: nftables when left out. */
+export type Cluster = ClusterSize & ServiceTraits & { readonly mode?: Mode | undefined };
 
 /** A sync, and how long it took from the event to the last acknowledgement of the kernel. */
 export interface TimedSync {
@@ -29,20 +44,45 @@ export interface TimedSync {
   readonly report: SyncReport;
 }
 
+const FAMILIES: readonly IpFamily[] = [4, 6];
+const MASQUERADE_BIT = 14;
+
+const BACKENDS: Readonly<Record<Mode, (suspect: () => void) => Backend>> = {
+  nftables: () =>
+    new NftablesBackend({ session: new NftSession(), families: FAMILIES, masqueradeBit: MASQUERADE_BIT }),
+  iptables: (suspect) =>
+    new IptablesBackend({
+      tables: new NftIptablesTables(new NftConnection(), suspect),
+      families: FAMILIES,
+      settings: {
+        masqueradeBit: MASQUERADE_BIT,
+        servesLocalhostNodePorts: false,
+        dropsInvalid: true,
+        dispatch: 'tree',
+      },
+      setSysctl: () => undefined,
+      log: { warn: console.error } as unknown as Log,
+    }),
+};
+
 export class Engine {
-  readonly #session = new NftSession();
+  /** To ask for the generation. */
+  readonly #connection = new NftConnection();
+  readonly #backend: Backend;
   readonly #store = new Store();
   readonly #loop: InstanceType<typeof SyncLoop>;
   #onSynced: (report: SyncReport) => void = () => undefined;
 
-  constructor() {
+  constructor(mode: Mode = 'nftables') {
+    this.#backend = BACKENDS[mode](() => this.#loop.suspect());
+    const nodePortCidrs = mode === 'iptables' ? ['0.0.0.0/0', '::/0'].map((text) => parseCidr(text)!) : [];
     const detectLocal = { kind: 'ClusterCIDR', cidrs: [parseCidr(POD_CIDR)!] } as const;
     const table = new VipTable({ nodeName: NODE_NAME, detectLocal, masqueradeAll: false });
     this.#loop = new SyncLoop({
       store: this.#store,
       table,
-      backend: new NftablesBackend({ session: this.#session, families: [4, 6], masqueradeBit: 14 }),
-      surroundings: () => ({ nodePortCidrs: [], serviceCidrs: [], localPods: table.facts.localPods }),
+      backend: this.#backend,
+      surroundings: () => ({ nodePortCidrs, serviceCidrs: [], localPods: table.facts.localPods }),
       minIntervalMs: 0,
       checkIntervalMs: 30_000,
       onSync: (report) => {
@@ -52,7 +92,7 @@ export class Engine {
   }
 
   /** Puts a cluster into the store, batch by batch as a source does, and syncs it. The time is that of the sync alone. */
-  load({ services, endpoints, ...traits }: Cluster): Promise<TimedSync> {
+  load({ services, endpoints, mode: _, ...traits }: Cluster): Promise<TimedSync> {
     const kinds = ['Service', 'EndpointSlice'] as const;
     const take = (events: readonly SourceEvent[]): void => this.#loop.changed(this.#store.apply(events));
     take(kinds.map((kind) => ({ type: 'list-start', kind })));
@@ -73,12 +113,13 @@ export class Engine {
 
   /** The generation id of the namespace's ruleset. */
   generation(): Promise<number> {
-    return this.#session.generation();
+    return this.#connection.generation();
   }
 
   async stop(): Promise<void> {
     await this.#loop.stop();
-    this.#session.close();
+    this.#backend.close();
+    this.#connection.close();
   }
 
   #timed(start: () => void): Promise<TimedSync> {

@@ -34,7 +34,7 @@ export interface KubeProxyResult extends NftResult {
 }
 
 async function sync(cluster: Cluster): Promise<SyncResult> {
-  const engine = new Engine();
+  const engine = new Engine(cluster.mode);
   const before = await engine.generation();
   const { tookMs, report } = await engine.load(cluster);
   const generations = (await engine.generation()) - before;

@@ -13,3 +13,11 @@ export const { NftSession } =
 export const { NftablesBackend } =
   await shipped<typeof import('../src/daemon/nftables-backend.ts')>('daemon/nftables-backend');
 export const { SyncLoop } = await shipped<typeof import('../src/daemon/sync-loop.ts')>('daemon/sync-loop');
+export const { NftConnection } =
+  await shipped<typeof import('../src/daemon/nft-connection.ts')>('daemon/nft-connection');
+export const { NftIptablesTables } = await shipped<typeof import('../src/daemon/iptables/nft-tables.ts')>(
+  'daemon/iptables/nft-tables',
+);
+export const { IptablesBackend } = await shipped<typeof import('../src/daemon/iptables/iptables-backend.ts')>(
+  'daemon/iptables/iptables-backend',
+);

@@ -7,6 +7,7 @@ import type { SyncFailure } from './backend.ts';
 import type { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { HealthCheckServers } from './health-check-servers.ts';
 import type { Log } from './log.ts';
+import type { Servers } from './servers.ts';
 import type { AfterSync } from './sync-loop.ts';
 
 /** Several such parts as one; each is settled whatever becomes of the others. */
@@ -31,12 +32,18 @@ export function allOf(...parts: readonly AfterSync[]): AfterSync {
 }
 
 /** Flows to endpoints that no longer serve are deleted: conntrack would keep sending packets there. */
-export function forgetStaleFlows(conntrack: ConntrackReconciler, log: Log): AfterSync {
+export function forgetStaleFlows(
+  conntrack: ConntrackReconciler,
+  log: Log,
+  onPass: (pass: { durationMs: number; deleted: number }) => void = () => undefined,
+): AfterSync {
   return {
     note: (update, nowMs) => conntrack.note(update, nowMs),
     distrust: (nowMs) => conntrack.distrust(nowMs),
     async settle(nowMs, refused) {
-      const { deleted, failure } = await conntrack.reconcile(nowMs, refused);
+      const startMs = performance.now();
+      const { deleted, failure, isIdle } = await conntrack.reconcile(nowMs, refused);
+      if (isIdle !== true) onPass({ durationMs: performance.now() - startMs, deleted });
       if (deleted > 0) log.debug({ deleted }, 'stale flows deleted');
       return failure === undefined ? [] : [{ error: failure, services: [] }];
     },
@@ -61,6 +68,16 @@ export function answerHealthChecks(servers: HealthCheckServers, store: Store, no
       for (const key of inForce.keys()) noted.delete(key);
       return [];
     },
+    nextDueMs: () => undefined,
+  };
+}
+
+/** Counts what an update says. */
+export function countForMetrics(servers: Pick<Servers, 'noted'>): AfterSync {
+  return {
+    note: ({ frontends }) => servers.noted(frontends),
+    distrust: () => undefined,
+    settle: async () => [],
     nextDueMs: () => undefined,
   };
 }

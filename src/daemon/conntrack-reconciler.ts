@@ -32,6 +32,8 @@ export interface ConntrackResult {
   readonly deleted: number;
   /** Why it was not all; what is left is tried again by the next call. */
   readonly failure?: KproxyError;
+  /** Nothing was to be looked for: the kernel was not asked. */
+  readonly isIdle?: true;
 }
 
 /** Times are in ms, of one clock of the caller's that never goes back. */
@@ -73,7 +75,7 @@ export class ConntrackReconciler {
    */
   async reconcile(nowMs: number, except?: ReadonlySet<ServiceKey>): Promise<ConntrackResult> {
     const due = this.#targets.due(nowMs, except);
-    if (due.length === 0) return { deleted: 0 };
+    if (due.length === 0) return { deleted: 0, isIdle: true };
     const nodePortAddresses = this.#nodePortAddresses();
     const index = new FlowIndex(due, { nowMs, nodePortAddresses, isClaimed: this.#isClaimed });
     let deleted = 0;

@@ -21,7 +21,7 @@ export async function openBackend(
   if (settings.proxyMode === 'iptables') {
     const { IptablesBackend } = await import('./iptables/iptables-backend.ts');
     const { openIptablesTables } = await import('./iptables/open-tables.ts');
-    const tables = await openIptablesTables(settings, log, onForeignChange);
+    const tables = await openIptablesTables(settings.iptables.backend, log, onForeignChange);
     return new IptablesBackend({ tables, families, settings: iptablesRules(settings), setSysctl, log });
   }
   const { NftSession } = await import('./nft-session.ts');

@@ -6,7 +6,7 @@ import type { Source } from '../source/source.ts';
 import { nodePortCidrs } from '../vip/node-port-addresses.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
 import { VipTable } from '../vip/vip-table.ts';
-import { allOf, answerHealthChecks, forgetStaleFlows } from './after-sync.ts';
+import { allOf, answerHealthChecks, countForMetrics, forgetStaleFlows } from './after-sync.ts';
 import type { Backend } from './backend.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { HealthCheckServers } from './health-check-servers.ts';
@@ -16,6 +16,7 @@ import { openBackend } from './open-backend.ts';
 import { openSource } from './open-source.ts';
 import { ProblemLog } from './problem-log.ts';
 import { releaseGarbage } from './release-garbage.ts';
+import { Servers } from './servers.ts';
 import { SyncLoop, type SyncReport } from './sync-loop.ts';
 
 /** A sync of as many Services leaves garbage that is worth collecting. */
@@ -51,6 +52,7 @@ async function serve(
   const problems = new ProblemLog(log);
   const conntrack = new ConntrackReconciler({ objects: store, isClaimed: (key) => table.has(key) });
   const healthChecks = new HealthCheckServers(log);
+  const servers = new Servers(settings, store, log);
   const stop = stopSignal();
   let isInForce = false;
   let garbageTimer: NodeJS.Timeout | undefined;
@@ -62,9 +64,11 @@ async function serve(
     minIntervalMs: settings.minSyncPeriodMs,
     checkIntervalMs: settings.syncPeriodMs,
     afterSync: allOf(
-      forgetStaleFlows(conntrack, log),
+      forgetStaleFlows(conntrack, log, (pass) => servers.conntrackPassed(pass)),
       answerHealthChecks(healthChecks, store, settings.nodeName),
+      countForMetrics(servers),
     ),
+    onCheck: () => servers.checked(),
     onSync: (report) => {
       logSync(log, report);
       if (report.cause !== 'cleanup') healthChecks.setHealthy(report.failures.length === 0);
@@ -72,12 +76,14 @@ async function serve(
         clearTimeout(garbageTimer);
         garbageTimer = setTimeout(() => void releaseGarbage(), GARBAGE_DELAY_MS);
       }
-      problems.show([
+      const present = [
         ...store.problems(),
         ...table.problems(),
         ...backend.problems(),
         ...conntrack.problems(),
-      ]);
+      ];
+      problems.show(present);
+      servers.synced(report, loop.isPending, present);
       if (report.cause !== 'cleanup' && report.failures.length === 0 && !isInForce) {
         isInForce = true;
         log.info(
@@ -94,7 +100,12 @@ async function serve(
   try {
     onSuspicion(() => loop.suspect());
     log.info({ source: source.description, node: settings.nodeName, mode: settings.proxyMode }, 'starting');
-    await source.start((events) => loop.changed(store.apply(events)));
+    await servers.start();
+    await source.start((events) => {
+      const change = store.apply(events);
+      servers.received(events, store.isSynced && (change.services.size > 0 || change.hasNewSurroundings));
+      loop.changed(change);
+    });
     const signal = await stop.received;
     log.info({ signal }, 'stopping; the rules stay in force');
     return 0;
@@ -105,6 +116,7 @@ async function serve(
     await loop.stop();
     conntrack.close();
     await healthChecks.close();
+    await servers.close();
   }
 }
 

@@ -57,6 +57,8 @@ export interface SyncLoopOptions {
   readonly checkIntervalMs: number;
   readonly clock?: Clock;
   readonly afterSync?: AfterSync;
+  /** Called after a look at the kernel that found it as it should be. */
+  readonly onCheck?: () => void;
   /** Called after every sync, clean or not. */
   readonly onSync: (report: SyncReport) => void;
 }
@@ -118,6 +120,11 @@ export class SyncLoop {
     this.#cancelNext?.();
     this.#cancelNext = undefined;
     this.#schedule(this.#lastEndMs + FIRST_RETRY_MS - this.#clock.nowMs(), 'retry');
+  }
+
+  /** Something is wanted that no sync has been told of yet. */
+  get isPending(): boolean {
+    return this.#dirty.size > 0 || this.#hasNewSurroundings;
   }
 
   /** Somebody else may have changed what is ours: looks soon. */
@@ -261,7 +268,10 @@ export class SyncLoop {
     this.#isSuspicious = false;
     const released = await backend.releaseUnused();
     if (released.failures.length > 0) return { result: released, changedServices: 0 };
-    if (!(await backend.hasDrifted())) return undefined;
+    if (!(await backend.hasDrifted())) {
+      this.#options.onCheck?.();
+      return undefined;
+    }
     backend.distrust();
     return this.#sync({ isRepair: true });
   }

@@ -43,6 +43,13 @@ export class Memory {
     return this.#endpoints.get(memoryKey(client, target));
   }
 
+  /** How many of the crowd had one. Who goes on must be asked each time, or may be forgotten meanwhile. */
+  countKnown(client: Packet): number {
+    return this.crowd.filter(
+      (addresses) => this.endpointOf({ ...client, source: addresses[client.family] }) !== undefined,
+    ).length;
+  }
+
   note(client: Packet, endpoint: string): void {
     this.#endpoints.set(memoryKey(client), endpoint);
   }
@@ -102,7 +109,8 @@ async function judgeSticky(
     memory.note(client, own!);
     return undefined;
   };
-  const crowd = crowdOf(packet, memory, knowledge === 'seen' ? enoughFor(endpoints) : TOLD_CLIENTS);
+  const enough = knowledge === 'seen' ? enoughFor(endpoints) : TOLD_CLIENTS;
+  const crowd = crowdOf(packet, memory, Math.max(enough, memory.countKnown(packet)));
   const wrong = (await Promise.all(crowd.map(judgeOne))).find((one) => one !== undefined);
   if (wrong !== undefined || strangers.length < enoughFor(endpoints)) return wrong;
   return missing(strangers, endpoints);

@@ -122,7 +122,7 @@ test('deletes what is stale and nothing else, in every zone, and then costs noth
 
   disturbed.disturb = () => Promise.reject(new Error('asked the kernel'));
   note(cluster.slice('dns', [A, B]));
-  expect(await reconciler.reconcile(nowMs)).toEqual({ deleted: 0 });
+  expect(await reconciler.reconcile(nowMs)).toEqual({ deleted: 0, isIdle: true });
 });
 
 test('asks the kernel for the flows of one destination only', async () => {
@@ -266,7 +266,7 @@ describe('TCP of a Service that asks for it', () => {
     note(...web([B]));
     expect(reconciler.nextDueMs(nowMs)).toBe(nowMs + 30_000);
     nowMs += 29_999;
-    expect(await reconciler.reconcile(nowMs)).toEqual({ deleted: 0 });
+    expect(await reconciler.reconcile(nowMs)).toEqual({ deleted: 0, isIdle: true });
     disturbed.disturb = undefined;
     nowMs += 1;
     expect(await reconciler.reconcile(nowMs)).toEqual({ deleted: 4 });
@@ -335,7 +335,7 @@ describe('a kernel without ctnetlink', () => {
       asked++;
       return pass(absent(request));
     };
-    expect(await reconciler.reconcile(nowMs)).toEqual({ deleted: 0 });
+    expect(await reconciler.reconcile(nowMs)).toEqual({ deleted: 0, isIdle: true });
     expect(asked).toBe(0);
   });
 
@@ -378,6 +378,6 @@ test('flows of a Service that is not in force are left until it is', async () =>
   note(...dns());
   await add([1, `${VIP} 53`, `${B}:5353`]);
   const refused = new Set(['default/dns' as ServiceKey]);
-  expect(await reconciler.reconcile(nowMs, refused)).toEqual({ deleted: 0 });
+  expect(await reconciler.reconcile(nowMs, refused)).toEqual({ deleted: 0, isIdle: true });
   expect(await reconciler.reconcile(nowMs)).toEqual({ deleted: 1 });
 });

@@ -557,7 +557,7 @@ describe('which variant a node uses', () => {
   const legacyTables = async () =>
     (await netns.exec(['cat', '/proc/net/ip_tables_names', '/proc/net/ip6_tables_names'])).trim();
   const choose = (run: RunProgram = runIn(netns)) =>
-    chooseVariant({ connection: new NftConnection(netlink), run, procNet });
+    chooseVariant('auto', { connection: new NftConnection(netlink), run, procNet });
   const nft = (...args: string[]) => netns.exec(['nft', ...args]);
 
   beforeEach(async () => {
@@ -609,7 +609,7 @@ describe('which variant a node uses', () => {
     );
     expect(await choose()).toEqual({
       variant: 'legacy',
-      reason: "no chain of kubelet's; 1 rules in nf_tables, 2 in the legacy tables",
+      reason: "no chain of kubelet's; rules in nf_tables: 1, in the legacy tables: 2",
     });
     await netns.exec(['ip6tables-nft', '-A', 'INPUT', '-j', 'ACCEPT']);
     expect(await choose()).toMatchObject({ variant: 'nft' });

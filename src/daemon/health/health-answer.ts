@@ -10,8 +10,6 @@ export interface HealthFacts {
   readonly isReady: boolean;
   /** Load balancers may send traffic to this node: it is known, not being deleted, not being scaled down. */
   readonly isNodeEligible: boolean;
-  /** What is served comes from an earlier run: the API server has not been heard yet. */
-  readonly isStale: boolean;
   /** When the kernel was last known to hold what was desired; undefined before the first time. */
   readonly updatedAt: Date | undefined;
 }
@@ -46,7 +44,7 @@ export function readyzAnswer(facts: HealthFacts, now: Date): HttpAnswer {
 }
 
 function answer(
-  { families, updatedAt, isStale }: HealthFacts,
+  { families, updatedAt }: HealthFacts,
   now: Date,
   isOk: boolean,
   healthy: boolean,
@@ -62,7 +60,6 @@ function answer(
     currentTime: now.toISOString(),
     ...extra,
     healthy,
-    ...(isStale ? { stale: true } : {}),
     status,
   };
   return { status: isOk ? 200 : 503, headers: HEADERS, body: JSON.stringify(body) };

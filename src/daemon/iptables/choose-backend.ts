@@ -6,6 +6,7 @@
 // first which tables there are (/proc/net/ip_tables_names), and the programs run only if there are any.
 
 import { readFile } from 'node:fs/promises';
+import { KernelError } from '../../errors.ts';
 import { nftFamily } from '../../mode/iptables/nft-requests.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import { parseIptablesSave } from '../../netlink/iptables/parse-save.ts';
@@ -24,6 +25,8 @@ export interface VariantChoice {
 
 /** What was seen of one variant, in both families. */
 export interface VariantSigns {
+  /** Why it cannot be used here; undefined when it can. */
+  readonly obstacle: string | undefined;
   /** The first of kubelet's chains that is there. */
   readonly kubeletChain: string | undefined;
   /** Rules in tables of iptables. */
@@ -33,8 +36,6 @@ export interface VariantSigns {
 export interface LegacySigns extends VariantSigns {
   /** Tables that the kernel has, such as `nat`; there may be no program to read them with. */
   readonly tables: readonly string[];
-  /** Why the programs of iptables-legacy cannot be used; undefined when they can. */
-  readonly obstacle: string | undefined;
 }
 
 /** In the order of their weight. */
@@ -52,10 +53,11 @@ export function decideVariant(nft: VariantSigns, legacy: LegacySigns): VariantCh
     const present = tables.length === 0 ? '' : `, although there are legacy tables (${tables.join(', ')})`;
     return { variant: 'nft', reason: `${obstacle}${present}` };
   }
+  if (nft.obstacle !== undefined) return { variant: 'legacy', reason: nft.obstacle };
   if (legacy.kubeletChain !== undefined) {
     return { variant: 'legacy', reason: `the legacy tables have kubelet's ${legacy.kubeletChain}` };
   }
-  const counts = `${nft.ruleCount} rules in nf_tables, ${legacy.ruleCount} in the legacy tables`;
+  const counts = `rules in nf_tables: ${nft.ruleCount}, in the legacy tables: ${legacy.ruleCount}`;
   return {
     variant: legacy.ruleCount > nft.ruleCount ? 'legacy' : 'nft',
     reason: `no chain of kubelet's; ${counts}`,
@@ -69,13 +71,27 @@ export interface LookOptions {
   readonly procNet?: string;
 }
 
-/** What `auto` means on this node. Throws KernelError where nf_tables cannot be read, ToolError and DecodeError likewise. */
-export async function chooseVariant({ connection, run, procNet }: LookOptions): Promise<VariantChoice> {
+/**
+ * Which variant to use: the one that is asked for, or what `auto` means on this node. Throws KernelError where nf_tables
+ * may not be read, and ToolError and DecodeError where the legacy tables cannot be.
+ */
+export async function chooseVariant(
+  asked: IptablesVariant | 'auto',
+  { connection, run, procNet }: LookOptions,
+): Promise<VariantChoice> {
+  if (asked !== 'auto') return { variant: asked, reason: 'as configured' };
   const nft = await observeNft(connection);
   return decideVariant(nft, await observeLegacy(run, procNet ?? '/proc/net'));
 }
 
 async function observeNft(connection: NftConnection): Promise<VariantSigns> {
+  try {
+    await connection.generation();
+  } catch (error) {
+    // Nobody who may not read it can tell what is there.
+    if (!(error instanceof KernelError) || error.code === 'EPERM') throw error;
+    return { kubeletChain: undefined, ruleCount: 0, obstacle: `no nf_tables here (${error.message})` };
+  }
   const chains = new Set<string>();
   let ruleCount = 0;
   for (const ipFamily of FAMILIES) {
@@ -92,7 +108,8 @@ async function observeNft(connection: NftConnection): Promise<VariantSigns> {
       ruleCount += (await connection.dump({ object: 'rules', family, table }, operation)).length;
     }
   }
-  return { kubeletChain: KUBELET_CHAINS.find((name) => chains.has(name)), ruleCount };
+  const kubeletChain = KUBELET_CHAINS.find((name) => chains.has(name));
+  return { kubeletChain, ruleCount, obstacle: undefined };
 }
 
 async function observeLegacy(run: RunProgram, procNet: string): Promise<LegacySigns> {

@@ -18,7 +18,7 @@ import { RESTORE_ORDER, type RestoreLine, restoreLines, type SharedChains } from
 import type { LegacyTool, RefusedLine } from './legacy-tool.ts';
 import type { Applied, IptablesRefusal, IptablesTables } from './tables.ts';
 
-/** Tables that are read to notice changes of others take at most this part of the time. */
+/** Reading the tables of a family to notice changes of others takes at most this part of the time. */
 const MAX_WATCH_SHARE = 0.01;
 /** It has the canary alone, and is read in no time. Whoever flushes everything flushes it as well. */
 const ALWAYS_WATCHED: IptablesTable = 'mangle';

@@ -1,23 +1,39 @@
-// Which of the kernel's two kinds of iptables tables this mode writes to.
+// Which of the kernel's two kinds of iptables tables this mode writes to, and the way there.
 
-import type { Settings } from '../../config/settings.ts';
+import type { IptablesBackendChoice } from '../../config/flags.ts';
 import type { Log } from '../log.ts';
 import { NftConnection } from '../nft-connection.ts';
+import { chooseVariant } from './choose-backend.ts';
+import { runProgram } from './legacy-program.ts';
+import { LegacyIptablesTables } from './legacy-tables.ts';
+import { LegacyTool } from './legacy-tool.ts';
 import { NftIptablesTables } from './nft-tables.ts';
 import type { IptablesTables } from './tables.ts';
 
-/** Throws KproxyError where neither can be had. */
+/**
+ * `onForeignChange` is called when somebody else has changed our rules, where the kernel tells of that. Throws KproxyError
+ * when the tables cannot be had.
+ */
 export async function openIptablesTables(
-  _settings: Settings,
-  _log: Log,
+  choice: IptablesBackendChoice,
+  log: Log,
   onForeignChange: () => void,
 ): Promise<IptablesTables> {
   const connection = new NftConnection();
+  let isKept = false;
   try {
-    await connection.generation();
-  } catch (error) {
-    connection.close();
-    throw error;
+    const { variant, reason } = await chooseVariant(choice, { connection, run: runProgram });
+    if (variant === 'nft') {
+      // Fails at once where every sync would.
+      await connection.generation();
+      log.info({ backend: variant, reason }, 'iptables');
+      isKept = true;
+      return new NftIptablesTables(connection, onForeignChange);
+    }
+    const tool = await LegacyTool.find(runProgram);
+    log.info({ backend: variant, reason, tool: tool.description }, 'iptables');
+    return new LegacyIptablesTables({ tool, now: () => performance.now() });
+  } finally {
+    if (!isKept) connection.close();
   }
-  return new NftIptablesTables(connection, onForeignChange);
 }

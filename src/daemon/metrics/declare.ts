@@ -109,15 +109,6 @@ export function declareMetrics(registry: Registry) {
     ),
     problems: gauge('kproxy_ts_problems', 'What is odd about objects and rules now, by code', ['code']),
     services: gauge('kproxy_ts_services', 'Services known'),
-    isStale: gauge(
-      'kproxy_ts_source_stale',
-      '1 while what is served comes from an earlier run, because the API server has not been heard yet',
-    ),
-    connections: counter(
-      'kproxy_ts_service_connections_total',
-      'Connections begun to an address of a Service, as the kernel counts them',
-      ['service', 'address', 'port', 'protocol'],
-    ),
   };
 }
 

@@ -1,12 +1,10 @@
-// The metrics server (`--metrics-bind-address`), with kube-proxy's paths: /metrics, /healthz, /proxyMode, /configz.
+// The metrics server (`--metrics-bind-address`), with kube-proxy's paths: /metrics, /healthz, /proxyMode.
 
 import type { RequestListener, ServerResponse } from 'node:http';
 
 export interface MetricsHandlerOptions {
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
   readonly mode: string;
-  /** What /configz shows under `kubeproxy.config.k8s.io`. */
-  readonly config: object;
 }
 
 interface Page {
@@ -14,16 +12,12 @@ interface Page {
   body(): Promise<string> | string;
 }
 
-export function metricsHandler({ metrics, mode, config }: MetricsHandlerOptions): RequestListener {
+export function metricsHandler({ metrics, mode }: MetricsHandlerOptions): RequestListener {
   const text = 'text/plain; charset=utf-8';
   const pages: Readonly<Record<string, Page>> = {
     '/metrics': { contentType: metrics.contentType, body: () => metrics.text() },
     '/healthz': { contentType: text, body: () => 'ok' },
     '/proxyMode': { contentType: text, body: () => mode },
-    '/configz': {
-      contentType: 'application/json',
-      body: () => JSON.stringify({ 'kubeproxy.config.k8s.io': config }),
-    },
   };
   return (request, response) => {
     const path = (request.url ?? '').split('?')[0]!;

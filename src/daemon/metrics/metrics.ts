@@ -7,6 +7,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { IpFamily } from '../../model/ip.ts';
 import type { SourceEvent } from '../../model/source-event.ts';
 import type { Problem } from '../../model/types.ts';
+import type { LackingCount } from '../../vip/lacking-local.ts';
 import type { SyncReport } from '../sync-loop.ts';
 import { type DeclaredMetrics, declareMetrics } from './declare.ts';
 
@@ -17,6 +18,9 @@ export interface MetricsOptions {
   /** Wall clock, seconds since the epoch. */
   readonly nowSeconds?: () => number;
 }
+
+/** Beyond this many at once, while syncs fail, latencies of the rest are not recorded. */
+const MAX_TRIGGERS = 10_000;
 
 export class Metrics {
   readonly #registry = new Registry();
@@ -67,7 +71,8 @@ export class Metrics {
       slices++;
       const trigger = event.type === 'upsert' ? triggerTimeSeconds(event.object) : undefined;
       // What changed before this process ran is not its latency.
-      if (trigger !== undefined && trigger > this.#startedAtSeconds) this.#triggers.push(trigger);
+      const isNew = trigger !== undefined && trigger > this.#startedAtSeconds;
+      if (isNew && this.#triggers.length < MAX_TRIGGERS) this.#triggers.push(trigger);
     }
     if (services === 0 && slices === 0) return;
     this.#m.serviceChanges.inc(services);
@@ -110,6 +115,14 @@ export class Metrics {
     this.#forFamilies((ip_family) => this.#m.conntrackDuration.observe({ ip_family }, durationMs / 1000));
     const [ip_family] = this.#families;
     if (ip_family !== undefined) this.#m.conntrackDeleted.inc({ ip_family }, deleted);
+  }
+
+  withoutLocalEndpoints(counts: readonly LackingCount[]): void {
+    for (const { family, policy, count } of counts) {
+      const ip_family = `IPv${family}`;
+      if (!this.#families.includes(ip_family)) continue;
+      this.#m.noLocalEndpoints.set({ traffic_policy: policy, ip_family }, count);
+    }
   }
 
   answered(path: 'healthz' | 'livez', status: number): void {

@@ -53,7 +53,8 @@ export interface Placed {
   readonly entry: Entry;
 }
 
-const KINDS = {
+/** What the comment of a rule says of the kind of address, behind the name of the service port. */
+export const KINDS = {
   ClusterIP: ' cluster IP',
   ExternalIP: ' external IP',
   LoadBalancer: ' loadbalancer IP',

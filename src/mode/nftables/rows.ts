@@ -2,11 +2,11 @@
 
 import { type IpFamily, unpackIp } from '../../model/ip.ts';
 import type { Protocol } from '../../model/types.ts';
-import type { VipTableRow } from '../../vip/table-row.ts';
+import { balanceAction, restricted, type VipTableRow } from '../../vip/table-row.ts';
 import { DROP_CHAIN, protocolOf, REFUSE_CHAIN, serviceValueParts, unpackPort } from './names.ts';
 import { type Observed, type ObservedTable, observedShape, observedSlots } from './observed.ts';
 import { endpointSet, pickedSet, pickSet, serviceSet } from './planned-frontend.ts';
-import type { Balancing, Shape } from './shape.ts';
+import type { Shape } from './shape.ts';
 
 /** One row per element of `services` and `nodeports`. Elements no daemon of ours writes have no row. */
 export function vipTableRows(observed: Observed): VipTableRow[] {
@@ -48,9 +48,7 @@ function kindOf(table: ObservedTable, packedAddress: string): string {
 /** `balance`, `refuse` or `drop`; with `, restricted` when that goes for clients in the source ranges only. */
 function actionOf(table: ObservedTable, shapeId: string): string {
   const action = unrestrictedActionOf(table, shapeId);
-  return observedShape(table, { side: 'all' }, shapeId)?.isRestricted === true
-    ? `${action}, restricted`
-    : action;
+  return observedShape(table, { side: 'all' }, shapeId)?.isRestricted === true ? restricted(action) : action;
 }
 
 function unrestrictedActionOf(table: ObservedTable, shapeId: string): string {
@@ -58,19 +56,8 @@ function unrestrictedActionOf(table: ObservedTable, shapeId: string): string {
   const shape = observedShape(table, { side: 'all' }, shapeId);
   if (chain === REFUSE_CHAIN || (shape?.slotCount === 0 && shape.whenEmpty === 'refuse')) return 'refuse';
   if (chain === DROP_CHAIN || shape?.slotCount === 0) return 'drop';
-  return shape?.balancing === undefined ? 'balance' : formatBalancing(shape.balancing);
-}
-
-/** `balance rr`, `balance, affinity 3h`, `balance mh, affinity 90s` */
-function formatBalancing({ scheduler, stickySeconds }: Balancing): string {
-  const how = scheduler === 'random' ? 'balance' : `balance ${scheduler}`;
-  return stickySeconds === undefined ? how : `${how}, affinity ${formatSeconds(stickySeconds)}`;
-}
-
-/** In the largest unit that needs no fraction. */
-function formatSeconds(seconds: number): string {
-  if (seconds % 3600 === 0) return `${seconds / 3600}h`;
-  return seconds % 60 === 0 ? `${seconds / 60}m` : `${seconds}s`;
+  const { scheduler = 'random', stickySeconds } = shape?.balancing ?? {};
+  return balanceAction(scheduler, stickySeconds);
 }
 
 /** What is in the slots that the shape covers, each once: those beyond wait for their deletion. */

@@ -16,7 +16,6 @@ const GOOD: HealthFacts = {
   isLive: true,
   isReady: true,
   isNodeEligible: true,
-  isStale: false,
   updatedAt: UPDATED,
 };
 
@@ -87,11 +86,6 @@ test('every answer is counted, and another path is none', async () => {
   expect((await ask('/constructor')).status).toBe(404);
   await ask('/livez');
   expect(counted).toEqual(['healthz 200', 'livez 200']);
-});
-
-test('what is served from an earlier run says so', async () => {
-  const ask = await serve({ ...GOOD, isStale: true });
-  expect(JSON.parse((await ask('/healthz')).body)).toMatchObject({ stale: true });
 });
 
 test('a port that is taken is told once; with hard fail it is an error with a code', async () => {
