@@ -1,11 +1,14 @@
 // Which flags each command takes, and the few that belong to a command rather than to the daemon's settings.
 
 import { type Flags, scalar } from '../config/flag.ts';
-import { boolean, LOG_FLAGS, SETTINGS_FLAGS } from '../config/flags.ts';
+import { boolean, LOG_FLAGS, PROXY_MODES, type ProxyMode, SETTINGS_FLAGS } from '../config/flags.ts';
 import { parseEnum } from '../config/parse.ts';
 
 export const OUTPUT_FORMATS = ['table', 'wide', 'json', 'yaml'] as const;
 export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
+
+/** Where commands look for rules of iptables mode. */
+const IPTABLES_BACKEND = { ...SETTINGS_FLAGS['iptables-backend'], group: 'Options:' };
 
 export const TABLE_FLAGS = {
   output: {
@@ -24,7 +27,31 @@ export const TABLE_FLAGS = {
     help: 'only Services of this namespace',
     kubeProxy: 'same',
   },
+  'proxy-mode': {
+    type: scalar('mode', (value): ProxyMode | undefined =>
+      value === '' ? undefined : parseEnum(value, PROXY_MODES),
+    ),
+    default: '',
+    group: 'Options:',
+    help: `whose rules are shown: ${PROXY_MODES.join(', ')}; by default those that are there, in this order`,
+    kubeProxy: 'same',
+  },
+  'iptables-backend': IPTABLES_BACKEND,
   v: LOG_FLAGS.v,
+} satisfies Flags;
+
+const INCLUDE_KUBE_PROXY = {
+  type: boolean,
+  default: 'false',
+  group: 'Options:',
+  help: 'remove as well what a kube-proxy of mode iptables or nftables left behind',
+  kubeProxy: 'same',
+};
+
+export const CLEANUP_FLAGS = {
+  'include-kube-proxy': INCLUDE_KUBE_PROXY,
+  'iptables-backend': IPTABLES_BACKEND,
+  ...LOG_FLAGS,
 } satisfies Flags;
 
 /** Flags with which `kproxy-ts` does one thing and exits instead of running. */
@@ -35,6 +62,11 @@ export const INSTEAD_FLAGS = {
     group: 'Instead of running:',
     help: 'remove everything kproxy-ts ever wrote to this kernel and exit',
     kubeProxy: 'same',
+  },
+  'include-kube-proxy': {
+    ...INCLUDE_KUBE_PROXY,
+    group: 'Instead of running:',
+    help: `with --cleanup: ${INCLUDE_KUBE_PROXY.help}`,
   },
   version: {
     type: { ...scalar('raw', (value) => parseEnum(value, ['false', 'true', 'raw'])), bare: 'true' },
@@ -49,7 +81,7 @@ export const COMMAND_FLAGS = {
   run: { ...SETTINGS_FLAGS, ...INSTEAD_FLAGS },
   table: TABLE_FLAGS,
   diff: SETTINGS_FLAGS,
-  cleanup: LOG_FLAGS,
+  cleanup: CLEANUP_FLAGS,
 } satisfies Record<string, Flags>;
 
 export type CommandName = keyof typeof COMMAND_FLAGS;

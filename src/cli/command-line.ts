@@ -15,6 +15,7 @@ Examples:
   kproxy-ts diff --source ./manifests   what that would write, without writing it
   kproxy-ts table default/web -o wide   virtual IPs, backends and connections, as the kernel holds them
   kproxy-ts cleanup                     remove every rule of kproxy-ts
+  kproxy-ts cleanup --include-kube-proxy    those of a kube-proxy that is gone, too
 
 Exit status: 0 success or a requested stop, 1 failure, 2 a flag or setting that cannot be used.
 'kproxy-ts diff' exits with 0 when nothing would be written, 1 when something would, 2 on any failure.

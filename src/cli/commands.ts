@@ -1,13 +1,13 @@
 // What each command does once its flags are read: drive one part of the program and say what came of it.
 
 import type { FlagValues } from '../config/flag.ts';
-import type { LogFormat } from '../config/flags.ts';
+import type { LogFormat, ProxyMode } from '../config/flags.ts';
 import { printable } from '../config/printable.ts';
 import type { Settings } from '../config/settings.ts';
+import type { FoundTable } from '../daemon/inspect.ts';
 import type { Log } from '../daemon/log.ts';
-import { KernelError } from '../errors.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
-import type { TABLE_FLAGS } from './command-flags.ts';
+import type { CLEANUP_FLAGS, TABLE_FLAGS } from './command-flags.ts';
 import { formatJson, formatTable, formatYaml, selectRows, sortRows } from './format-table.ts';
 import type { Io } from './io.ts';
 import type { Parts } from './parts.ts';
@@ -45,20 +45,26 @@ export async function printTable(
   flags: FlagValues<typeof TABLE_FLAGS>,
   filter: string | undefined,
 ): Promise<number> {
-  const found = await parts.readVipTable().catch((error: unknown): undefined => {
-    if (!(error instanceof KernelError && error.code === 'ENOENT')) throw error;
-  });
-  const rows = sortRows(selectRows(found ?? [], filter, flags.namespace));
-  if (rows.length === 0) io.stderr.write(`No virtual IPs${whyNone(found)}.\n`);
+  const mode = flags['proxy-mode'];
+  const log = await openLog(io, 'text', flags.v, { isOneShot: true });
+  const found = await parts.readVipTable(mode, { iptablesBackend: flags['iptables-backend'] }, log);
+  for (const other of found?.others ?? []) {
+    io.stderr.write(
+      `This is ${found!.mode} mode. There are rules of ${other} mode, too: --proxy-mode=${other} shows them.\n`,
+    );
+  }
+  const rows = sortRows(selectRows(found?.rows ?? [], filter, flags.namespace));
+  if (rows.length === 0) io.stderr.write(`No virtual IPs${whyNone(found, mode)}.\n`);
   io.stdout.write(await formatRows(rows, flags.output));
   return 0;
 }
 
-function whyNone(found: readonly VipTableRow[] | undefined): string {
+function whyNone(found: FoundTable | undefined, mode: ProxyMode | undefined): string {
   if (found === undefined) {
-    return ': there is no kproxy-ts table in this network namespace; `kproxy-ts --help` shows how to start the daemon';
+    const what = mode === undefined ? 'no rules of kproxy-ts, nor of kube-proxy' : `no rules of ${mode} mode`;
+    return `: there are ${what}, in this network namespace; \`kproxy-ts --help\` shows how to start the daemon`;
   }
-  return found.length === 0 ? ': the table is there and empty' : ` match (of ${found.length})`;
+  return found.rows.length === 0 ? ': the table is there and empty' : ` match (of ${found.rows.length})`;
 }
 
 async function formatRows(rows: readonly VipTableRow[], output: string): Promise<string> {
@@ -76,26 +82,29 @@ export async function printDiff(
 ): Promise<number> {
   const log = await openLog(io, settings.logFormat, settings.verbosity, { isOneShot: true });
   for (const warning of warnings) log.warn(warning);
-  const { lines, writes, problems } = await parts.planDiff(settings, log);
+  const { lines, problems } = await parts.planDiff(settings, log);
   for (const { subject, reason } of problems) {
     io.stderr.write(`kproxy-ts: ${printable(`${subject}: ${reason}`)}\n`);
   }
   io.stdout.write(lines.map((line) => `${printable(line)}\n`).join(''));
-  io.stderr.write(writes === 0 ? 'Nothing to write.\n' : `${writes} to write.\n`);
-  return writes === 0 ? 0 : 1;
+  io.stderr.write(lines.length === 0 ? 'Nothing to write.\n' : `${lines.length} to write.\n`);
+  return lines.length === 0 ? 0 : 1;
 }
 
+/** What could be removed is, and told, before the first failure of the rest is thrown. */
 export async function cleanUp(
   parts: Parts,
   io: Io,
-  flags: { readonly 'logging-format': LogFormat; readonly v: number },
+  flags: FlagValues<typeof CLEANUP_FLAGS>,
 ): Promise<number> {
   const log = await openLog(io, flags['logging-format'], flags.v, { isOneShot: true });
-  const removed = await parts.cleanup(log);
-  io.stdout.write(
-    removed.length === 0
-      ? 'Nothing to remove.\n'
-      : removed.map((name) => `removed ${printable(name)}\n`).join(''),
+  const { removed, kept, failures } = await parts.cleanUp(
+    { iptablesBackend: flags['iptables-backend'], includesKubeProxy: flags['include-kube-proxy'] },
+    log,
   );
+  io.stdout.write(removed.map((name) => `removed ${printable(name)}\n`).join(''));
+  if (removed.length === 0 && failures.length === 0) io.stdout.write('Nothing to remove.\n');
+  io.stderr.write(kept.map((name) => `kept ${printable(name)}\n`).join(''));
+  if (failures[0] !== undefined) throw failures[0];
   return 0;
 }

@@ -6,7 +6,7 @@ import { parseFlags } from '../config/flag.ts';
 import { LOG_FLAGS } from '../config/flags.ts';
 import { buildSettings } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
-import { INSTEAD_FLAGS, TABLE_FLAGS } from './command-flags.ts';
+import { CLEANUP_FLAGS, INSTEAD_FLAGS, TABLE_FLAGS } from './command-flags.ts';
 import { type CommandLine, readCommandLine } from './command-line.ts';
 import { cleanUp, printDiff, printTable, runDaemon } from './commands.ts';
 import { reportFailure } from './failure.ts';
@@ -41,16 +41,19 @@ async function runCommand(line: CommandLine, io: Io, parts: Parts): Promise<numb
     return refuse([...line.errors, ...errors], io) ?? printTable(parts, io, values, operands[0]);
   }
   if (command === 'cleanup') {
-    const { values, errors } = parseFlags(LOG_FLAGS, given);
+    const { values, errors } = parseFlags(CLEANUP_FLAGS, given);
     return refuse([...line.errors, ...errors], io) ?? cleanUp(parts, io, values);
   }
   const instead = parseFlags(INSTEAD_FLAGS, given);
   const { settings, errors, warnings } = buildSettings(given, os.hostname());
+  if (instead.values['include-kube-proxy'] && !instead.values.cleanup) {
+    instead.errors.push('--include-kube-proxy: only with --cleanup');
+  }
   const refused = refuse([...line.errors, ...instead.errors, ...errors], io);
   if (refused !== undefined || settings === undefined) return refused ?? 2;
   if (command === 'diff') return printDiff(parts, io, settings, warnings);
   if (instead.values.version !== 'false') return printVersion(io, instead.values.version === 'raw');
-  if (instead.values.cleanup) return cleanUp(parts, io, parseFlags(LOG_FLAGS, given).values);
+  if (instead.values.cleanup) return cleanUp(parts, io, parseFlags(CLEANUP_FLAGS, given).values);
   return runDaemon(parts, io, settings, warnings);
 }
 

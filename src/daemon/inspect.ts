@@ -1,96 +1,141 @@
-// One-shot looks at the kernel: the table as it is, what a daemon would change, and taking away what is ours.
+// One-shot looks at the kernel: the table as it is, what a daemon would change, and taking away what is ours. Each mode
+// contributes its Inspector.
 
+import { type IptablesBackendChoice, PROXY_MODES, type ProxyMode } from '../config/flags.ts';
 import type { Settings } from '../config/settings.ts';
-import { KernelError, KubeError } from '../errors.ts';
-import { deleteTables } from '../mode/nftables/cleanup.ts';
-import { Desired } from '../mode/nftables/desired.ts';
-import type { ElementChange } from '../mode/nftables/element-change.ts';
-import { formatChange, formatRequest } from '../mode/nftables/format.ts';
-import { planFullSync } from '../mode/nftables/full-sync.ts';
-import { nftFamily, TABLE } from '../mode/nftables/names.ts';
-import { previousIn } from '../mode/nftables/observed.ts';
-import { planFrontend } from '../mode/nftables/planned-frontend.ts';
-import { vipTableRows } from '../mode/nftables/rows.ts';
-import { structureTransaction } from '../mode/nftables/transaction.ts';
+import { InternalError, KproxyError, KubeError } from '../errors.ts';
 import { Store } from '../model/store.ts';
 import type { Problem } from '../model/types.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import { VipTable } from '../vip/vip-table.ts';
-import { kernelFamilies } from './interfaces.ts';
+import type { CleanupOptions, CleanupReport, Inspector } from './inspector.ts';
 import type { Log } from './log.ts';
-import { NftSession } from './nft-session.ts';
 import { openSource } from './open-source.ts';
 import { frontendSettings, surroundingsOf } from './run.ts';
 
 /** How long `diff` waits for a source to be listed. */
 const LIST_TIMEOUT_MS = 60_000;
 
-/** The virtual-IP table as the kernel holds it. Throws KernelError: ENOENT when there is no table of ours. */
-export async function readVipTable(): Promise<VipTableRow[]> {
-  return withSession(async (session) => {
-    const { observed } = await session.observe(kernelFamilies());
-    if (observed.size === 0) throw new KernelError('ENOENT', 2, `list table ${TABLE}`);
-    return vipTableRows(observed);
-  });
+export interface InspectOptions {
+  readonly iptablesBackend: IptablesBackendChoice;
 }
 
-/** What a daemon with these settings would write now, deletions that it would put off included. */
-export async function planDiff(
-  settings: Settings,
+/** A virtual-IP table that the kernel holds. */
+export interface FoundTable {
+  readonly mode: ProxyMode;
+  readonly rows: readonly VipTableRow[];
+  /** Modes that were not asked for and have rules, too. */
+  readonly others: readonly ProxyMode[];
+}
+
+export interface Diff {
+  readonly lines: readonly string[];
+  readonly problems: readonly Problem[];
+}
+
+export interface CleanupResult extends CleanupReport {
+  /** Why something may be left, one per mode. */
+  readonly failures: readonly KproxyError[];
+}
+
+/**
+ * The table of the mode asked for, else of the first that has one; undefined when there is none. Throws KproxyError when no
+ * table was found and some mode could not be looked at.
+ */
+export async function readVipTable(
+  mode: ProxyMode | undefined,
+  options: InspectOptions,
   log: Log,
-): Promise<{ lines: string[]; writes: number; problems: Problem[] }> {
+): Promise<FoundTable | undefined> {
+  let found: Pick<FoundTable, 'mode' | 'rows'> | undefined;
+  const others: ProxyMode[] = [];
+  const failures = await visit(
+    mode === undefined ? PROXY_MODES : [mode],
+    options,
+    log,
+    async (inspector, one) => {
+      if (found === undefined) {
+        const rows = await inspector.readVipTable();
+        if (rows !== undefined) found = { mode: one, rows };
+      } else if (await inspector.isPresent()) others.push(one);
+    },
+  );
+  if (found === undefined && failures[0] !== undefined) throw failures[0];
+  return found && { ...found, others };
+}
+
+/** What a daemon with these settings would write now. Throws KproxyError. */
+export async function planDiff(settings: Settings, log: Log): Promise<Diff> {
   const store = await listOnce(settings, log);
-  return withSession(async (session) => {
-    const families = kernelFamilies();
-    const { observed } = await session.observe(families);
-    const table = new VipTable(frontendSettings(settings));
-    const desired = new Desired();
-    desired.learnShapeIds(observed);
-    const previous = previousIn(observed);
-    const planned = [...table.refresh(store, store.serviceKeys())].map(
-      ([service, frontends]) =>
-        [service, frontends.map((frontend) => planFrontend(frontend, previous))] as const,
-    );
-    desired.update(new Map(planned));
-    const surroundings = surroundingsOf(settings, store, table);
-    desired.updateSurroundings(surroundings);
-    const later: ElementChange[] = [];
-    const plan = planFullSync(
-      desired,
-      families,
-      { masqueradeBit: settings.masqueradeBit, localPods: surroundings.localPods },
-      observed,
-      new Set(),
-      (change) => later.push(change),
-    );
-    const lines = [
-      ...plan.structure.map(formatRequest),
-      ...Array.from(plan.elements, formatChange),
-      ...later.map(formatChange),
-      ...plan.strays.map(({ kind, family, name }) => `- ${nftFamily(family)} table ${TABLE} ${kind} ${name}`),
-    ];
-    return { lines, writes: lines.length, problems: [...store.problems(), ...table.problems()] };
-  });
-}
-
-/** Deletes our tables and names them. */
-export async function cleanup(log: Log): Promise<string[]> {
-  return withSession(async (session) => {
-    const families = await session.familiesWithTable();
-    if (families.length === 0) return [];
-    const { refusals } = await session.commit(structureTransaction(deleteTables(families)));
-    if (refusals[0] !== undefined) throw refusals[0].error;
-    log.debug({ families }, 'tables deleted');
-    return families.map((family) => `table ${nftFamily(family)} ${TABLE}`);
-  });
-}
-
-async function withSession<T>(use: (session: NftSession) => Promise<T>): Promise<T> {
-  const session = new NftSession();
+  const table = new VipTable(frontendSettings(settings));
+  const frontends = table.refresh(store, store.serviceKeys());
+  const wanted = { frontends, surroundings: surroundingsOf(settings, store, table) };
+  const inspector = await openInspector(
+    settings.proxyMode,
+    { iptablesBackend: settings.iptables.backend },
+    log,
+  );
   try {
-    return await use(session);
+    const lines = await inspector.planDiff(settings, wanted);
+    return { lines, problems: [...store.problems(), ...table.problems()] };
   } finally {
-    session.close();
+    inspector.close();
+  }
+}
+
+/** Removes what is ours of every mode: what one mode refuses is not lost to the others. */
+export async function cleanUp(
+  { includesKubeProxy, ...options }: InspectOptions & CleanupOptions,
+  log: Log,
+): Promise<CleanupResult> {
+  const reports: CleanupReport[] = [];
+  const failures = await visit(PROXY_MODES, options, log, async (inspector) => {
+    reports.push(await inspector.cleanUp({ includesKubeProxy }));
+  });
+  return {
+    removed: reports.flatMap(({ removed }) => removed),
+    kept: reports.flatMap(({ kept }) => kept),
+    failures,
+  };
+}
+
+/** One mode after the other; returns why some could not be used, at most one reason each. */
+async function visit(
+  modes: readonly ProxyMode[],
+  options: InspectOptions,
+  log: Log,
+  use: (inspector: Inspector, mode: ProxyMode) => Promise<void>,
+): Promise<KproxyError[]> {
+  const failures: KproxyError[] = [];
+  for (const mode of modes) {
+    try {
+      const inspector = await openInspector(mode, options, log);
+      try {
+        await use(inspector, mode);
+      } finally {
+        inspector.close();
+      }
+    } catch (error) {
+      if (!(error instanceof KproxyError)) throw error;
+      log.debug({ err: error, mode }, 'cannot be inspected');
+      failures.push(error);
+    }
+  }
+  return failures;
+}
+
+async function openInspector(
+  mode: ProxyMode,
+  { iptablesBackend }: InspectOptions,
+  log: Log,
+): Promise<Inspector> {
+  switch (mode) {
+    case 'nftables':
+      return new (await import('./inspect-nftables.ts')).NftablesInspector();
+    case 'iptables':
+      return (await import('./iptables/inspect-iptables.ts')).IptablesInspector.open(iptablesBackend, log);
+    default:
+      throw new InternalError(`no inspector of ${mode} mode`);
   }
 }
 

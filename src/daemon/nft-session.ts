@@ -97,11 +97,11 @@ export class NftSession {
     }
   }
 
-  /** Families in which our table exists. */
-  async familiesWithTable(): Promise<IpFamily[]> {
+  /** Families in which a table of this name exists. */
+  async familiesWithTable(name: string): Promise<IpFamily[]> {
     const tables = (await this.#dump({ object: 'tables' })).map(decodeTable);
     return ([4, 6] as const).filter((family) =>
-      tables.some((one) => one.table === TABLE && one.family === nftFamily(family)),
+      tables.some(({ table, family: of }) => table === name && of === nftFamily(family)),
     );
   }
 

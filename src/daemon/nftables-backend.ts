@@ -22,12 +22,7 @@ import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
 import { nftFamily, type SetName, SHAPE_SETS, TABLE } from '../mode/nftables/names.ts';
 import { isShapeChain, neededChainName, neededChainOf } from '../mode/nftables/needed-chain.ts';
 import { previousIn } from '../mode/nftables/observed.ts';
-import {
-  affinitySet,
-  type PlannedFrontend,
-  type Previous,
-  planFrontend,
-} from '../mode/nftables/planned-frontend.ts';
+import { affinitySet, type Previous, planFrontends } from '../mode/nftables/planned-frontend.ts';
 import { addChain, addRules, flushChain } from '../mode/nftables/reconcile-structure.ts';
 import {
   chunkChanges,
@@ -236,15 +231,8 @@ export class NftablesBackend implements Backend {
 
   /** Takes the pending update into `#desired`; what it returns brings a trusted kernel there. */
   #planPending(previous: Previous): { structure: NftRequest[]; elements: ElementChange[] } {
-    const planned = new Map<ServiceKey, readonly PlannedFrontend[]>();
-    for (const [service, frontends] of this.#pending) {
-      planned.set(
-        service,
-        frontends.map((frontend) => planFrontend(frontend, previous)),
-      );
-    }
+    const delta = this.#desired.update(planFrontends(this.#pending, previous));
     this.#pending.clear();
-    const delta = this.#desired.update(planned);
     this.#noteRetimed(delta.retimed);
     const surroundings = this.#pendingSurroundings;
     this.#pendingSurroundings = undefined;

@@ -45,14 +45,12 @@ export class RecentLists {
     if (operation === 'remove') return list.delete(address);
     const sinceMs = this.#nowMs - seconds * 1000;
     const isMatch = seconds === 0 || seenAtMs >= sinceMs;
-    const isUpdated = operation === 'update' && isMatch;
     if (isReaping) {
       if (seconds === 0) throw new Error('--reap without --seconds');
       const [oldest] = list.keys();
-      const isSpared = isUpdated && oldest === address;
-      if (!isSpared && list.get(oldest!)! < sinceMs) list.delete(oldest!);
+      if (list.get(oldest!)! < sinceMs) list.delete(oldest!);
     }
-    if (isUpdated) this.#touch(list, address);
+    if (operation === 'update' && isMatch) this.#touch(list, address);
     return isMatch;
   }
 

@@ -19,7 +19,7 @@ export async function run(argv: readonly string[], parts: Partial<Parts> = {}) {
     runDaemon: unexpected,
     readVipTable: unexpected,
     planDiff: unexpected,
-    cleanup: unexpected,
+    cleanUp: unexpected,
     ...parts,
   };
   const code = await main(argv, io, allParts);

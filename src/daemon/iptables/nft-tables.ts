@@ -3,7 +3,7 @@
 import { KernelError } from '../../errors.ts';
 import type { Delta } from '../../mode/iptables/desired.ts';
 import type { ChainEdit } from '../../mode/iptables/dispatch.ts';
-import type { ObservedChain, SharedPlaces } from '../../mode/iptables/full-sync.ts';
+import type { SharedPlaces } from '../../mode/iptables/full-sync.ts';
 import {
   addChainRequests,
   editRequests,
@@ -13,6 +13,7 @@ import {
   tableRequests,
 } from '../../mode/iptables/nft-requests.ts';
 import { type ChainPlace, chainId } from '../../mode/iptables/planned-chain.ts';
+import type { CountedChain } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import { decodeIptablesRule } from '../../netlink/iptables/codec.ts';
 import { formatIptablesRule } from '../../netlink/iptables/format.ts';
@@ -20,6 +21,7 @@ import type { IptablesRule } from '../../netlink/iptables/rule.ts';
 import { BASE_CHAINS, type IptablesTable } from '../../netlink/iptables/tables.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import { decodeChain } from '../../netlink/nftables/chain.ts';
+import type { Expression } from '../../netlink/nftables/expression.ts';
 import { decodeRule, type Rule } from '../../netlink/nftables/rule.ts';
 import { type BatchFailure, MAX_ATTEMPTS, type NftConnection } from '../nft-connection.ts';
 import { NftWatch } from './nft-watch.ts';
@@ -57,7 +59,7 @@ export class NftIptablesTables implements IptablesTables {
     this.#watch.settle();
   }
 
-  async observe(family: IpFamily): Promise<Iterable<ObservedChain>> {
+  async observe(family: IpFamily): Promise<Iterable<CountedChain>> {
     for (let attempt = 1; ; attempt++) {
       const generation = await this.#connection.generation();
       const read = await this.#read(family, generation);
@@ -75,7 +77,7 @@ export class NftIptablesTables implements IptablesTables {
     const observation = shared === undefined ? undefined : this.#observations.get(family);
     this.#observations.delete(family);
     const tally: Tally = { refusals: [], writes: 0, transactions: 0 };
-    if (observation !== undefined && !isNothing(delta)) {
+    if (observation !== undefined && hasNew(delta)) {
       if (!(await this.#commit(family, tableRequests(family), tally, { isCounted: false }))) return tally;
     }
     if (!(await this.#addChains(family, delta, tally))) return tally;
@@ -107,7 +109,7 @@ export class NftIptablesTables implements IptablesTables {
   async #read(
     family: IpFamily,
     generation: number,
-  ): Promise<{ chains: Iterable<ObservedChain>; handles: Map<string, readonly bigint[]> } | undefined> {
+  ): Promise<{ chains: Iterable<CountedChain>; handles: Map<string, readonly bigint[]> } | undefined> {
     const at = { family: nftFamily(family) } as const;
     const rules = new Map<string, Rule[]>();
     const places: ChainPlace[] = [];
@@ -213,8 +215,9 @@ interface Tally {
   transactions: number;
 }
 
-function isNothing({ added, edited, removed }: Delta): boolean {
-  return edited.length === 0 && removed.length === 0 && added[Symbol.iterator]().next().done === true;
+/** Whether there are chains to make, or rules in chains of hooks that are not there. */
+function hasNew({ added }: Delta): boolean {
+  return added[Symbol.iterator]().next().done !== true;
 }
 
 function isIptablesTable(table: string): table is IptablesTable {
@@ -226,13 +229,21 @@ function* readOnce(
   places: readonly ChainPlace[],
   rules: Map<string, Rule[]>,
   family: IpFamily,
-): Generator<ObservedChain> {
+): Generator<CountedChain> {
   for (const place of places) {
     const id = chainId(place);
-    const decoded = (rules.get(id) ?? []).map((rule) => decodeIptablesRule(rule, family));
+    const raw = rules.get(id) ?? [];
     rules.delete(id);
-    yield { ...place, rules: decoded };
+    yield {
+      ...place,
+      rules: raw.map((rule) => decodeIptablesRule(rule, family)),
+      packets: raw.map(({ expressions }) => expressions.find(isCounter)?.packets),
+    };
   }
+}
+
+function isCounter(expression: Expression): expression is Extract<Expression, { kind: 'counter' }> {
+  return expression.kind === 'counter';
 }
 
 function handleOf({ handle, chain }: Rule): bigint {

@@ -2,7 +2,8 @@
 // tables each have their own way.
 
 import type { Delta } from '../../mode/iptables/desired.ts';
-import type { ObservedChain, SharedPlaces } from '../../mode/iptables/full-sync.ts';
+import type { SharedPlaces } from '../../mode/iptables/full-sync.ts';
+import type { CountedChain } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 
@@ -28,7 +29,7 @@ export interface IptablesTables {
    * All chains of the tables this mode writes to, in any order; may be read once. With them comes what `apply` needs to
    * carry out a plan made from them. Throws KernelError.
    */
-  observe(family: IpFamily): Promise<Iterable<ObservedChain>>;
+  observe(family: IpFamily): Promise<Iterable<CountedChain>>;
   /** Carries out a plan; `shared` is known only for a plan made from an observation. Throws KernelError. */
   apply(family: IpFamily, delta: Delta, shared?: readonly SharedPlaces[]): Promise<Applied>;
   /** Whether somebody else may have changed our chains since `begin`. */

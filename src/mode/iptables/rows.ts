@@ -10,8 +10,8 @@ import { type ChainPlace, chainId } from './planned-chain.ts';
 import { KINDS, SHARED_CHAINS } from './shared-chains.ts';
 
 export interface CountedChain extends ObservedChain {
-  /** Packets that the rule at `index` was for; in nat, of each connection the first. Missing where they were not read. */
-  readonly packetsOf?: (index: number) => bigint | undefined;
+  /** Packets that each rule was for; in nat, of a connection only the first. Missing where they were not read. */
+  readonly packets?: readonly (bigint | undefined)[];
 }
 
 /** Whether a chain is the one by which packets come to the Services of its family. */
@@ -155,7 +155,7 @@ function entriesFrom(from: ChainPlace, { shared }: HeldChains): Map<string, Entr
       const next = chainId({ table: from.table, name: targetName(rule) ?? '' });
       if (shared.has(next)) ids.add(next);
       else {
-        const entry = entryOf(rule, chain!.packetsOf?.(index));
+        const entry = entryOf(rule, chain!.packets?.[index]);
         if (entry !== undefined) addEntry(entries, entry);
       }
     }

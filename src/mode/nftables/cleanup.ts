@@ -16,9 +16,9 @@ export function deleteObjects(objects: readonly DeferredObject[]): NftRequest[] 
   ];
 }
 
-/** Deletes our table in the given families. */
-export function deleteTables(families: readonly IpFamily[]): NftRequest[] {
-  return families.map((family) => ({ op: 'deleteTable', ...at(family) }));
+/** Deletes a table in the given families: ours, or kube-proxy's. */
+export function deleteTables(families: readonly IpFamily[], table: string): NftRequest[] {
+  return families.map((family) => ({ op: 'deleteTable', family: nftFamily(family), table }));
 }
 
 function at(family: IpFamily): { family: 'ip' | 'ip6'; table: string } {

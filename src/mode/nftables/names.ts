@@ -7,6 +7,9 @@ import type { Protocol } from '../../model/types.ts';
 /** Our only table, once per family. No other table is ever written. */
 export const TABLE = 'kproxy-ts';
 
+/** kube-proxy's, once per family; only ever deleted, and only on request. */
+export const KUBE_PROXY_TABLE = 'kube-proxy';
+
 /** nf_tables family of an IP family. */
 export type NftFamily = 'ip' | 'ip6';
 

@@ -70,6 +70,21 @@ export interface Previous {
 
 const NONE: readonly string[] = [];
 
+/** Plans the Frontends of some Services. */
+export function planFrontends(
+  frontendsByService: ReadonlyMap<ServiceKey, readonly Frontend[]>,
+  previous: Previous,
+): Map<ServiceKey, readonly PlannedFrontend[]> {
+  const planned = new Map<ServiceKey, readonly PlannedFrontend[]>();
+  for (const [service, frontends] of frontendsByService) {
+    planned.set(
+      service,
+      frontends.map((frontend) => planFrontend(frontend, previous)),
+    );
+  }
+  return planned;
+}
+
 /**
  * Plans one Frontend; slots and backend ids stay what `previous` says they are. Source ranges are a matter of load-balancer
  * addresses: a node port that had some would be open to everybody, so it is an InternalError.

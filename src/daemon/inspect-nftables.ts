@@ -1,0 +1,84 @@
+// nftables mode for one-shot commands: the table kproxy-ts, and kube-proxy's only to take it away.
+
+import type { Settings } from '../config/settings.ts';
+import { deleteTables } from '../mode/nftables/cleanup.ts';
+import { Desired } from '../mode/nftables/desired.ts';
+import type { ElementChange } from '../mode/nftables/element-change.ts';
+import { formatChange, formatRequest } from '../mode/nftables/format.ts';
+import { planFullSync } from '../mode/nftables/full-sync.ts';
+import { KUBE_PROXY_TABLE, nftFamily, TABLE } from '../mode/nftables/names.ts';
+import { previousIn } from '../mode/nftables/observed.ts';
+import { planFrontends } from '../mode/nftables/planned-frontend.ts';
+import { vipTableRows } from '../mode/nftables/rows.ts';
+import { structureTransaction } from '../mode/nftables/transaction.ts';
+import type { VipTableRow } from '../vip/table-row.ts';
+import type { BackendUpdate } from './backend.ts';
+import type { CleanupOptions, CleanupReport, Inspector } from './inspector.ts';
+import { kernelFamilies } from './interfaces.ts';
+import { NftSession } from './nft-session.ts';
+
+export class NftablesInspector implements Inspector {
+  readonly #session = new NftSession();
+
+  async isPresent(): Promise<boolean> {
+    return (await this.#session.familiesWithTable(TABLE)).length > 0;
+  }
+
+  async readVipTable(): Promise<VipTableRow[] | undefined> {
+    const { observed } = await this.#session.observe(kernelFamilies());
+    return observed.size === 0 ? undefined : vipTableRows(observed);
+  }
+
+  /** Deletions that a daemon would put off are told as well. */
+  async planDiff({ masqueradeBit }: Settings, { frontends, surroundings }: BackendUpdate): Promise<string[]> {
+    const families = kernelFamilies();
+    const { observed } = await this.#session.observe(families);
+    const desired = new Desired();
+    desired.learnShapeIds(observed);
+    desired.update(planFrontends(frontends, previousIn(observed)));
+    if (surroundings !== undefined) desired.updateSurroundings(surroundings);
+    const localPods = surroundings?.localPods ?? new Map();
+    const later: ElementChange[] = [];
+    const plan = planFullSync(
+      desired,
+      families,
+      { masqueradeBit, localPods },
+      observed,
+      new Set(),
+      (change) => later.push(change),
+    );
+    return [
+      ...plan.structure.map(formatRequest),
+      ...Array.from(plan.elements, formatChange),
+      ...later.map(formatChange),
+      ...plan.strays.map(({ kind, family, name }) => `- ${nftFamily(family)} table ${TABLE} ${kind} ${name}`),
+    ];
+  }
+
+  async cleanUp({ includesKubeProxy }: CleanupOptions): Promise<CleanupReport> {
+    const theirs = await this.#tablesNamed(KUBE_PROXY_TABLE);
+    const removed = [...(await this.#tablesNamed(TABLE)), ...(includesKubeProxy ? theirs : [])];
+    const { refusals } = await this.#session.commit(
+      structureTransaction(removed.flatMap(({ family, table }) => deleteTables([family], table))),
+    );
+    if (refusals[0] !== undefined) throw refusals[0].error;
+    return {
+      removed: removed.map(tableText),
+      kept: includesKubeProxy
+        ? []
+        : theirs.map((one) => `${tableText(one)}: kube-proxy's; --include-kube-proxy removes it`),
+    };
+  }
+
+  close(): void {
+    this.#session.close();
+  }
+
+  async #tablesNamed(table: string) {
+    return (await this.#session.familiesWithTable(table)).map((family) => ({ family, table }));
+  }
+}
+
+function tableText({ family, table }: { family: 4 | 6; table: string }): string {
+  return `table ${nftFamily(family)} ${table}`;
+}

@@ -1,0 +1,29 @@
+// What one-shot commands need of a mode: its rules as they are, what a daemon would change of them, and their removal.
+
+import type { Settings } from '../config/settings.ts';
+import type { VipTableRow } from '../vip/table-row.ts';
+import type { BackendUpdate } from './backend.ts';
+
+/** All of its methods throw KernelError or another KproxyError for what the kernel, or a program, refuses. */
+export interface Inspector {
+  /** Whether there is something that `readVipTable` would read. */
+  isPresent(): Promise<boolean>;
+  /** The virtual-IP table as the kernel holds it; undefined when it holds nothing of this mode. */
+  readVipTable(): Promise<VipTableRow[] | undefined>;
+  /** One line for each thing that a daemon just started would write; `wanted` has all Services, and surroundings. */
+  planDiff(settings: Settings, wanted: BackendUpdate): Promise<string[]>;
+  cleanUp(options: CleanupOptions): Promise<CleanupReport>;
+  close(): void;
+}
+
+export interface CleanupOptions {
+  /** Also what a kube-proxy made in this mode, whether it still runs or not. */
+  readonly includesKubeProxy: boolean;
+}
+
+/** In words for humans. */
+export interface CleanupReport {
+  readonly removed: readonly string[];
+  /** What looks as if it could be removed, and why it was not. */
+  readonly kept: readonly string[];
+}

@@ -1,0 +1,86 @@
+// iptables mode for one-shot commands. They read the chains of a kube-proxy as well as ours, which have the same names.
+
+import type { IptablesBackendChoice } from '../../config/flags.ts';
+import type { Settings } from '../../config/settings.ts';
+import { explainKept, keeperOf, signsLast, summarizeCleanup } from '../../mode/iptables/cleanup.ts';
+import { Desired } from '../../mode/iptables/desired.ts';
+import { formatPlan } from '../../mode/iptables/format.ts';
+import { planCleanup, planFullSync } from '../../mode/iptables/full-sync.ts';
+import { isEntrance, vipTableRows } from '../../mode/iptables/rows.ts';
+import type { IpFamily } from '../../model/ip.ts';
+import type { VipTableRow } from '../../vip/table-row.ts';
+import type { BackendUpdate } from '../backend.ts';
+import type { CleanupOptions, CleanupReport, Inspector } from '../inspector.ts';
+import { kernelFamilies } from '../interfaces.ts';
+import type { Log } from '../log.ts';
+import { iptablesRules } from '../open-backend.ts';
+import { openIptablesTables } from './open-tables.ts';
+import type { IptablesTables } from './tables.ts';
+
+export class IptablesInspector implements Inspector {
+  readonly #tables: IptablesTables;
+
+  private constructor(tables: IptablesTables) {
+    this.#tables = tables;
+  }
+
+  static async open(choice: IptablesBackendChoice, log: Log): Promise<IptablesInspector> {
+    return new IptablesInspector(await openIptablesTables(choice, log, () => undefined));
+  }
+
+  async isPresent(): Promise<boolean> {
+    for (const family of kernelFamilies()) {
+      for (const chain of await this.#tables.observe(family)) if (isEntrance(chain)) return true;
+    }
+    return false;
+  }
+
+  async readVipTable(): Promise<VipTableRow[] | undefined> {
+    let rows: VipTableRow[] | undefined;
+    for (const family of kernelFamilies()) {
+      const ofFamily = vipTableRows(await this.#tables.observe(family));
+      if (ofFamily !== undefined) rows = [...(rows ?? []), ...ofFamily];
+    }
+    return rows;
+  }
+
+  async planDiff(settings: Settings, { frontends, surroundings }: BackendUpdate): Promise<string[]> {
+    const lines: string[] = [];
+    for (const family of kernelFamilies()) {
+      const desired = new Desired(family, iptablesRules(settings));
+      desired.update(frontends, surroundings);
+      const observed = [...(await this.#tables.observe(family))];
+      for (const line of formatPlan(planFullSync(desired.chains(), observed), observed, family))
+        lines.push(line);
+    }
+    return lines;
+  }
+
+  async cleanUp(options: CleanupOptions): Promise<CleanupReport> {
+    const reports: CleanupReport[] = [];
+    for (const family of kernelFamilies()) reports.push(await this.#cleanUpFamily(family, options));
+    return {
+      removed: reports.flatMap(({ removed }) => removed),
+      kept: reports.flatMap(({ kept }) => kept),
+    };
+  }
+
+  close(): void {
+    this.#tables.close();
+  }
+
+  async #cleanUpFamily(family: IpFamily, { includesKubeProxy }: CleanupOptions): Promise<CleanupReport> {
+    const program = family === 4 ? 'iptables' : 'ip6tables';
+    const observed = [...(await this.#tables.observe(family))];
+    const keeper = keeperOf(observed);
+    if (keeper !== 'kproxy-ts' && !includesKubeProxy) {
+      const kept = `${program} chains KUBE-…: kube-proxy's; --include-kube-proxy removes them`;
+      return { removed: [], kept: keeper === undefined ? [] : [kept] };
+    }
+    const plan = signsLast(planCleanup(observed));
+    const { refusals } = await this.#tables.apply(family, plan, plan.shared);
+    if (refusals[0] !== undefined) throw refusals[0].error;
+    const removed = summarizeCleanup(plan, program);
+    return { removed, kept: removed.length === 0 ? [] : explainKept(plan, observed, program) };
+  }
+}
