@@ -5,7 +5,7 @@ import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { ElementChange } from './element-change.ts';
 import {
   ENDPOINT_SETS,
-  INTERVAL_END,
+  intervalEndAddress,
   isIntervalSet,
   nftFamily,
   protocolOf,
@@ -61,9 +61,11 @@ export function formatRequest(request: NftRequest): string {
 
 function formatKey(family: IpFamily, set: SetName, key: string): string {
   const length = family === 4 ? 4 : 16;
-  if (isIntervalSet(set) && key.endsWith(INTERVAL_END))
-    return `${formatIp(key.slice(0, -INTERVAL_END.length))} (end of range)`;
-  if (set === 'cluster-ips' || isIntervalSet(set)) return formatIp(key);
+  if (isIntervalSet(set)) {
+    const end = intervalEndAddress(key);
+    return end === undefined ? formatIp(key) : `${formatIp(end)} (end of range)`;
+  }
+  if (set === 'cluster-ips') return formatIp(key);
   if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
   if (SHAPE_SETS.has(set)) return chainOfShapeId(key) ?? unpackHostU32(key).toString(16);
   const hasAddress = !set.includes('nodeport');

@@ -6,7 +6,7 @@ import type { Counter, Element } from '../../netlink/nftables/element.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
 import {
-  INTERVAL_END,
+  intervalEndKey,
   isIntervalSet,
   SERVICE_SETS,
   SETS,
@@ -39,7 +39,7 @@ export type Observed = ReadonlyMap<IpFamily, ObservedTable>;
 
 /** The key of a decoded element as the diff knows it. */
 export function observedKey(set: SetName, { key, isIntervalEnd = false }: Element): string {
-  return isIntervalSet(set) && isIntervalEnd ? key + INTERVAL_END : key;
+  return isIntervalSet(set) && isIntervalEnd ? intervalEndKey(key) : key;
 }
 
 /**

@@ -7,7 +7,7 @@ import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.t
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
 import {
   ENDPOINT_SETS,
-  INTERVAL_END,
+  intervalEndAddress,
   SERVICE_SETS,
   type SetName,
   SHAPE_SETS,
@@ -270,7 +270,8 @@ describe('Desired', () => {
             .map(({ key }) => key)
             .filter((key) => key.slice(0, family === 4 ? 4 : 16) <= packIp(ip))
             .sort();
-          return keys.at(-1)?.endsWith(INTERVAL_END) === false;
+          const last = keys.at(-1);
+          return last !== undefined && intervalEndAddress(last) === undefined;
         };
         const { nodePortCidrs, serviceCidrs } = steps.at(-1)!;
         for (const one of [...nodePortCidrs, ...serviceCidrs]) {
