@@ -83,7 +83,7 @@ async function answers(address: string): Promise<Record<string, string>> {
       protocol: 'tcp',
       host: address,
       port: 80,
-      timeoutMs: 800,
+      timeoutMs: 5000,
     });
     return [who, server === undefined ? outcome : `${server} sees ${peer}`];
   });

@@ -324,13 +324,14 @@ export class Desired implements Previous {
     if (after !== undefined) yield* slotChanges(at, after, isSameKind ? slotsBefore : NONE);
     const [old, now] = [this.#valueOf(family, before), this.#valueOf(family, after)];
     if (old !== now) yield { family, set: serviceSet(side), key, before: old, after: now, service };
-    // A packet on its way may still need them where the side balances on otherwise; where nothing is left, it is refused.
-    const turnsPlain = after !== undefined && after.ids === undefined && after.slots.length > 0;
+    // A packet on its way may still need them where the frontend goes on without this side, or balances otherwise. Where no
+    // backend is left it is refused.
+    const isNeeded = after === undefined || (after.ids === undefined && after.slots.length > 0);
     if (before?.ids !== undefined) {
       for (const [endpoint, id] of before.ids) {
         if (after?.ids?.get(endpoint) === id) continue;
         const change = at(pickedSet(side), id, endpoint, undefined);
-        yield turnsPlain ? change : { ...change, isRevocation: true };
+        yield isNeeded ? change : { ...change, isRevocation: true };
       }
     }
     const covered = isSameKind ? (after?.slots.length ?? 0) : 0;

@@ -6,7 +6,7 @@ import type { ElementChange } from './element-change.ts';
 import {
   ENDPOINT_SETS,
   formatPriority,
-  INTERVAL_END,
+  intervalEndAddress,
   isIntervalSet,
   nftFamily,
   PICK_SETS,
@@ -64,9 +64,11 @@ export function formatRequest(request: NftRequest): string {
 
 function formatKey(family: IpFamily, set: SetName, key: string): string {
   const length = family === 4 ? 4 : 16;
-  if (isIntervalSet(set) && key.endsWith(INTERVAL_END))
-    return `${formatIp(key.slice(0, -INTERVAL_END.length))} (end of range)`;
-  if (set === 'cluster-ips' || isIntervalSet(set)) return formatIp(key);
+  if (isIntervalSet(set)) {
+    const end = intervalEndAddress(key);
+    return end === undefined ? formatIp(key) : `${formatIp(end)} (end of range)`;
+  }
+  if (set === 'cluster-ips') return formatIp(key);
   if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
   if (SHAPE_SETS.has(set)) return chainOfShapeId(key) ?? formatPriority(key);
   const hasAddress = !set.includes('nodeport');

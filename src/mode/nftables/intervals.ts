@@ -4,20 +4,21 @@
 
 import { type Cidr, type IpFamily, ipBytes } from '../../model/ip.ts';
 import type { ElementChange } from './element-change.ts';
-import { INTERVAL_END, type IntervalSet } from './names.ts';
+import { type IntervalSet, intervalEndAddress, intervalEndKey } from './names.ts';
 
-/** Element key → '', for CIDRs of one family; a key with INTERVAL_END behind the address closes a range. */
+/** Element key → '', for CIDRs of one family; the keys of those that close a range are told by `intervalEndAddress`. */
 export function intervalElements(cidrs: readonly Cidr[]): IntervalElements {
   const ranges = cidrs.map(toRange).sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0));
   const elements = new Map<string, string>();
   let open: Range | undefined;
   if (ranges[0] !== undefined && ranges[0].first > 0n) {
-    elements.set(packAddress(0n, ranges[0].bits) + INTERVAL_END, '');
+    elements.set(intervalEndKey(packAddress(0n, ranges[0].bits)), '');
   }
   const close = (): void => {
     if (open === undefined) return;
     elements.set(packAddress(open.first, open.bits), '');
-    if (open.end < 1n << BigInt(open.bits)) elements.set(packAddress(open.end, open.bits) + INTERVAL_END, '');
+    if (open.end < 1n << BigInt(open.bits))
+      elements.set(intervalEndKey(packAddress(open.end, open.bits)), '');
   };
   for (const range of ranges) {
     if (open !== undefined && range.first <= open.end) {
@@ -64,7 +65,7 @@ function intervalsOf(elements: IntervalElements): ReadonlyMap<string, string> {
   const intervals = new Map<string, string>();
   let open: string | undefined;
   for (const key of inOrder([...elements.keys()])) {
-    const isEnd = key.endsWith(INTERVAL_END);
+    const isEnd = intervalEndAddress(key) !== undefined;
     if (isEnd && open !== undefined) intervals.set(open, `${open} to ${key}`);
     intervals.set(key, isEnd && open !== undefined ? `${open} to ${key}` : key);
     open = isEnd ? undefined : key;
@@ -74,8 +75,10 @@ function intervalsOf(elements: IntervalElements): ReadonlyMap<string, string> {
 
 /** By address; at one address an end before a start. */
 function inOrder(keys: readonly string[]): readonly string[] {
-  const rank = (key: string): string =>
-    key.endsWith(INTERVAL_END) ? `${key.slice(0, -INTERVAL_END.length)}0` : `${key}1`;
+  const rank = (key: string): string => {
+    const end = intervalEndAddress(key);
+    return end === undefined ? `${key}1` : `${end}0`;
+  };
   return [...keys].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
 }
 

@@ -169,8 +169,17 @@ export function serviceValueParts(value: string): { shapeId: string; comment: st
   return { shapeId: value.slice(0, 4), comment: value.slice(4) };
 }
 
+const INTERVAL_END = 'end';
+
 /**
- * What the key of an element that closes an interval ends with (NFT_SET_ELEM_INTERVAL_END): one that opens another may be at
- * the same address.
+ * The key of the element that closes an interval just before `address` (NFT_SET_ELEM_INTERVAL_END): another one that opens an
+ * interval may be there too, with the address as its key.
  */
-export const INTERVAL_END = 'end';
+export function intervalEndKey(address: string): string {
+  return address + INTERVAL_END;
+}
+
+/** The address of an element that closes an interval; undefined for one that opens it, whose key has whole words. */
+export function intervalEndAddress(key: string): string | undefined {
+  return key.length % 4 === 0 ? undefined : key.slice(0, -INTERVAL_END.length);
+}

@@ -7,7 +7,7 @@ import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
 import { type BackendIds, isBackendId } from './backend-ids.ts';
 import {
-  INTERVAL_END,
+  intervalEndKey,
   isIntervalSet,
   SERVICE_SETS,
   SETS,
@@ -41,7 +41,7 @@ export type Observed = ReadonlyMap<IpFamily, ObservedTable>;
 
 /** The key of a decoded element as the diff knows it. */
 export function observedKey(set: SetName, { key, isIntervalEnd = false }: Element): string {
-  return isIntervalSet(set) && isIntervalEnd ? key + INTERVAL_END : key;
+  return isIntervalSet(set) && isIntervalEnd ? intervalEndKey(key) : key;
 }
 
 /**

@@ -80,7 +80,7 @@ export function* reconcileElements(
     const elements = table?.elements.get(change.set);
     const before = elements?.get(change.key);
     elements?.delete(change.key);
-    const ranges = change.set === 'services' ? rangesOf(change, seenRanges, wantedRanges) : [];
+    const ranges = change.set === 'services' ? rangesOf(change, seenRanges, wantedRanges) : NO_CHANGES;
     if (change.set === 'services' && wantedRanges.size > 0) wantedRanges = new Map();
     if (change.service !== undefined && frozen.has(change.service)) {
       frozenKeys.add(frozenKey(change.family, change.set, change.key));
@@ -94,13 +94,8 @@ export function* reconcileElements(
     yield* ranges;
     if (before === change.after) continue;
     const counter = before === undefined ? undefined : table?.counters.get(change.set)?.get(change.key);
-    const { together = change.together } = ranges[0] ?? {};
-    yield {
-      ...change,
-      before,
-      ...(counter !== undefined && { counter }),
-      ...(together !== undefined && { together }),
-    };
+    const now = counter === undefined ? { ...change, before } : { ...change, before, counter };
+    yield ranges[0] === undefined ? now : { ...now, together: ranges[0].together! };
   }
   yield* unwanted(SETS);
 }
@@ -119,14 +114,16 @@ function* reconcileIntervals(
   }
 }
 
+const NO_CHANGES: readonly ElementChange[] = [];
+
 /** What makes the source ranges of the frontend of an element of `services` those it wants. */
 function rangesOf(
   { family, key, service }: ElementChange,
   seen: ReadonlyMap<IpFamily, SeenRanges>,
   wanted: ReadonlyMap<string, string>,
-): ElementChange[] {
+): readonly ElementChange[] {
   const before = seen.get(family)?.take(key);
-  if (service === undefined || (wanted.size === 0 && (before?.size ?? 0) === 0)) return [];
+  if (service === undefined || (wanted.size === 0 && (before?.size ?? 0) === 0)) return NO_CHANGES;
   return rangeChanges({ family, service, together: frontendId(family, 'vip', key) }, before, wanted);
 }
 

@@ -5,7 +5,7 @@ import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { Element } from '../../netlink/nftables/element.ts';
 import { type ElementChange, groupBySet, isCounted } from './element-change.ts';
 import {
-  INTERVAL_END,
+  intervalEndAddress,
   isIntervalSet,
   nftFamily,
   SERVICE_SETS,
@@ -134,8 +134,10 @@ export function countWrites({ requests, changes }: Transaction): number {
 /** An element as the codec writes it; a deletion names the key alone (and, of an interval, which end it is). */
 function toElement({ set, key, before, after, counter }: ElementChange, isAddition: boolean): Element {
   const value = (isAddition ? after : before)!;
-  if (isIntervalSet(set) && key.endsWith(INTERVAL_END))
-    return { key: key.slice(0, -INTERVAL_END.length), isIntervalEnd: true };
+  if (isIntervalSet(set)) {
+    const end = intervalEndAddress(key);
+    return end === undefined ? { key } : { key: end, isIntervalEnd: true };
+  }
   if (set === 'source-ranges') return { key, keyEnd: value };
   if (!isAddition || value === '') return { key };
   if (SHAPE_SETS.has(set)) return { key, verdict: { kind: 'goto', chain: value } };

@@ -6,7 +6,7 @@ import { Deferred } from '../../../src/mode/nftables/deferred.ts';
 import { Desired, type DesiredDelta } from '../../../src/mode/nftables/desired.ts';
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
 import {
-  INTERVAL_END,
+  intervalEndAddress,
   NUMBERED_SETS,
   PICKED_SETS,
   packHostU32,
@@ -366,7 +366,8 @@ describe('Desired', () => {
             .map(({ key }) => key)
             .filter((key) => key.slice(0, family === 4 ? 4 : 16) <= packIp(ip))
             .sort();
-          return keys.at(-1)?.endsWith(INTERVAL_END) === false;
+          const last = keys.at(-1);
+          return last !== undefined && intervalEndAddress(last) === undefined;
         };
         const { nodePortCidrs, serviceCidrs } = steps.at(-1)!;
         for (const one of [...nodePortCidrs, ...serviceCidrs]) {

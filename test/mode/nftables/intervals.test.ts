@@ -3,14 +3,15 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { intervalElements } from '../../../src/mode/nftables/intervals.ts';
-import { INTERVAL_END } from '../../../src/mode/nftables/names.ts';
+import { intervalEndAddress } from '../../../src/mode/nftables/names.ts';
 import { type Cidr, cidrContains, packIp, parseCidr, unpackIp } from '../../../src/model/ip.ts';
 
 const cidrs = (...texts: string[]): Cidr[] => texts.map((text) => parseCidr(text)!);
 const readable = (elements: ReadonlyMap<string, string>): string[] =>
-  [...elements.keys()].map((key) =>
-    key.endsWith(INTERVAL_END) ? `${unpackIp(key.slice(0, -3))} ${INTERVAL_END}` : unpackIp(key),
-  );
+  [...elements.keys()].map((key) => {
+    const end = intervalEndAddress(key);
+    return end === undefined ? unpackIp(key) : `${unpackIp(end)} end`;
+  });
 
 describe('intervalElements', () => {
   test.each([
@@ -31,6 +32,8 @@ describe('intervalElements', () => {
     ],
     [['fd00::/64'], [':: end', 'fd00::', 'fd00:0:0:1:: end']],
     [['::/0'], ['::']],
+    // Its bytes spell the end of a key that closes a range.
+    [['10.101.110.100/32'], ['0.0.0.0 end', '10.101.110.100', '10.101.110.101 end']],
     [[], []],
   ])('%j', (texts, expected) => {
     expect(readable(intervalElements(cidrs(...texts)))).toEqual(expected);
@@ -48,7 +51,7 @@ describe('intervalElements', () => {
         const elements = [...intervalElements(list).keys()].sort();
         for (const probe of [...probes, ...list.map(({ ip }) => ip)]) {
           const last = elements.filter((key) => key.slice(0, 4) <= packIp(probe)).at(-1);
-          expect(last !== undefined && !last.endsWith(INTERVAL_END)).toBe(
+          expect(last !== undefined && intervalEndAddress(last) === undefined).toBe(
             list.some((one) => cidrContains(one, probe)),
           );
         }
