@@ -61,8 +61,9 @@ export async function printTable(
 
 function whyNone(found: FoundTable | undefined, mode: ProxyMode | undefined): string {
   if (found === undefined) {
-    const what = mode === undefined ? 'no rules of kproxy-ts, nor of kube-proxy' : `no rules of ${mode} mode`;
-    return `: there are ${what}, in this network namespace; \`kproxy-ts --help\` shows how to start the daemon`;
+    const what =
+      mode === undefined ? 'no rules of kproxy-ts, nor of kube-proxy,' : `no rules of ${mode} mode`;
+    return `: there are ${what} in this network namespace; \`kproxy-ts --help\` shows how to start the daemon`;
   }
   return found.rows.length === 0 ? ': the table is there and empty' : ` match (of ${found.rows.length})`;
 }

@@ -1,7 +1,7 @@
 // One netlink socket used for nf_tables: dumps, the generation, batches. Decides nothing and knows nobody's tables.
 
 import { KernelError } from '../errors.ts';
-import { collectDump } from '../netlink/dump.ts';
+import { collectDump, collectDumps } from '../netlink/dump.ts';
 import { decodeFailures, type NetlinkFailure, type NetlinkMessage } from '../netlink/message.ts';
 import { encodeBatch, type NftRequest, type Origin, originOf } from '../netlink/nftables/batch.ts';
 import { type DumpRequest, encodeDumpRequest } from '../netlink/nftables/dump-request.ts';
@@ -20,12 +20,16 @@ export const MAX_ATTEMPTS = 8;
 /** Room for an error reply per message of a refused batch: a few hundred fill the kernel's default. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 
+/** The kernel sets aside 32 KiB of the receive buffer for each. */
+const DUMPS_AT_ONCE = 128;
+
 /** Sequence numbers have 32 bits: from here on they begin anew, so that those of a batch never wrap around. */
 const LAST_FIRST_SEQ = 2 ** 31;
 
 export class NftConnection {
   readonly transport: NetlinkTransport;
   #seq = 1;
+  #dumpsAtOnce = DUMPS_AT_ONCE;
 
   constructor(
     transport: NetlinkTransport = openNetlink(NETLINK_NETFILTER, {
@@ -73,8 +77,69 @@ export class NftConnection {
     }
   }
 
+  /**
+   * The messages of many short dumps, in order; undefined for one that asks for what is not there. Each is of one moment, all
+   * together are not. Throws KernelError, DecodeError.
+   */
+  async *dumps(
+    requests: readonly DumpRequest[],
+    operation: string,
+  ): AsyncGenerator<readonly NetlinkMessage[] | undefined> {
+    for (let start = 0; start < requests.length; ) {
+      const some = requests.slice(start, start + this.#dumpsAtOnce);
+      const answers = await this.#dumpsTogether(some, operation);
+      if (answers === undefined) continue;
+      start += some.length;
+      for (const [i, answer] of answers.entries()) {
+        yield answer === 'ask alone' ? await this.#dumpIfThere(some[i]!, operation) : answer;
+      }
+    }
+  }
+
   close(): void {
     this.transport.close();
+  }
+
+  /**
+   * Asked in one datagram, the kernel answers each dump that fits one datagram before it looks at the next; while a longer
+   * one goes on it refuses the others (EBUSY). undefined when there is no room for so many answers, and less is to be asked.
+   */
+  async #dumpsTogether(
+    requests: readonly DumpRequest[],
+    operation: string,
+  ): Promise<(readonly NetlinkMessage[] | 'ask alone' | undefined)[] | undefined> {
+    if (this.#dumpsAtOnce === 1) return ['ask alone'];
+    const firstSeq = this.#takeSeq(requests.length);
+    const question = Buffer.concat(requests.map((request, i) => encodeDumpRequest(request, firstSeq + i)));
+    let replies: readonly Uint8Array[];
+    try {
+      replies = await this.transport.transact(question);
+    } catch (error) {
+      if (!(error instanceof KernelError) || error.code !== 'ENOBUFS') throw error;
+      this.#dumpsAtOnce = Math.ceil(this.#dumpsAtOnce / 4);
+      return undefined;
+    }
+    return collectDumps(replies, firstSeq, requests.length).map((dump) => {
+      if (dump === undefined || dump.interrupted) return 'ask alone';
+      const { messages, failure } = dump;
+      if (failure === undefined) return messages;
+      const { code, errno, message } = failure;
+      if (code === 'ENOENT') return undefined;
+      if (code === 'EBUSY' || code === 'ENOBUFS') return 'ask alone';
+      throw new KernelError(code, errno, operation, message);
+    });
+  }
+
+  async #dumpIfThere(
+    request: DumpRequest,
+    operation: string,
+  ): Promise<readonly NetlinkMessage[] | undefined> {
+    try {
+      return await this.dump(request, operation);
+    } catch (error) {
+      if (error instanceof KernelError && error.code === 'ENOENT') return undefined;
+      throw error;
+    }
   }
 
   #takeSeq(count: number): number {

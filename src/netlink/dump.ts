@@ -1,7 +1,13 @@
 // The reply to a dump: many messages over many datagrams, closed by DONE; or to a single get, closed by its ack.
 
 import { DecodeError, KernelError } from '../errors.ts';
-import { decodeStatus, MESSAGE_FLAG, type NetlinkMessage, splitMessages } from './message.ts';
+import {
+  decodeStatus,
+  MESSAGE_FLAG,
+  type NetlinkFailure,
+  type NetlinkMessage,
+  splitMessages,
+} from './message.ts';
 
 export interface Dump {
   /** Those with content. */
@@ -32,4 +38,37 @@ export function collectDump(datagrams: readonly Uint8Array[], seq: number, opera
     }
   }
   throw new DecodeError(operation, 0, `no end after ${messages.length} messages`);
+}
+
+/** One of several dumps asked for at once; with a failure, its messages are not all. */
+export interface DumpOutcome extends Dump {
+  readonly failure?: NetlinkFailure;
+}
+
+/**
+ * The replies to `count` requests with sequence numbers from `firstSeq` on, in their order; undefined for one without an
+ * end.
+ */
+export function collectDumps(
+  datagrams: readonly Uint8Array[],
+  firstSeq: number,
+  count: number,
+): (DumpOutcome | undefined)[] {
+  const open = Array.from({ length: count }, () => ({
+    messages: [] as NetlinkMessage[],
+    interrupted: false,
+  }));
+  const ended: (DumpOutcome | undefined)[] = open.map(() => undefined);
+  for (const datagram of datagrams) {
+    for (const message of splitMessages(datagram)) {
+      const index = message.seq - firstSeq;
+      const dump = open[index];
+      if (dump === undefined) continue;
+      if ((message.flags & MESSAGE_FLAG.dumpInterrupted) !== 0) dump.interrupted = true;
+      const status = decodeStatus(message);
+      if (status === undefined) dump.messages.push(message);
+      else ended[index] = status.kind === 'error' ? { ...dump, failure: status } : dump;
+    }
+  }
+  return ended;
 }

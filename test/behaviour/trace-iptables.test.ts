@@ -8,7 +8,7 @@ import { everyWay, type Fate } from './branch.ts';
 import { IptablesRuleset, TracedTables } from './iptables-ruleset.ts';
 import { LIST_SIZE, RecentLists, type RecentMatch } from './recent-lists.ts';
 import type { Packet } from './row.ts';
-import { type PacketState, traceIptables } from './trace-iptables.ts';
+import { type TrackingState, traceIptables } from './trace-iptables.ts';
 import { isLocalFor } from './traced-mode.ts';
 import { LOOPBACK, PLACES, type Place } from './world.ts';
 
@@ -46,7 +46,7 @@ function packet(from: Place = 'client', options: Partial<Packet> = {}): Packet {
 }
 
 interface Circumstances {
-  readonly state?: PacketState;
+  readonly state?: TrackingState;
   readonly lists?: RecentLists;
   readonly routesLocalnet?: boolean;
 }
@@ -283,7 +283,7 @@ describe('matches', () => {
     expect(isDropped(match, packet())).toBe(is);
   });
 
-  test.each<[states: string, yes: PacketState[], no: PacketState[]]>([
+  test.each<[states: string, yes: TrackingState[], no: TrackingState[]]>([
     ['NEW', ['NEW'], ['ESTABLISHED', 'RELATED', 'INVALID', 'UNTRACKED']],
     ['INVALID', ['INVALID'], ['NEW', 'ESTABLISHED', 'UNTRACKED']],
     ['RELATED,ESTABLISHED', ['RELATED', 'ESTABLISHED'], ['NEW', 'INVALID']],

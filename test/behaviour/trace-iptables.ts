@@ -33,7 +33,7 @@ export interface RoutingNode extends TracedNode {
 }
 
 /** What connection tracking takes a packet for. Only the first one of a connection (NEW) meets NAT. */
-export type PacketState = Extract<
+export type TrackingState = Extract<
   ConntrackState,
   'NEW' | 'ESTABLISHED' | 'RELATED' | 'INVALID' | 'UNTRACKED'
 >;
@@ -44,7 +44,7 @@ export function traceIptables(
   before: RecentLists,
   packet: Packet,
   node: RoutingNode,
-  packetState: PacketState = 'NEW',
+  packetState: TrackingState = 'NEW',
 ): Branch<RecentLists>[] {
   const ways = everyWay((choose) => {
     const state = before.fork();
@@ -83,7 +83,7 @@ interface Surroundings {
   readonly state: RecentLists;
   readonly packet: Packet;
   readonly node: RoutingNode;
-  readonly packetState: PacketState;
+  readonly packetState: TrackingState;
   readonly choose: Choose;
 }
 

@@ -72,6 +72,10 @@ describe('what cannot be used exits with 2, one line per error', () => {
     [['table', '--source', 'm'], '--source: not a flag of "table"'],
     [['--source', 'm', 'cleanup'], '--source: not a flag of "cleanup"'],
     [['diff', '--cleanup'], '--cleanup: not a flag of "diff"'],
+    [['diff', '--include-kube-proxy'], '--include-kube-proxy: not a flag of "diff"'],
+    [['--include-kube-proxy'], '--include-kube-proxy: only with --cleanup'],
+    [['cleanup', '--proxy-mode=iptables'], '--proxy-mode: not a flag of "cleanup"'],
+    [['table', '--proxy-mode=ipvs'], '--proxy-mode: must be nftables or iptables, got "ipvs"'],
     [['table', 'a', 'b'], 'unexpected argument "b" (commands: table, diff, cleanup)'],
     [['table', '-o', 'xml'], '--output: must be table or wide or json or yaml, got "xml"'],
     [
@@ -160,7 +164,7 @@ describe('diff', () => {
 
   it('exits with 1 and prints the differences', async () => {
     const lines = ['add element services 10.0.0.1', 'add chain \u001b[2J'];
-    expect(await run(['diff'], { planDiff: async () => ({ lines, writes: 2, problems }) })).toEqual({
+    expect(await run(['diff'], { planDiff: async () => ({ lines, problems }) })).toEqual({
       code: 1,
       stdout: 'add element services 10.0.0.1\nadd chain \\u001b[2J\n',
       stderr: 'kproxy-ts: Service a/b: spec.ports[0].port: bad\\u0007\n2 to write.\n',
@@ -168,7 +172,7 @@ describe('diff', () => {
   });
 
   it('exits with 0 when there are none', async () => {
-    const planDiff = async () => ({ lines: [], writes: 0, problems: [] });
+    const planDiff = async () => ({ lines: [], problems: [] });
     expect(await run(['diff', '--source', 'm'], { planDiff })).toEqual({
       code: 0,
       stdout: '',
@@ -180,7 +184,7 @@ describe('diff', () => {
     const seen: Settings[] = [];
     const planDiff = async (settings: Settings) => {
       seen.push(settings);
-      return { lines: [], writes: 0, problems: [] };
+      return { lines: [], problems: [] };
     };
     await run(['--source', 'm', '--masquerade-all', 'diff', '-v', '1'], { planDiff });
     expect(seen).toMatchObject([{ source: { path: 'm' }, masqueradeAll: true, verbosity: 1 }]);
@@ -193,18 +197,54 @@ describe('diff', () => {
 });
 
 describe.each([[['cleanup']], [['--cleanup']], [['--cleanup', '--source', 'm']]])('%j', (argv) => {
-  it('names what it removed', async () => {
-    expect(await run(argv, { cleanup: async () => ['table ip kproxy-ts', 'table ip6 kproxy-ts'] })).toEqual({
+  const result = { removed: [], kept: [], failures: [] };
+
+  it('names what it removed, and what it did not', async () => {
+    const removed = ['table ip kproxy-ts', 'iptables -t nat: 3 chains'];
+    const kept = ["table ip kube-proxy: kube-proxy's\u001b[2J"];
+    expect(await run(argv, { cleanUp: async () => ({ ...result, removed, kept }) })).toEqual({
       code: 0,
-      stdout: 'removed table ip kproxy-ts\nremoved table ip6 kproxy-ts\n',
-      stderr: '',
+      stdout: 'removed table ip kproxy-ts\nremoved iptables -t nat: 3 chains\n',
+      stderr: "kept table ip kube-proxy: kube-proxy's\\u001b[2J\n",
     });
   });
 
   it('says so when there is nothing', async () => {
-    expect(await run(argv, { cleanup: async () => [] })).toMatchObject({
+    expect(await run(argv, { cleanUp: async () => result })).toMatchObject({
       code: 0,
       stdout: 'Nothing to remove.\n',
     });
+  });
+
+  it('names what it removed although not all could be', async () => {
+    const failures = [new KernelError('EPERM', 1, 'list chains')];
+    expect(
+      await run(argv, { cleanUp: async () => ({ ...result, removed: ['table ip x'], failures }) }),
+    ).toEqual({
+      code: 1,
+      stdout: 'removed table ip x\n',
+      stderr: 'kproxy-ts: list chains: EPERM; run as root or with CAP_NET_ADMIN\n',
+    });
+    expect(await run(argv, { cleanUp: async () => ({ ...result, failures }) })).toMatchObject({
+      code: 1,
+      stdout: '',
+    });
+  });
+
+  it.each([
+    [[], { includesKubeProxy: false, iptablesBackend: 'auto' }],
+    [['--include-kube-proxy'], { includesKubeProxy: true, iptablesBackend: 'auto' }],
+    [
+      ['--include-kube-proxy=false', '--iptables-backend=legacy'],
+      { includesKubeProxy: false, iptablesBackend: 'legacy' },
+    ],
+  ])('%j', async (flags, expected) => {
+    const seen: unknown[] = [];
+    const cleanUp = async (options: unknown) => {
+      seen.push(options);
+      return result;
+    };
+    expect(await run([...argv, ...flags], { cleanUp })).toMatchObject({ code: 0, stderr: '' });
+    expect(seen).toEqual([expected]);
   });
 });

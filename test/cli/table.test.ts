@@ -1,6 +1,8 @@
 import yaml from 'js-yaml';
 import { describe, expect, it } from 'vitest';
 import { formatTable, selectRows, sortRows } from '../../src/cli/format-table.ts';
+import type { Parts } from '../../src/cli/parts.ts';
+import type { ProxyMode } from '../../src/config/flags.ts';
 import { KernelError } from '../../src/errors.ts';
 import type { VipTableRow } from '../../src/vip/table-row.ts';
 import { run } from './run.ts';
@@ -42,10 +44,12 @@ const ROWS = [
   row('default/v6', 'fd00::1', 80, { backends: backends(3, 80, 'fd00:1::') }),
   row('default/blocked', '10.96.9.9', 80, { kind: 'LoadBalancer', action: 'drop', backends: [] }),
 ];
-const readVipTable = async () => ROWS;
+const found = (rows: readonly VipTableRow[], others: readonly ProxyMode[] = []) => ({
+  readVipTable: async () => ({ mode: 'nftables' as const, rows, others }),
+});
 
 it('prints one aligned line per virtual IP, by namespace, name and port', async () => {
-  expect(await run(['table'], { readVipTable })).toEqual({
+  expect(await run(['table'], found(ROWS))).toEqual({
     code: 0,
     stderr: '',
     stdout: `\
@@ -61,7 +65,7 @@ kube-system/dns:dns  10.96.0.10:53/UDP      10.1.0.1:5353, 10.1.0.2:5353        
 });
 
 it('-o wide adds the kind and every backend', async () => {
-  expect((await run(['table', 'web', '-o=wide'], { readVipTable })).stdout).toBe(`\
+  expect((await run(['table', 'web', '-o=wide'], found(ROWS))).stdout).toBe(`\
 SERVICE            VIP                    KIND       CONNECTIONS           BACKENDS
 default/web:admin  10.107.48.55:443/TCP   ClusterIP  0                     none (refused)
 default/web:http   10.107.48.55:8080/TCP  ClusterIP  12345678901234567890  10.1.0.1:80, 10.1.0.2:80, 10.1.0.3:80, 10.1.0.4:80, 10.1.0.5:80
@@ -70,8 +74,8 @@ default/web:http   *:31906/TCP            NodePort   -                     10.1.
 });
 
 it('-o json and yaml give the same rows, in the same order, without losing digits', async () => {
-  const fromJson = JSON.parse((await run(['table', '-ojson'], { readVipTable })).stdout);
-  const fromYaml = yaml.load((await run(['table', '--output', 'yaml'], { readVipTable })).stdout);
+  const fromJson = JSON.parse((await run(['table', '-ojson'], found(ROWS))).stdout);
+  const fromYaml = yaml.load((await run(['table', '--output', 'yaml'], found(ROWS))).stdout);
   expect(fromYaml).toEqual(fromJson);
   expect(fromJson.map((entry: VipTableRow) => entry.port)).toEqual([80, 80, 443, 8080, 31906, 53]);
   expect(fromJson[3].connections).toBe('12345678901234567890');
@@ -132,7 +136,7 @@ it('a hostile name cannot forge a line or move the cursor', async () => {
     row('default/a\nfake/row  1.2.3.4\u001b[2J\u009b\u202e', '10.0.0.1', 80, { action: 'x\n', backends: [] }),
   ];
   for (const output of ['table', 'wide', 'json', 'yaml']) {
-    const { stdout } = await run(['table', '-o', output], { readVipTable: async () => hostile });
+    const { stdout } = await run(['table', '-o', output], found(hostile));
     expect(stdout.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
     if (output !== 'json' && output !== 'yaml') expect(stdout.trimEnd().split('\n')).toHaveLength(2);
   }
@@ -140,15 +144,20 @@ it('a hostile name cannot forge a line or move the cursor', async () => {
 
 describe('nothing to print is said on stderr, and no failure', () => {
   it('no table', async () => {
-    const missing = () => Promise.reject(new KernelError('ENOENT', 2, 'dump map services'));
-    const { code, stdout, stderr } = await run(['table'], { readVipTable: missing });
+    const missing = { readVipTable: async () => undefined };
+    const { code, stdout, stderr } = await run(['table'], missing);
     expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
-    expect(stderr).toMatch(/^No virtual IPs: there is no kproxy-ts table in this network namespace; .*\n$/);
-    expect((await run(['table', '-o', 'json'], { readVipTable: missing })).stdout).toBe('[]\n');
+    expect(stderr).toMatch(
+      /^No virtual IPs: there are no rules of kproxy-ts, nor of kube-proxy, in this .*\n$/,
+    );
+    expect((await run(['table', '-o', 'json'], missing)).stdout).toBe('[]\n');
+    expect((await run(['table', '--proxy-mode=iptables'], missing)).stderr).toMatch(
+      /^No virtual IPs: there are no rules of iptables mode in this network namespace; .*\n$/,
+    );
   });
 
   it('an empty table', async () => {
-    const { stdout, stderr } = await run(['table'], { readVipTable: async () => [] });
+    const { stdout, stderr } = await run(['table'], found([]));
     expect({ stdout, stderr }).toEqual({
       stdout: '',
       stderr: 'No virtual IPs: the table is there and empty.\n',
@@ -156,7 +165,7 @@ describe('nothing to print is said on stderr, and no failure', () => {
   });
 
   it('a filter that matches nothing', async () => {
-    const { stdout, stderr } = await run(['table', 'nope'], { readVipTable });
+    const { stdout, stderr } = await run(['table', 'nope'], found(ROWS));
     expect({ stdout, stderr }).toEqual({ stdout: '', stderr: 'No virtual IPs match (of 6).\n' });
   });
 
@@ -168,6 +177,30 @@ describe('nothing to print is said on stderr, and no failure', () => {
       stderr: 'kproxy-ts: dump map services: EPERM; run as root or with CAP_NET_ADMIN\n',
     });
   });
+});
+
+it('rules of another mode are told of, beside the table', async () => {
+  const { code, stdout, stderr } = await run(['table'], found(ROWS, ['iptables']));
+  expect({ code, stderr }).toEqual({
+    code: 0,
+    stderr:
+      'This is nftables mode. There are rules of iptables mode, too: --proxy-mode=iptables shows them.\n',
+  });
+  expect(stdout).toBe((await run(['table'], found(ROWS))).stdout);
+});
+
+it.each([
+  [[], undefined, 'auto'],
+  [['--proxy-mode='], undefined, 'auto'],
+  [['--proxy-mode', 'iptables', '--iptables-backend=legacy'], 'iptables', 'legacy'],
+])('reads the mode asked for: %j', async (flags, mode, iptablesBackend) => {
+  const seen: unknown[] = [];
+  const readVipTable: Parts['readVipTable'] = async (...args) => {
+    seen.push(args.slice(0, 2));
+    return undefined;
+  };
+  await run(['table', ...flags], { readVipTable });
+  expect(seen).toEqual([[mode, { iptablesBackend }]]);
 });
 
 it('50,000 rows take less than a second', () => {

@@ -20,6 +20,7 @@ it('orders internal addresses before external ones and passes over names', () =>
     zone: undefined,
     addresses: ['192.168.50.10', 'fd00::10', '203.0.113.1'],
     podCidrs: [],
+    isEligible: true,
   };
   expect(buildNode(raw(addresses))).toEqual({ kind: 'built', value, warnings: [] });
 });
@@ -33,7 +34,13 @@ it('skips an address that is none', () => {
   );
   expect(built).toEqual({
     kind: 'built',
-    value: { name: 'node-1.example', zone: undefined, addresses: ['10.0.0.1'], podCidrs: [] },
+    value: {
+      name: 'node-1.example',
+      zone: undefined,
+      addresses: ['10.0.0.1'],
+      podCidrs: [],
+      isEligible: true,
+    },
     warnings: [
       {
         code: 'SKIPPED_FIELD',
@@ -69,7 +76,7 @@ it.each<[string, object, string[]]>([
 it('skips a pod CIDR that is none', () => {
   const built = buildNode({ metadata: { name: 'n' }, spec: { podCIDRs: ['10.1.0.0', '10.2.0.0/24'] } });
   expect(built).toMatchObject({
-    value: { podCidrs: [{ ip: '10.2.0.0', prefix: 24, family: 4 }] },
+    value: { podCidrs: [{ ip: '10.2.0.0', prefix: 24, family: 4 }], isEligible: true },
     warnings: [
       {
         code: 'SKIPPED_FIELD',

@@ -5,8 +5,9 @@ import type { Settings } from '../../config/settings.ts';
 import { explainKept, keeperOf, signsLast, summarizeCleanup } from '../../mode/iptables/cleanup.ts';
 import { Desired } from '../../mode/iptables/desired.ts';
 import { formatPlan } from '../../mode/iptables/format.ts';
-import { planCleanup, planFullSync } from '../../mode/iptables/full-sync.ts';
-import { isEntrance, vipTableRows } from '../../mode/iptables/rows.ts';
+import { type ObservedChain, planCleanup } from '../../mode/iptables/full-sync.ts';
+import { type ChainPlace, chainId } from '../../mode/iptables/planned-chain.ts';
+import { ENTRANCE, isEntrance, vipTableRows } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import type { VipTableRow } from '../../vip/table-row.ts';
 import type { BackendUpdate } from '../backend.ts';
@@ -15,6 +16,7 @@ import { kernelFamilies } from '../interfaces.ts';
 import type { Log } from '../log.ts';
 import { iptablesRules } from '../open-backend.ts';
 import { openIptablesTables } from './open-tables.ts';
+import { planAgainst, seen } from './plan-against.ts';
 import type { IptablesTables } from './tables.ts';
 
 export class IptablesInspector implements Inspector {
@@ -30,7 +32,8 @@ export class IptablesInspector implements Inspector {
 
   async isPresent(): Promise<boolean> {
     for (const family of kernelFamilies()) {
-      for (const chain of await this.#tables.observe(family)) if (isEntrance(chain)) return true;
+      const observed = await this.#tables.observe(family, { only: new Set([chainId(ENTRANCE)]) });
+      for (const chain of observed) if (isEntrance(chain)) return true;
     }
     return false;
   }
@@ -49,9 +52,10 @@ export class IptablesInspector implements Inspector {
     for (const family of kernelFamilies()) {
       const desired = new Desired(family, iptablesRules(settings));
       desired.update(frontends, surroundings);
-      const observed = [...(await this.#tables.observe(family))];
-      for (const line of formatPlan(planFullSync(desired.chains(), observed), observed, family))
-        lines.push(line);
+      const observed: ObservedChain[] = [];
+      const see = (chain: ObservedChain): number => observed.push(chain);
+      const plan = await planAgainst(this.#tables, family, desired.chains(), { see });
+      for (const line of formatPlan(plan, observed, family)) lines.push(line);
     }
     return lines;
   }
@@ -71,16 +75,17 @@ export class IptablesInspector implements Inspector {
 
   async #cleanUpFamily(family: IpFamily, { includesKubeProxy }: CleanupOptions): Promise<CleanupReport> {
     const program = family === 4 ? 'iptables' : 'ip6tables';
-    const observed = [...(await this.#tables.observe(family))];
-    const keeper = keeperOf(observed);
+    const places: ChainPlace[] = [];
+    const see = ({ table, name }: ObservedChain): number => places.push({ table, name });
+    const plan = signsLast(planCleanup(seen(await this.#tables.observe(family), see)));
+    const keeper = keeperOf(places);
     if (keeper !== 'kproxy-ts' && !includesKubeProxy) {
       const kept = `${program} chains KUBE-…: kube-proxy's; --include-kube-proxy removes them`;
       return { removed: [], kept: keeper === undefined ? [] : [kept] };
     }
-    const plan = signsLast(planCleanup(observed));
     const { refusals } = await this.#tables.apply(family, plan, plan.shared);
     if (refusals[0] !== undefined) throw refusals[0].error;
     const removed = summarizeCleanup(plan, program);
-    return { removed, kept: removed.length === 0 ? [] : explainKept(plan, observed, program) };
+    return { removed, kept: removed.length === 0 ? [] : explainKept(plan, places, program) };
   }
 }

@@ -1,22 +1,23 @@
 // iptables mode's shell: observes the tables, applies plans, and settles what the kernel refuses. All plans come from
 // src/mode/iptables.
 //
-// INVARIANT: while `#isTrusted`, the kernel holds what `#desired` says. After any failure it is not trusted, and the next
-// sync observes and compares everything. A Service that the kernel refused is left out until it changes or the loop retries.
+// INVARIANT: while `#isTrusted`, the kernel holds what `#desired` says, but for chains that the tables tell were changed by
+// others. After any failure it is not trusted, and the next sync observes and compares everything. A Service that the kernel
+// refused stays as it was, until it changes or the loop retries.
 
 import { KproxyError } from '../../errors.ts';
-import { Desired } from '../../mode/iptables/desired.ts';
+import { type Delta, Desired, editChain } from '../../mode/iptables/desired.ts';
 import type { RuleSettings } from '../../mode/iptables/fixed-chains.ts';
-import { planFullSync } from '../../mode/iptables/full-sync.ts';
+import { type ObservedChain, planFullSync } from '../../mode/iptables/full-sync.ts';
 import { isOwnChain } from '../../mode/iptables/names.ts';
-import type { ChainPlace } from '../../mode/iptables/planned-chain.ts';
+import { type ChainPlace, chainId, type PlannedChain } from '../../mode/iptables/planned-chain.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import type { Problem, ServiceKey } from '../../model/types.ts';
 import type { Frontend } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
 import type { Log } from '../log.ts';
-import type { Applied, IptablesTables } from './tables.ts';
+import type { Applied, IptablesRefusal, IptablesTables } from './tables.ts';
 
 /** How often one sync compares everything anew because the kernel refused some Service. */
 const MAX_ROUNDS = 8;
@@ -46,7 +47,11 @@ export class IptablesBackend implements Backend {
   readonly #pending = new Map<ServiceKey, readonly Frontend[]>();
   #pendingSurroundings: Surroundings | undefined;
   readonly #refused = new Map<ServiceKey, Refused>();
+  /** What Services in `#desired` had before, until what they have now is in force. */
+  readonly #former = new Map<ServiceKey, readonly Frontend[]>();
   #isTrusted = false;
+  /** Others were noticed to have changed our chains. */
+  #isSuspicious = false;
 
   constructor({ tables, families, settings, setSysctl, log }: IptablesBackendOptions) {
     this.#tables = tables;
@@ -67,8 +72,10 @@ export class IptablesBackend implements Backend {
   }
 
   distrust(): void {
-    if (this.#isTrusted) this.#thaw(this.#refused.keys());
-    this.#isTrusted = false;
+    if (!this.#isTrusted) return;
+    this.#thaw(this.#refused.keys());
+    this.#isSuspicious = true;
+    if (this.#tables.takeChanged === undefined) this.#isTrusted = false;
   }
 
   problems(): Problem[] {
@@ -101,10 +108,12 @@ export class IptablesBackend implements Backend {
     }
     this.#pendingSurroundings = surroundings ?? this.#pendingSurroundings;
     const result = await this.#attempt(async (progress) => {
-      if (this.#isTrusted && (await this.#syncPartly(progress))) return;
+      if (this.#isTrusted && (await this.#repair(progress)) && (await this.#syncPartly(progress))) return;
       this.#isTrusted = false;
       await this.#syncFully(progress);
     });
+    this.#isSuspicious = false;
+    if (this.#isTrusted) this.#former.clear();
     this.#routeLocalnet();
     for (const [service, { error }] of this.#refused) result.failures.push({ error, services: [service] });
     return result;
@@ -124,13 +133,29 @@ export class IptablesBackend implements Backend {
     }
   }
 
+  /** Compares the chains that others have changed. False when all is to be compared. */
+  async #repair(progress: Progress): Promise<boolean> {
+    const changed = (await this.#tables.takeChanged?.()) ?? new Map();
+    if (changed === 'all') return false;
+    for (const [family, only] of changed) {
+      const wanted = new Map<string, PlannedChain>();
+      for (const chain of this.#desired.get(family)?.chains() ?? []) {
+        if (only.has(chainId(chain))) wanted.set(chainId(chain), chain);
+      }
+      const applied = await this.#compare(family, wanted, only);
+      count(progress, applied);
+      if (applied.refusals.length > 0) return false;
+      // The loop tells of what it has asked for.
+      if (applied.writes > 0 && !this.#isSuspicious)
+        this.#log.warn({ writes: applied.writes }, 'repaired what somebody else had changed');
+    }
+    return true;
+  }
+
   /** False when something was refused: all is to be compared. */
   async #syncPartly(progress: Progress): Promise<boolean> {
-    const { frontends, surroundings } = this.#takePending();
     // All are told before the first is written: what one family refuses is not lost to the other.
-    const deltas = [...this.#desired].map(
-      ([family, desired]) => [family, desired.update(frontends, surroundings)] as const,
-    );
+    const deltas = this.#updateDesired();
     // In chains of all, which rules are ours is only known from a look at them.
     if (deltas.some(([, { edited }]) => edited.some(isSharedChain))) return false;
     for (const [family, delta] of deltas) {
@@ -142,54 +167,82 @@ export class IptablesBackend implements Backend {
   }
 
   /**
-   * Compares everything with the kernel. A Service that the kernel refuses is left out of the next round; when there are
-   * more of them than rounds, the next sync goes on finding them.
+   * Compares everything with the kernel. A Service that the kernel refuses is as before in the next round, or else left out;
+   * when there are more of them than rounds, the next sync goes on finding them.
    */
   async #syncFully(progress: Progress): Promise<void> {
     progress.isFull = true;
-    const { frontends, surroundings } = this.#takePending();
-    for (const desired of this.#desired.values()) desired.update(frontends, surroundings);
+    this.#updateDesired();
     for (let round = 1; ; round++) {
-      const applied = await this.#applyAll(progress);
-      if (applied.refusals.length === 0) {
+      const refusals = await this.#compareAll(progress);
+      if (refusals.length === 0) {
+        await this.#tables.watch?.();
         this.#isTrusted = true;
         return;
       }
       const blamed = new Map<ServiceKey, Error>();
-      for (const { error, service } of applied.refusals)
-        if (service !== undefined) blamed.set(service, error);
+      for (const { error, service } of refusals) if (service !== undefined) blamed.set(service, error);
       if (blamed.size === 0 || round === MAX_ROUNDS) {
-        for (const { error } of applied.refusals) progress.failures.push({ error, services: [] });
+        for (const { error } of refusals) progress.failures.push({ error, services: [] });
         return;
       }
-      for (const [service, error] of blamed) {
-        const left = [...this.#desired.values()].flatMap((desired) => desired.frontends(service));
-        this.#refused.set(service, { error, frontends: left });
-        for (const desired of this.#desired.values()) desired.update(new Map([[service, []]]));
-      }
+      for (const [service, error] of blamed) this.#refuse(service, error);
     }
   }
 
-  async #applyAll(progress: Progress): Promise<Applied> {
+  /** Puts the Service back to what it had; to nothing if that was refused, too. */
+  #refuse(service: ServiceKey, error: Error): void {
+    const wanted = this.#refused.get(service)?.frontends ?? this.#frontendsOf(service);
+    const places = new Set(wanted.map(placeOf));
+    // An address that it gives away may be another's by now.
+    const former = (this.#former.get(service) ?? []).filter((frontend) => places.has(placeOf(frontend)));
+    this.#former.delete(service);
+    this.#refused.set(service, { error, frontends: wanted });
+    for (const desired of this.#desired.values()) desired.update(new Map([[service, former]]));
+  }
+
+  async #compareAll(progress: Progress): Promise<readonly IptablesRefusal[]> {
     await this.#tables.begin();
     for (const [family, desired] of this.#desired) {
-      const observed = await this.#tables.observe(family);
-      const plan = planFullSync(desired.chains(), observed);
-      const applied = await this.#tables.apply(family, plan, plan.shared);
+      const wanted = new Map<string, PlannedChain>();
+      for (const chain of desired.chains()) wanted.set(chainId(chain), chain);
+      const applied = await this.#compare(family, wanted);
       count(progress, applied);
-      if (applied.refusals.length > 0) return applied;
+      if (applied.refusals.length > 0) return applied.refusals;
     }
-    return { refusals: [], writes: 0, transactions: 0 };
+    return [];
   }
 
-  #takePending(): {
-    frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>;
-    surroundings: Surroundings | undefined;
-  } {
-    const taken = { frontends: new Map(this.#pending), surroundings: this.#pendingSurroundings };
+  /** Brings chains to what is wanted: all that there are, or only some. */
+  async #compare(
+    family: IpFamily,
+    wanted: Map<string, PlannedChain>,
+    only?: ReadonlySet<string>,
+  ): Promise<Applied> {
+    const isInPlace = (chain: ObservedChain): boolean => {
+      const one = wanted.get(chainId(chain));
+      if (one?.ownership !== 'own' || editChain(one, chain.rules, one.rules()) !== undefined) return false;
+      return wanted.delete(chainId(chain));
+    };
+    const observed = await this.#tables.observe(family, { isInPlace, ...(only && { only }) });
+    const plan = planFullSync(wanted.values(), observed);
+    return this.#tables.apply(family, plan, plan.shared);
+  }
+
+  /** Takes what is pending into `#desired`; what it returns brings a trusted kernel there. */
+  #updateDesired(): (readonly [IpFamily, Delta])[] {
+    const [frontends, surroundings] = [new Map(this.#pending), this.#pendingSurroundings];
     this.#pending.clear();
     this.#pendingSurroundings = undefined;
-    return taken;
+    for (const service of frontends.keys()) {
+      const former = this.#frontendsOf(service);
+      if (former.length > 0 && !this.#former.has(service)) this.#former.set(service, former);
+    }
+    return [...this.#desired].map(([family, desired]) => [family, desired.update(frontends, surroundings)]);
+  }
+
+  #frontendsOf(service: ServiceKey): readonly Frontend[] {
+    return [...this.#desired.values()].flatMap((desired) => desired.frontends(service));
   }
 
   /** Refused Services get another chance. */
@@ -214,6 +267,11 @@ export class IptablesBackend implements Backend {
     }
     return progress;
   }
+}
+
+/** What is dialled to get to a Frontend. */
+function placeOf({ family, address, protocol, port }: Frontend): string {
+  return `${family} ${address} ${protocol} ${port}`;
 }
 
 function isSharedChain({ table, name }: ChainPlace): boolean {

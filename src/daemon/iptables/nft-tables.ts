@@ -7,6 +7,7 @@ import type { SharedPlaces } from '../../mode/iptables/full-sync.ts';
 import {
   addChainRequests,
   editRequests,
+  isIptablesTable,
   nftFamily,
   type OwnedRequest,
   removeRequests,
@@ -17,87 +18,109 @@ import type { CountedChain } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import { decodeIptablesRule } from '../../netlink/iptables/codec.ts';
 import { formatIptablesRule } from '../../netlink/iptables/format.ts';
-import type { IptablesRule } from '../../netlink/iptables/rule.ts';
-import { BASE_CHAINS, type IptablesTable } from '../../netlink/iptables/tables.ts';
+import type { NetlinkMessage } from '../../netlink/message.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import { decodeChain } from '../../netlink/nftables/chain.ts';
-import type { Expression } from '../../netlink/nftables/expression.ts';
 import { decodeRule, type Rule } from '../../netlink/nftables/rule.ts';
-import { type BatchFailure, MAX_ATTEMPTS, type NftConnection } from '../nft-connection.ts';
-import { NftWatch } from './nft-watch.ts';
-import type { Applied, IptablesRefusal, IptablesTables } from './tables.ts';
+import { NETLINK_NETFILTER, subscribeNetlink } from '../netlink-socket.ts';
+import type { BatchFailure, NftConnection } from '../nft-connection.ts';
+import { GroupedBatches } from './grouped-batches.ts';
+import { NFNLGRP_NFTABLES, NftWatch, type Subscribe } from './nft-watch.ts';
+import type { Applied, ChainsByFamily, IptablesRefusal, IptablesTables, Look } from './tables.ts';
 
-/** Send buffer to ask for: what a transaction of a cold load may take. */
-const WANTED_SEND_BUFFER_BYTES = 4 * 1024 * 1024;
+/** Most of one transaction: the kernel's commit lock is held in short pieces. */
+const TRANSACTION_BYTES = 4 * 1024 * 1024;
 
-/** About what a rule takes in a message: most take less. A batch that turns out too large is cut in two. */
-const RULE_BYTES = 512;
+/** Of notifications. What is lost is only the knowledge of who wrote what. */
+const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 
-/** What of a family was seen at an observation. */
-interface Observation {
-  /** Handles of the rules of each chain, in order. */
-  readonly handles: Map<string, readonly bigint[]>;
-}
+/** The rules of chains as they were dumped, by chain: to decode all of a large cluster would take hundreds of MB. */
+type Dumped = Map<string, readonly NetlinkMessage[]>;
 
 export class NftIptablesTables implements IptablesTables {
   readonly #connection: NftConnection;
-  readonly #observations = new Map<IpFamily, Observation>();
-
-  /** Undefined until the first observation: what happens before is seen by that. */
-  #watch: NftWatch | undefined;
   readonly #onForeignChange: () => void;
+  readonly #subscribe: Subscribe;
+  readonly #observations = new Map<IpFamily, Dumped>();
+  #watch: NftWatch | undefined;
+  /** What the ruleset's generation was at `begin`, and one more for every commit of ours since. */
+  #generation = 0;
 
-  /** `onForeignChange` is called when somebody else has changed chains that we have rules in. */
-  constructor(connection: NftConnection, onForeignChange: () => void) {
+  /** `onForeignChange` is called when somebody else may have changed chains that we have rules in. */
+  constructor(
+    connection: NftConnection,
+    onForeignChange: () => void,
+    subscribe: Subscribe = (onEvent) =>
+      subscribeNetlink(NETLINK_NETFILTER, NFNLGRP_NFTABLES, onEvent, {
+        receiveBufferBytes: RECEIVE_BUFFER_BYTES,
+      }),
+  ) {
     this.#connection = connection;
     this.#onForeignChange = onForeignChange;
-    connection.transport.reserveSendBuffer(WANTED_SEND_BUFFER_BYTES);
+    this.#subscribe = subscribe;
+    connection.transport.reserveSendBuffer(TRANSACTION_BYTES);
   }
 
   async begin(): Promise<void> {
-    this.#watch ??= new NftWatch(await this.#connection.portId(), this.#onForeignChange);
-    this.#watch.settle();
+    if (this.#watch?.isBlind) {
+      this.#watch.close();
+      this.#watch = undefined;
+    }
+    this.#watch?.settle();
+    this.#generation = await this.#connection.generation();
   }
 
-  async observe(family: IpFamily): Promise<Iterable<CountedChain>> {
-    for (let attempt = 1; ; attempt++) {
-      const generation = await this.#connection.generation();
-      const read = await this.#read(family, generation);
-      if (read !== undefined) {
-        this.#observations.set(family, { handles: read.handles });
-        return read.chains;
-      }
-      if (attempt === MAX_ATTEMPTS) {
-        throw new KernelError('EINTR', 4, 'observe tables of iptables: others kept writing');
-      }
+  async observe(family: IpFamily, { isInPlace, only }: Look = {}): Promise<Iterable<CountedChain>> {
+    const places = (await this.#places(family)).filter(
+      (place) => only === undefined || only.has(chainId(place)),
+    );
+    const dumped: Dumped = new Map();
+    const there: ChainPlace[] = [];
+    for await (const { place, messages } of this.#dumpRules(family, places)) {
+      // Deleted since it was listed.
+      if (messages === undefined) continue;
+      if (isInPlace?.(decodeRules(place, messages, family)) === true) continue;
+      dumped.set(chainId(place), messages);
+      there.push(place);
     }
+    this.#observations.set(family, dumped);
+    return decodeOneByOne(there, dumped, family);
   }
 
   async apply(family: IpFamily, delta: Delta, shared?: readonly SharedPlaces[]): Promise<Applied> {
-    const observation = shared === undefined ? undefined : this.#observations.get(family);
+    const dumped = shared === undefined ? undefined : this.#observations.get(family);
     this.#observations.delete(family);
-    const tally: Tally = { refusals: [], writes: 0, transactions: 0 };
-    if (observation !== undefined && hasNew(delta)) {
-      if (!(await this.#commit(family, tableRequests(family), tally, { isCounted: false }))) return tally;
-    }
-    if (!(await this.#addChains(family, delta, tally))) return tally;
-    const last: OwnedRequest[] = [];
-    for (const edit of delta.edited) {
-      const handles = await this.#handlesOf(family, edit, observation, shared);
+    const edits: (readonly OwnedRequest[])[] = [];
+    for (const { edit, handles } of await this.#locate(family, delta.edited, dumped, shared)) {
       const requests = editRequests(family, edit, handles);
-      if (requests === undefined) {
-        const operation = `edit chain ${edit.table} ${edit.name}: it has ${handles.length} rules`;
-        throw new KernelError('ESTALE', 116, operation);
-      }
-      for (const request of requests) last.push(request);
+      if (requests === undefined) return { refusals: [unlikely(edit, handles)], writes: 0, transactions: 0 };
+      edits.push(requests);
     }
-    for (const request of removeRequests(family, delta.removed)) last.push(request);
-    await this.#commitCut(family, last, tally);
-    return tally;
+    const { sendBufferBytes } = this.#connection.transport;
+    const batches = new GroupedBatches(Math.min(sendBufferBytes, TRANSACTION_BYTES), (requests) =>
+      this.#commit(requests, family),
+    );
+    const isDone = (await this.#add(family, delta, batches)) && (await batches.addTogether(edits));
+    if (isDone && (await batches.addAll(removeRequests(family, delta.removed)))) await batches.finish();
+    return batches.tally;
+  }
+
+  async watch(): Promise<void> {
+    if (this.#watch !== undefined) return;
+    this.#watch = new NftWatch(this.#subscribe, await this.#connection.portId(), this.#onForeignChange);
+    // Until now nobody was listening.
+    if ((await this.#connection.generation()) !== this.#generation) this.#watch.suspectAll();
   }
 
   async hasChanged(): Promise<boolean> {
-    return this.#watch?.hasChanged ?? true;
+    const changed = await this.#changed();
+    return changed === 'all' || changed.size > 0;
+  }
+
+  async takeChanged(): Promise<ChainsByFamily | 'all'> {
+    const changed = await this.#changed();
+    if (changed !== 'all') this.#watch?.settle();
+    return changed;
   }
 
   close(): void {
@@ -105,150 +128,128 @@ export class NftIptablesTables implements IptablesTables {
     this.#connection.close();
   }
 
-  /** undefined when somebody wrote meanwhile. */
-  async #read(
-    family: IpFamily,
-    generation: number,
-  ): Promise<{ chains: Iterable<CountedChain>; handles: Map<string, readonly bigint[]> } | undefined> {
-    const at = { family: nftFamily(family) } as const;
-    const rules = new Map<string, Rule[]>();
-    const places: ChainPlace[] = [];
-    const handles = new Map<string, readonly bigint[]>();
-    try {
-      for (const message of await this.#connection.dump({ object: 'chains', ...at }, 'list chains')) {
-        const { family: of, table, chain } = decodeChain(message);
-        if (of !== at.family || !isIptablesTable(table)) continue;
-        const place = { table, name: chain };
-        places.push(place);
-        rules.set(chainId(place), []);
-      }
-      for (const table of new Set(places.map((place) => place.table))) {
-        const operation = `list rules of table ${table}`;
-        for (const message of await this.#connection.dump({ object: 'rules', ...at, table }, operation)) {
-          const rule = decodeRule(message);
-          rules.get(chainId({ table, name: rule.chain }))?.push(rule);
-        }
-      }
-    } catch (error) {
-      // Whatever failed may only have failed because somebody wrote meanwhile: a table listed a moment ago is gone.
-      if (!(error instanceof KernelError) || (await this.#connection.generation()) === generation)
-        throw error;
-      return undefined;
+  async #changed(): Promise<ChainsByFamily | 'all'> {
+    if (this.#watch === undefined) return 'all';
+    if (this.#watch.hasLost) {
+      // Where nobody else has written, it was of our own commits.
+      if ((await this.#connection.generation()) === this.#generation) this.#watch.forgiveLoss();
+      else this.#watch.suspectAll();
     }
-    if ((await this.#connection.generation()) !== generation) return undefined;
-    for (const [id, of] of rules) handles.set(id, of.map(handleOf));
-    return { handles, chains: readOnce(places, rules, family) };
+    return this.#watch.changed;
   }
 
-  async #handlesOf(
+  async #places(family: IpFamily): Promise<ChainPlace[]> {
+    const of = nftFamily(family);
+    const messages = await this.#connection.dump({ object: 'chains', family: of }, 'list chains');
+    return messages.flatMap((message) => {
+      const { family: found, table, chain } = decodeChain(message);
+      return found === of && isIptablesTable(table) ? [{ table, name: chain }] : [];
+    });
+  }
+
+  /**
+   * Chain by chain: in the dump of a whole table the kernel looks for its place from the beginning for each 32 KiB (10 s with
+   * 180,000 rules), and whatever anybody writes meanwhile spoils it.
+   */
+  async *#dumpRules(
     family: IpFamily,
-    edit: ChainEdit,
-    observation: Observation | undefined,
+    places: readonly ChainPlace[],
+  ): AsyncGenerator<{ place: ChainPlace; messages: readonly NetlinkMessage[] | undefined }> {
+    const requests = places.map(({ table, name }) => {
+      return { object: 'rules', family: nftFamily(family), table, chain: name } as const;
+    });
+    let next = 0;
+    for await (const messages of this.#connection.dumps(requests, 'list rules')) {
+      yield { place: places[next++]!, messages };
+    }
+  }
+
+  /** The handles of the rules in each chain to be edited; of a chain that others have rules in, of ours. */
+  async #locate(
+    family: IpFamily,
+    edited: readonly ChainEdit[],
+    dumped: Dumped | undefined,
     shared: readonly SharedPlaces[] = [],
-  ): Promise<readonly bigint[]> {
-    const { table, name } = edit;
-    if (observation !== undefined) {
-      const handles = observation.handles.get(chainId(edit)) ?? [];
-      const places = shared.find((one) => one.table === table && one.name === name);
-      return places === undefined ? handles : places.own.map((index) => handles[index]!);
+  ): Promise<{ edit: ChainEdit; handles: readonly bigint[] }[]> {
+    const located: { edit: ChainEdit; handles: readonly bigint[] }[] = [];
+    if (dumped === undefined) {
+      let next = 0;
+      for await (const { messages = [] } of this.#dumpRules(family, edited)) {
+        located.push({ edit: edited[next++]!, handles: messages.map(handleOf) });
+      }
+      return located;
     }
-    const request = { object: 'rules', family: nftFamily(family), table, chain: name } as const;
-    const messages = await this.#connection.dump(request, `list rules of chain ${table} ${name}`);
-    return messages.map((message) => handleOf(decodeRule(message)));
+    const places = new Map(shared.map((place) => [chainId(place), place.own]));
+    for (const edit of edited) {
+      const handles = (dumped.get(chainId(edit)) ?? []).map(handleOf);
+      const own = places.get(chainId(edit));
+      located.push({ edit, handles: own === undefined ? handles : own.map((index) => handles[index]!) });
+    }
+    return located;
   }
 
-  /** Nothing leads to them yet, so they may come in many transactions. */
-  async #addChains(family: IpFamily, { added }: Delta, tally: Tally): Promise<boolean> {
-    let batch: OwnedRequest[] = [];
+  /** Nothing leads to new chains yet: they may come in many transactions. */
+  async #add(family: IpFamily, { added }: Delta, batches: GroupedBatches): Promise<boolean> {
+    let isFirst = true;
     for (const chain of added) {
-      for (const request of addChainRequests(family, chain)) batch.push(request);
-      if (batch.length < this.#requestsPerBatch) continue;
-      if (!(await this.#commitCut(family, batch, tally))) return false;
-      batch = [];
-    }
-    return this.#commitCut(family, batch, tally);
-  }
-
-  get #requestsPerBatch(): number {
-    return Math.floor(
-      Math.min(this.#connection.transport.sendBufferBytes, WANTED_SEND_BUFFER_BYTES) / RULE_BYTES,
-    );
-  }
-
-  /** In as few transactions as the send buffer allows. */
-  async #commitCut(family: IpFamily, requests: readonly OwnedRequest[], tally: Tally): Promise<boolean> {
-    const size = this.#requestsPerBatch;
-    for (let start = 0; start < requests.length; start += size) {
-      if (!(await this.#commit(family, requests.slice(start, start + size), tally))) return false;
+      if (isFirst && !(await batches.add(tableRequests(family)))) return false;
+      isFirst = false;
+      if (!(await batches.add(addChainRequests(family, chain)))) return false;
     }
     return true;
   }
 
   async #commit(
-    family: IpFamily,
     requests: readonly OwnedRequest[],
-    tally: Tally,
-    { isCounted = true } = {},
-  ): Promise<boolean> {
-    if (requests.length === 0) return true;
+    family: IpFamily,
+  ): Promise<readonly IptablesRefusal[] | undefined> {
     const failures = await this.#connection.commit(requests.map(({ request }) => request));
     if (failures === undefined) {
-      if (requests.length === 1)
-        throw new KernelError('EMSGSIZE', 90, formatRequest(requests[0]!.request, family));
-      const half = requests.length >> 1;
-      return (
-        (await this.#commit(family, requests.slice(0, half), tally, { isCounted })) &&
-        this.#commit(family, requests.slice(half), tally, { isCounted })
-      );
+      if (requests.length > 1) return undefined;
+      throw new KernelError('EMSGSIZE', 90, formatRequest(requests[0]!.request, family));
     }
-    for (const failure of failures) tally.refusals.push(toRefusal(requests, failure, family));
-    if (failures.length > 0) return false;
-    tally.transactions++;
-    if (isCounted) tally.writes += requests.length;
-    return true;
+    if (failures.length === 0) this.#generation++;
+    return failures.map((failure) => toRefusal(requests, failure, family));
   }
 }
 
-interface Tally {
-  readonly refusals: IptablesRefusal[];
-  writes: number;
-  transactions: number;
-}
-
-/** Whether there are chains to make, or rules in chains of hooks that are not there. */
-function hasNew({ added }: Delta): boolean {
-  return added[Symbol.iterator]().next().done !== true;
-}
-
-function isIptablesTable(table: string): table is IptablesTable {
-  return Object.hasOwn(BASE_CHAINS, table);
-}
-
-/** Chains are decoded as they are read, and forgotten: all of a large cluster at once would take hundreds of MB. */
-function* readOnce(
+function* decodeOneByOne(
   places: readonly ChainPlace[],
-  rules: Map<string, Rule[]>,
+  dumped: Dumped,
   family: IpFamily,
 ): Generator<CountedChain> {
-  for (const place of places) {
-    const id = chainId(place);
-    const raw = rules.get(id) ?? [];
-    rules.delete(id);
-    yield {
-      ...place,
-      rules: raw.map((rule) => decodeIptablesRule(rule, family)),
-      packets: raw.map(({ expressions }) => expressions.find(isCounter)?.packets),
-    };
-  }
+  for (const place of places) yield decodeRules(place, dumped.get(chainId(place)) ?? [], family);
 }
 
-function isCounter(expression: Expression): expression is Extract<Expression, { kind: 'counter' }> {
-  return expression.kind === 'counter';
+function decodeRules(
+  { table, name }: ChainPlace,
+  messages: readonly NetlinkMessage[],
+  family: IpFamily,
+): CountedChain {
+  const rules = messages.map(decodeRule);
+  return {
+    table,
+    name,
+    rules: rules.map((rule) => decodeIptablesRule(rule, family)),
+    packets: rules.map(packetsOf),
+  };
 }
 
-function handleOf({ handle, chain }: Rule): bigint {
+function packetsOf({ expressions }: Rule): bigint | undefined {
+  const counter = expressions.find(({ kind }) => kind === 'counter');
+  return counter?.kind === 'counter' ? (counter.packets ?? 0n) : undefined;
+}
+
+function handleOf(message: NetlinkMessage): bigint {
+  const { handle, chain }: Rule = decodeRule(message);
   if (handle === undefined) throw new KernelError('EPROTO', 71, `list rules of chain ${chain}`, 'no handle');
   return handle;
+}
+
+/** Somebody has taken rules away since the plan was made. */
+function unlikely({ table, name }: ChainEdit, handles: readonly bigint[]): IptablesRefusal {
+  const operation = `edit chain ${table} ${name}: it has ${handles.length} rules`;
+  return { error: new KernelError('ESTALE', 116, operation), service: undefined };
 }
 
 function toRefusal(
@@ -267,10 +268,8 @@ function toRefusal(
 function formatRequest(request: NftRequest, family: IpFamily): string {
   const table = `-t ${request.table}`;
   switch (request.op) {
-    case 'addRule': {
-      const rule: IptablesRule = decodeIptablesRule(request, family);
-      return `${table} ${formatIptablesRule(request.chain, rule, family)}`;
-    }
+    case 'addRule':
+      return `${table} ${formatIptablesRule(request.chain, decodeIptablesRule(request, family), family)}`;
     case 'deleteRule':
       return `${table} -D ${request.chain} (handle ${request.handle})`;
     case 'addChain':

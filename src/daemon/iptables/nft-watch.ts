@@ -1,21 +1,28 @@
-// Notices when somebody else changes chains that iptables mode has rules in, by nf_tables' own notifications. Rules of
-// others in tables and chains of others come and go all the time and mean nothing here.
+// Notices which chains somebody else changes, of those that iptables mode has rules in, by nf_tables' own notifications.
+// Chains of others in the same tables come and go all the time and mean nothing here.
 
 import { KproxyError } from '../../errors.ts';
-import { isOwnChain } from '../../mode/iptables/names.ts';
+import { FIREWALL, isOwnChain } from '../../mode/iptables/names.ts';
+import { ipFamily, isIptablesTable } from '../../mode/iptables/nft-requests.ts';
+import { chainId } from '../../mode/iptables/planned-chain.ts';
+import type { IpFamily } from '../../model/ip.ts';
 import { attr, struct } from '../../netlink/attribute.ts';
 import { string } from '../../netlink/codec.ts';
 import { BASE_CHAINS, type IptablesTable } from '../../netlink/iptables/tables.ts';
 import { type NetlinkMessage, splitMessages } from '../../netlink/message.ts';
 import { decodeMessage, messageType } from '../../netlink/nftables/header.ts';
 import * as nft from '../../netlink/nftables/uapi.ts';
-import { NETLINK_NETFILTER, subscribeNetlink } from '../netlink-socket.ts';
+import type { NetlinkEvent } from '../netlink-socket.ts';
+import type { ChainsByFamily } from './tables.ts';
 
-/** linux/netfilter/nfnetlink.h */
-const NFNLGRP_NFTABLES = 7;
+/** The group NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h). */
+export const NFNLGRP_NFTABLES = 7;
 
-/** What is lost is only the knowledge of who wrote: then everything is compared. */
-const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
+/** Calls back for each event of the group until it is closed. Throws KernelError. */
+export type Subscribe = (onEvent: (event: NetlinkEvent) => void) => { close(): void };
+
+/** Beyond this number of chains, all are looked at. */
+const MAX_CHAINS = 1000;
 
 const tableNames = struct({ table: attr(nft.NFTA_TABLE_NAME, string) });
 const chainNames = struct({
@@ -28,6 +35,8 @@ const ruleNames = struct({
 });
 
 const NAMES: ReadonlyMap<number, typeof tableNames | typeof chainNames | typeof ruleNames> = new Map([
+  // A new table, or other flags of one: it may be dormant.
+  [nft.NFT_MSG_NEWTABLE, tableNames],
   [nft.NFT_MSG_DELTABLE, tableNames],
   [nft.NFT_MSG_NEWCHAIN, chainNames],
   [nft.NFT_MSG_DELCHAIN, chainNames],
@@ -39,65 +48,112 @@ export class NftWatch {
   readonly #subscription: { close(): void };
   readonly #ownPortId: number;
   readonly #onChange: () => void;
-  #hasChanged = false;
-  /** The subscription ended: whatever happens now, nobody tells. */
+  #changed = new Map<IpFamily, Set<string>>();
+  #isAllChanged = false;
+  #hasLost = false;
   #isBlind = false;
+  #isTold = false;
 
-  /** `ownPortId`: of the socket whose commits are ours. `onChange` is called once per change, until `settle`. Throws KernelError. */
-  constructor(ownPortId: number, onChange: () => void) {
+  /**
+   * `ownPortId`: of the socket whose commits are ours. `onChange` is called once after each `settle`, when there is something
+   * to look at. Throws KernelError.
+   */
+  constructor(subscribe: Subscribe, ownPortId: number, onChange: () => void) {
     this.#ownPortId = ownPortId;
     this.#onChange = onChange;
-    this.#subscription = subscribeNetlink(
-      NETLINK_NETFILTER,
-      NFNLGRP_NFTABLES,
-      (event) => {
-        if (event.kind === 'error') this.#isBlind = true;
-        if (event.kind !== 'datagram' || this.#concerns(event.bytes)) this.#note();
-      },
-      { receiveBufferBytes: RECEIVE_BUFFER_BYTES },
-    );
+    this.#subscription = subscribe((event) => this.#note(event));
   }
 
-  get hasChanged(): boolean {
-    return this.#hasChanged || this.#isBlind;
+  /** The chains that others have changed since `settle`; 'all' when there is no telling which. */
+  get changed(): ChainsByFamily | 'all' {
+    return this.#isAllChanged || this.#isBlind ? 'all' : this.#changed;
   }
 
-  /** The tables are about to be read: what was noted until now will be seen. */
+  /** Notifications since `settle` were lost: they may all have been of our own commits, or not. */
+  get hasLost(): boolean {
+    return this.#hasLost;
+  }
+
+  /** The subscription has ended: whatever happens now, nobody tells. */
+  get isBlind(): boolean {
+    return this.#isBlind;
+  }
+
+  /** There is no telling what others did. */
+  suspectAll(): void {
+    this.#isAllChanged = true;
+    this.#hasLost = false;
+    this.#tell();
+  }
+
+  /** Nothing that counts was lost. */
+  forgiveLoss(): void {
+    this.#hasLost = false;
+    this.#isTold = this.#isAllChanged || this.#changed.size > 0;
+  }
+
+  /** What has changed until now is about to be looked at. */
   settle(): void {
-    this.#hasChanged = false;
+    this.#changed = new Map();
+    this.#isAllChanged = false;
+    this.#hasLost = false;
+    this.#isTold = false;
   }
 
   close(): void {
     this.#subscription.close();
   }
 
-  #note(): void {
-    if (this.#hasChanged) return;
-    this.#hasChanged = true;
+  #note(event: NetlinkEvent): void {
+    if (event.kind === 'error') this.#isBlind = true;
+    else if (event.kind === 'overrun') this.#hasLost = true;
+    else if (!this.#hasRead(event.bytes)) return;
+    this.#tell();
+  }
+
+  #tell(): void {
+    if (this.#isTold) return;
+    this.#isTold = true;
     this.#onChange();
   }
 
-  #concerns(datagram: Uint8Array): boolean {
+  /** Whether there was something to look at in it. */
+  #hasRead(datagram: Uint8Array): boolean {
+    let isRelevant = false;
     try {
-      return splitMessages(datagram).some(
-        (message) => message.portId !== this.#ownPortId && isAboutUs(message),
-      );
+      for (const message of splitMessages(datagram)) {
+        // A datagram tells of one commit. Ours may be large: it is not taken apart.
+        if (message.portId === this.#ownPortId) return false;
+        if (this.#noteMessage(message)) isRelevant = true;
+      }
     } catch (error) {
+      if (!(error instanceof KproxyError)) throw error;
       // What cannot be read may have been about us.
-      if (error instanceof KproxyError) return true;
-      throw error;
+      this.#isAllChanged = true;
+      return true;
     }
+    return isRelevant;
+  }
+
+  #noteMessage(message: NetlinkMessage): boolean {
+    const codec = NAMES.get(messageType(message) ?? -1);
+    if (codec === undefined) return false;
+    const read = decodeMessage('notification', message, codec);
+    const { table, chain }: { table?: string; chain?: string } = read;
+    const family = ipFamily(read.family);
+    if (family === undefined || table === undefined || !isIptablesTable(table)) return false;
+    if (chain === undefined) {
+      this.#isAllChanged = true;
+      return true;
+    }
+    if (!hasOurRules(table, chain)) return false;
+    const chains = this.#changed.get(family) ?? new Set();
+    this.#changed.set(family, chains.add(chainId({ table, name: chain })));
+    if (chains.size > MAX_CHAINS) this.#isAllChanged = true;
+    return true;
   }
 }
 
-function isAboutUs(message: NetlinkMessage): boolean {
-  const codec = NAMES.get(messageType(message) ?? -1);
-  if (codec === undefined) return false;
-  const { table, chain }: { table?: string; chain?: string } = decodeMessage('notification', message, codec);
-  if (table === undefined || !Object.hasOwn(BASE_CHAINS, table)) return false;
-  return (
-    chain === undefined ||
-    Object.hasOwn(BASE_CHAINS[table as IptablesTable], chain) ||
-    isOwnChain(table as IptablesTable, chain)
-  );
+function hasOurRules(table: IptablesTable, chain: string): boolean {
+  return isOwnChain(table, chain) || Object.hasOwn(BASE_CHAINS[table], chain) || chain === FIREWALL;
 }

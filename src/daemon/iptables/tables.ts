@@ -2,7 +2,7 @@
 // tables each have their own way.
 
 import type { Delta } from '../../mode/iptables/desired.ts';
-import type { SharedPlaces } from '../../mode/iptables/full-sync.ts';
+import type { ObservedChain, SharedPlaces } from '../../mode/iptables/full-sync.ts';
 import type { CountedChain } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
@@ -22,17 +22,38 @@ export interface Applied {
   readonly transactions: number;
 }
 
+/** What of the tables is to be looked at. */
+export interface Look {
+  /**
+   * Whether a chain, with the rules observed, is as it shall be: then it may be left out. Asked at most once of each, between
+   * which others get their turn.
+   */
+  readonly isInPlace?: (chain: ObservedChain) => boolean;
+  /** Ids of the chains wanted (`chainId`); those that are not there are left out. */
+  readonly only?: ReadonlySet<string>;
+}
+
+/** Ids of chains (`chainId`) by family. */
+export type ChainsByFamily = ReadonlyMap<IpFamily, ReadonlySet<string>>;
+
 export interface IptablesTables {
   /** All families are about to be observed: changes of others from now on count for `hasChanged`. */
   begin(): Promise<void>;
   /**
    * All chains of the tables this mode writes to, in any order; may be read once. With them comes what `apply` needs to
-   * carry out a plan made from them. Throws KernelError.
+   * carry out a plan made from them. Where `look` is not understood, more is observed. Throws KernelError.
    */
-  observe(family: IpFamily): Promise<Iterable<CountedChain>>;
+  observe(family: IpFamily, look?: Look): Promise<Iterable<CountedChain>>;
   /** Carries out a plan; `shared` is known only for a plan made from an observation. Throws KernelError. */
   apply(family: IpFamily, delta: Delta, shared?: readonly SharedPlaces[]): Promise<Applied>;
+  /** All families hold what they shall: from now on changes of others are to be noticed as they happen. Throws KernelError. */
+  watch?(): Promise<void>;
   /** Whether somebody else may have changed our chains since `begin`. */
   hasChanged(): Promise<boolean>;
+  /**
+   * The chains that others have changed since `begin`, or the last call; 'all' where it is not known which. Without this it
+   * never is.
+   */
+  takeChanged?(): Promise<ChainsByFamily | 'all'>;
   close(): void;
 }

@@ -2,7 +2,7 @@
 
 import type { IptablesTable } from '../../netlink/iptables/tables.ts';
 import { BASE_CHAINS } from '../../netlink/iptables/tables.ts';
-import type { FullSync, ObservedChain } from './full-sync.ts';
+import type { FullSync } from './full-sync.ts';
 import { CANARY, CLUSTER_IPS, EXTERNAL_NODEPORTS, FIREWALL } from './names.ts';
 import { type ChainPlace, chainId } from './planned-chain.ts';
 import { isEntrance } from './rows.ts';
@@ -45,18 +45,18 @@ export function summarizeCleanup({ removed, edited, shared }: FullSync, program:
   });
 }
 
-/** What stays behind although kube-proxy or this program may have made it, and why. */
+/** What stays behind of the chains of a family although this program or a kube-proxy may have made it, and why. */
 export function explainKept(
   { edited, shared }: FullSync,
-  observed: readonly ObservedChain[],
+  places: readonly ChainPlace[],
   program: string,
 ): string[] {
   const sharedIds = new Set(shared.map(chainId));
   const used = edited
     .filter((edit) => !sharedIds.has(chainId(edit)))
     .map(({ table, name }) => `${program} -t ${table} ${name}, now empty: rules of others lead there`);
-  const hasKubelet = observed.some(({ name }) => name.startsWith('KUBE-KUBELET-'));
-  const isGuarded = observed.some(({ table, name }) => table === 'filter' && name === FIREWALL);
+  const hasKubelet = places.some(({ name }) => name.startsWith('KUBE-KUBELET-'));
+  const isGuarded = places.some(({ table, name }) => table === 'filter' && name === FIREWALL);
   return isGuarded && !hasKubelet
     ? [...used, `${program} -t filter ${FIREWALL}: it may be kubelet's, and guards 127.0.0.1 from outside`]
     : used;

@@ -153,7 +153,7 @@ export class Desired {
 
   /** Every chain, none before one that it leads to; last those that are not only ours. */
   *chains(): Generator<PlannedChain> {
-    yield* firstChains(this.#settings);
+    yield* firstChains(this.#family, this.#settings);
     for (const ports of this.#ports.values()) {
       for (const port of ports) yield* servicePortChains(port, this.#context.ports);
     }

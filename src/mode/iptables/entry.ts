@@ -35,14 +35,14 @@ export function entryRule(entry: Entry, family: IpFamily): IptablesRule {
     ...(destination !== undefined && { destination }),
     ...(protocol !== undefined && ofProtocol(protocol)),
     matches,
-    target: targetOf(target, family),
+    target: targetOf(target, family, protocol),
   };
 }
 
-function targetOf(target: string, family: IpFamily): Target {
+function targetOf(target: string, family: IpFamily, protocol: Protocol | undefined): Target {
   switch (target) {
     case 'REJECT':
-      return reject(family);
+      return reject(family, protocol);
     case 'ACCEPT':
     case 'DROP':
       return { kind: target };

@@ -16,11 +16,21 @@ import {
   NODEPORTS,
   POSTROUTING,
   PROXY_FIREWALL,
+  REFUSE,
   SERVICES,
 } from './names.ts';
 import type { NodePortPlaces } from './node-ports.ts';
 import type { Ownership, PlannedChain } from './planned-chain.ts';
-import { comment, jump, NOT_TO_THIS_HOST, state, TO_THIS_HOST, to } from './rule-parts.ts';
+import {
+  comment,
+  jump,
+  NOT_TO_THIS_HOST,
+  ofProtocol,
+  reject,
+  state,
+  TO_THIS_HOST,
+  to,
+} from './rule-parts.ts';
 import type { SharedChain } from './shared-chains.ts';
 
 /** What of the configuration rules contain, for as long as the daemon runs. */
@@ -36,7 +46,7 @@ export interface RuleSettings {
 }
 
 /** Chains before any that all Services share. */
-export function firstChains({ masqueradeBit, dropsInvalid }: RuleSettings): PlannedChain[] {
+export function firstChains(family: IpFamily, { masqueradeBit, dropsInvalid }: RuleSettings): PlannedChain[] {
   const bit = 2 ** masqueradeBit;
   const isMarked: MaskedMark = { value: bit, mask: bit };
   return [
@@ -50,6 +60,14 @@ export function firstChains({ masqueradeBit, dropsInvalid }: RuleSettings): Plan
         target: { kind: 'MASQUERADE', isFullyRandom: true },
       },
     ]),
+    ...(family === 4
+      ? []
+      : [
+          own('filter', REFUSE, [
+            { ...ofProtocol('TCP'), matches: [], target: reject(family, 'TCP') },
+            { matches: [], target: reject(family, undefined) },
+          ]),
+        ]),
     own('filter', FORWARD, [
       ...(dropsInvalid
         ? [{ matches: [state('INVALID')], target: { kind: 'DROP' } } satisfies IptablesRule]

@@ -21,6 +21,8 @@ export const CANARY = 'KUBE-PROXY-CANARY';
 /** Not kube-proxy's: node ports without endpoints, and what is sent to a cluster IP without being for a Service port. */
 export const EXTERNAL_NODEPORTS = 'KUBE-EXTERNAL-NODEPORTS';
 export const CLUSTER_IPS = 'KUBE-CLUSTER-IPS';
+/** Not kube-proxy's: refuses over IPv6 as each protocol is refused best. */
+export const REFUSE = 'KUBE-REFUSE';
 /** kubelet's, kept in step with it: made when needed, never deleted. */
 export const FIREWALL = 'KUBE-FIREWALL';
 
@@ -62,6 +64,7 @@ const OWN: Readonly<
       PROXY_FIREWALL,
       NODEPORTS,
       CLUSTER_IPS,
+      REFUSE,
       CANARY,
     ],
     prefixes: [

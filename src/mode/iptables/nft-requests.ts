@@ -6,6 +6,7 @@ import { encodeIptablesRule } from '../../netlink/iptables/codec.ts';
 import type { IptablesRule } from '../../netlink/iptables/rule.ts';
 import { BASE_CHAINS, type IptablesTable } from '../../netlink/iptables/tables.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
+import type { AnyFamily } from '../../netlink/nftables/family.ts';
 import type { ChainEdit } from './dispatch.ts';
 import type { ChainPlace, PlannedChain } from './planned-chain.ts';
 
@@ -17,30 +18,28 @@ export interface OwnedRequest {
 
 const TABLES = Object.keys(BASE_CHAINS) as readonly IptablesTable[];
 
-/** The tables and base chains that iptables-nft would make; those that are there stay as they are. */
+/** The tables this mode has chains in; those that are there stay as they are. */
 export function tableRequests(family: IpFamily): OwnedRequest[] {
-  const requests: NftRequest[] = [];
-  for (const table of TABLES) {
-    const at = { family: nftFamily(family), table } as const;
-    requests.push({ op: 'addTable', ...at });
-    for (const [chain, base] of Object.entries(BASE_CHAINS[table])) {
-      requests.push({ op: 'addChain', ...at, chain, base });
-    }
-  }
-  return requests.map((request) => ({ request, service: undefined }));
+  return TABLES.map((table) => ({
+    request: { op: 'addTable', family: nftFamily(family), table },
+    service: undefined,
+  }));
 }
 
-/** A chain that is new, with its rules. */
-export function* addChainRequests(family: IpFamily, chain: PlannedChain): Generator<OwnedRequest> {
-  const { service, ownership } = chain;
+/** A chain that is new, with its rules. One of a hook hangs where iptables-nft would hang it. */
+export function addChainRequests(family: IpFamily, chain: PlannedChain): OwnedRequest[] {
+  const { table, name, service, ownership } = chain;
   const at = inChain(family, chain);
-  if (ownership !== 'base') yield { request: { op: 'addChain', ...at }, service };
-  for (const rule of chain.rules()) yield { request: addRule(at, rule, family), service };
+  const base = ownership === 'base' ? BASE_CHAINS[table][name] : undefined;
+  const requests: NftRequest[] = [{ op: 'addChain', ...at, ...(base && { base }) }];
+  for (const rule of chain.rules()) requests.push(addRule(at, rule, family));
+  return requests.map((request) => ({ request, service }));
 }
 
 /**
  * Edits of a chain that is there; `handles` are those of its rules in order, or, of a chain that others have rules in, of
- * ours. Undefined when there are fewer rules than the edits count on: the chain is not what it was taken for.
+ * ours. What is new comes first: should the batch be cut, no packet misses what is replaced. Undefined when there are fewer
+ * rules than the edits count on: the chain is not what it was taken for.
  */
 export function editRequests(
   family: IpFamily,
@@ -48,7 +47,8 @@ export function editRequests(
   handles: readonly bigint[],
 ): OwnedRequest[] | undefined {
   const at = inChain(family, edit);
-  const requests: OwnedRequest[] = [];
+  const inserted: OwnedRequest[] = [];
+  const deleted: OwnedRequest[] = [];
   const rules: (bigint | { readonly item: IptablesRule; readonly service: ServiceKey | undefined })[] = [
     ...handles,
   ];
@@ -60,7 +60,7 @@ export function editRequests(
     }
     const [handle] = rules.splice(one.index, 1);
     if (typeof handle !== 'bigint') return undefined;
-    requests.push({ request: { op: 'deleteRule', ...at, handle }, service: one.service });
+    deleted.push({ request: { op: 'deleteRule', ...at, handle }, service: one.service });
   }
   // A rule of this batch has no handle yet. So those between two old ones are put behind the first of the two (or to the
   // top) from the last to the first.
@@ -71,20 +71,22 @@ export function editRequests(
     while (before >= 0 && typeof rules[before] !== 'bigint') before--;
     const position = rules[before];
     const where = typeof position === 'bigint' ? { position } : { isInserted: true };
-    requests.push({
+    inserted.push({
       request: { ...addRule(at, rule.item, family), ...where },
       service: rule.service,
     });
   }
-  return requests;
+  return [...inserted, ...deleted];
 }
 
-/** Empties chains, all of them before the first goes: they may lead to one another. */
-export function removeRequests(family: IpFamily, places: readonly ChainPlace[]): OwnedRequest[] {
-  const ops = ['flushChain', 'deleteChain'] as const;
-  return ops.flatMap((op) =>
-    places.map((place) => ({ request: { op, ...inChain(family, place) }, service: undefined })),
-  );
+/** Empties chains, all of them before the first goes: they may lead to one another. A group per chain and step. */
+export function* removeRequests(
+  family: IpFamily,
+  places: readonly ChainPlace[],
+): Generator<readonly OwnedRequest[]> {
+  for (const op of ['flushChain', 'deleteChain'] as const) {
+    for (const place of places) yield [{ request: { op, ...inChain(family, place) }, service: undefined }];
+  }
 }
 
 function addRule(at: InChain, rule: IptablesRule, family: IpFamily): NftRequest & { op: 'addRule' } {
@@ -100,4 +102,14 @@ function inChain(family: IpFamily, { table, name }: ChainPlace) {
 /** nf_tables family of an IP family. */
 export function nftFamily(family: IpFamily): 'ip' | 'ip6' {
   return family === 4 ? 'ip' : 'ip6';
+}
+
+/** The other way; undefined for a family without tables of iptables. */
+export function ipFamily(family: AnyFamily): IpFamily | undefined {
+  return family === 'ip' ? 4 : family === 'ip6' ? 6 : undefined;
+}
+
+/** Whether this mode has chains in tables of that name. */
+export function isIptablesTable(table: string): table is IptablesTable {
+  return Object.hasOwn(BASE_CHAINS, table);
 }

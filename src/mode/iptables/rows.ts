@@ -14,9 +14,11 @@ export interface CountedChain extends ObservedChain {
   readonly packets?: readonly (bigint | undefined)[];
 }
 
-/** Whether a chain is the one by which packets come to the Services of its family. */
+/** The chain by which packets come to the Services of a family. */
+export const ENTRANCE: ChainPlace = SHARED_CHAINS.services;
+
 export function isEntrance({ table, name }: ChainPlace): boolean {
-  return table === SHARED_CHAINS.services.table && name === SHARED_CHAINS.services.name;
+  return table === ENTRANCE.table && name === ENTRANCE.name;
 }
 
 /**
@@ -26,7 +28,7 @@ export function isEntrance({ table, name }: ChainPlace): boolean {
  */
 export function vipTableRows(observed: Iterable<CountedChain>): VipTableRow[] | undefined {
   const held = holdChains(observed);
-  const translated = entriesFrom(SHARED_CHAINS.services, held);
+  const translated = entriesFrom(ENTRANCE, held);
   if (translated === undefined) return undefined;
   const clusterIps = entriesFrom(SHARED_CHAINS.refusals, held) ?? new Map<string, Entry>();
   const others = entriesFrom(SHARED_CHAINS.externalRefusals, held) ?? new Map<string, Entry>();
@@ -79,7 +81,7 @@ function holdChains(observed: Iterable<CountedChain>): HeldChains {
   const ways = new Map<string, Way>();
   for (const chain of observed) {
     if (isShared(chain)) shared.set(chainId(chain), chain);
-    else if (chain.table === SHARED_CHAINS.services.table) ways.set(chain.name, wayOf(chain));
+    else if (chain.table === ENTRANCE.table) ways.set(chain.name, wayOf(chain));
   }
   return { shared, ways };
 }

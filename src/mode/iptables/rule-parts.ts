@@ -76,9 +76,13 @@ export function jump(chain: string): Target {
   return { kind: 'jump', chain };
 }
 
-/** `-j REJECT`, whose reason iptables fills in per family */
-export function reject(family: IpFamily): Target {
-  return { kind: 'REJECT', reason: family === 4 ? 'icmp-port-unreachable' : 'icmp6-port-unreachable' };
+/**
+ * `-j REJECT`, whose reason iptables fills in per family. TCP over IPv6 is answered with a reset, unlike kube-proxy: Linux drops an
+ * ICMPv6 error that arrives while connect() still holds the socket, and the client would wait a second for nothing.
+ */
+export function reject(family: IpFamily, protocol: Protocol | undefined): Target {
+  if (family === 4) return { kind: 'REJECT', reason: 'icmp-port-unreachable' };
+  return { kind: 'REJECT', reason: protocol === 'TCP' ? 'tcp-reset' : 'icmp6-port-unreachable' };
 }
 
 /** What a packet from a pod of this node matches. */

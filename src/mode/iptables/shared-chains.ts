@@ -1,6 +1,6 @@
 // The chains that all Services share, and what each service port puts into them (kube-proxy.md section 4.5, steps 1 to 5).
 
-import { type Ip, packIp } from '../../model/ip.ts';
+import { familyOf, type Ip, packIp } from '../../model/ip.ts';
 import type { Frontend } from '../../vip/frontend.ts';
 import type { DispatchDeclaration } from './dispatch.ts';
 import { addressKey, type Entry, portKey } from './entry.ts';
@@ -10,6 +10,7 @@ import {
   EXTERNAL_SERVICES,
   NODEPORTS,
   PROXY_FIREWALL,
+  REFUSE,
   SERVICES,
 } from './names.ts';
 import type { NodePortPlace } from './node-ports.ts';
@@ -82,7 +83,7 @@ export function clusterIpEntry(address: Ip): Entry {
     place: undefined,
     protocol: undefined,
     port: undefined,
-    target: 'REJECT',
+    target: familyOf(address) === 4 ? 'REJECT' : REFUSE,
   };
 }
 

@@ -16,7 +16,7 @@ export function servedOnLoopbackInIptablesMode(outcome: Outcome): Exception {
   return { except: [{ mode: 'iptables', families: [4], outcome, why }] };
 }
 
-/** In place of turns and hashes; of `endpoints` unless others are given. */
+/** In place of turns and hashes chance over the same endpoints, unless it comes to something else. */
 export function byChanceInIptablesMode(outcome: Outcome, chance: Outcome = chanceOf(outcome)): Exception {
   const why = 'no match of iptables takes turns or hashes: its only scheduler is random';
   return { except: [{ mode: 'iptables', outcome: chance, why }] };

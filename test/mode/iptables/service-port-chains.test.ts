@@ -175,9 +175,12 @@ describe('a cluster IP', () => {
     expect(saved(tablesWith(), 'filter')).toContain(
       '-A KUBE-SERVICES -d 172.30.0.41/32 -p tcp -m comment --comment "ns1/svc1:p80 has no endpoints" -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable',
     );
-    expect(tablesWith({}, 6).lines('filter', 'KUBE-SERVICES')[0]).toContain(
-      '--reject-with icmp6-port-unreachable',
-    );
+    expect(tablesWith({}, 6).lines('filter', 'KUBE-SERVICES')[0]).toContain('--reject-with tcp-reset');
+    expect(tablesWith({}, 6).lines('filter', 'KUBE-CLUSTER-IPS')[0]).toContain('-j KUBE-REFUSE');
+    expect(tablesWith({}, 6).lines('filter', 'KUBE-REFUSE')).toEqual([
+      '-p tcp -j REJECT --reject-with tcp-reset',
+      '-j REJECT --reject-with icmp6-port-unreachable',
+    ]);
   });
 
   test('with internalTrafficPolicy Local', () => {
