@@ -6,17 +6,18 @@
 // refused stays as it was, until it changes or the loop retries.
 
 import { KproxyError } from '../../errors.ts';
-import { type Delta, Desired, editChain } from '../../mode/iptables/desired.ts';
+import { type Delta, Desired } from '../../mode/iptables/desired.ts';
 import type { RuleSettings } from '../../mode/iptables/fixed-chains.ts';
-import { type ObservedChain, planFullSync } from '../../mode/iptables/full-sync.ts';
 import { isOwnChain } from '../../mode/iptables/names.ts';
 import { type ChainPlace, chainId, type PlannedChain } from '../../mode/iptables/planned-chain.ts';
 import type { IpFamily } from '../../model/ip.ts';
+import type { Scheduler } from '../../model/service-policy.ts';
 import type { Problem, ServiceKey } from '../../model/types.ts';
 import type { Frontend } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
 import type { Log } from '../log.ts';
+import { planAgainst } from './plan-against.ts';
 import type { Applied, IptablesRefusal, IptablesTables } from './tables.ts';
 
 /** How often one sync compares everything anew because the kernel refused some Service. */
@@ -47,6 +48,8 @@ export class IptablesBackend implements Backend {
   readonly #pending = new Map<ServiceKey, readonly Frontend[]>();
   #pendingSurroundings: Surroundings | undefined;
   readonly #refused = new Map<ServiceKey, Refused>();
+  /** Services that ask for a scheduler which no match of iptables can be. */
+  readonly #unscheduled = new Map<ServiceKey, Scheduler>();
   /** What Services in `#desired` had before, until what they have now is in force. */
   readonly #former = new Map<ServiceKey, readonly Frontend[]>();
   #isTrusted = false;
@@ -79,11 +82,18 @@ export class IptablesBackend implements Backend {
   }
 
   problems(): Problem[] {
-    return [...this.#refused].map(([service, { error }]) => ({
-      subject: `Service ${service}`,
-      code: 'REFUSED_BY_KERNEL',
-      reason: error.message,
-    }));
+    return [
+      ...[...this.#refused].map(([service, { error }]) => ({
+        subject: `Service ${service}`,
+        code: 'REFUSED_BY_KERNEL',
+        reason: error.message,
+      })),
+      ...[...this.#unscheduled].map(([service, scheduler]) => ({
+        subject: `Service ${service}`,
+        code: 'UNSUPPORTED_SCHEDULER',
+        reason: `iptables mode has no scheduler ${scheduler}; random is used`,
+      })),
+    ];
   }
 
   close(): void {
@@ -105,6 +115,9 @@ export class IptablesBackend implements Backend {
     for (const [service, list] of frontends) {
       this.#refused.delete(service);
       this.#pending.set(service, list);
+      const scheduler = list[0]?.scheduler ?? 'random';
+      if (scheduler === 'random') this.#unscheduled.delete(service);
+      else this.#unscheduled.set(service, scheduler);
     }
     this.#pendingSurroundings = surroundings ?? this.#pendingSurroundings;
     const result = await this.#attempt(async (progress) => {
@@ -138,9 +151,9 @@ export class IptablesBackend implements Backend {
     const changed = (await this.#tables.takeChanged?.()) ?? new Map();
     if (changed === 'all') return false;
     for (const [family, only] of changed) {
-      const wanted = new Map<string, PlannedChain>();
+      const wanted: PlannedChain[] = [];
       for (const chain of this.#desired.get(family)?.chains() ?? []) {
-        if (only.has(chainId(chain))) wanted.set(chainId(chain), chain);
+        if (only.has(chainId(chain))) wanted.push(chain);
       }
       const applied = await this.#compare(family, wanted, only);
       count(progress, applied);
@@ -204,9 +217,7 @@ export class IptablesBackend implements Backend {
   async #compareAll(progress: Progress): Promise<readonly IptablesRefusal[]> {
     await this.#tables.begin();
     for (const [family, desired] of this.#desired) {
-      const wanted = new Map<string, PlannedChain>();
-      for (const chain of desired.chains()) wanted.set(chainId(chain), chain);
-      const applied = await this.#compare(family, wanted);
+      const applied = await this.#compare(family, desired.chains());
       count(progress, applied);
       if (applied.refusals.length > 0) return applied.refusals;
     }
@@ -216,16 +227,10 @@ export class IptablesBackend implements Backend {
   /** Brings chains to what is wanted: all that there are, or only some. */
   async #compare(
     family: IpFamily,
-    wanted: Map<string, PlannedChain>,
+    wanted: Iterable<PlannedChain>,
     only?: ReadonlySet<string>,
   ): Promise<Applied> {
-    const isInPlace = (chain: ObservedChain): boolean => {
-      const one = wanted.get(chainId(chain));
-      if (one?.ownership !== 'own' || editChain(one, chain.rules, one.rules()) !== undefined) return false;
-      return wanted.delete(chainId(chain));
-    };
-    const observed = await this.#tables.observe(family, { isInPlace, ...(only && { only }) });
-    const plan = planFullSync(wanted.values(), observed);
+    const plan = await planAgainst(this.#tables, family, wanted, only === undefined ? {} : { only });
     return this.#tables.apply(family, plan, plan.shared);
   }
 
