@@ -4,8 +4,16 @@
 export interface Addon {
   /** The handle's collection closes the socket. */
   open(protocol: number): object;
-  /** One at a time a socket, a second throws EBUSY. One Uint8Array per datagram, all of one ArrayBuffer. */
-  transact(socket: object, request: Uint8Array, replyLimitBytes: number): Promise<Uint8Array[]>;
+  /**
+   * One at a time a socket, a second throws EBUSY. One Uint8Array per datagram, all of one ArrayBuffer. With `sizes`, which
+   * add up to the request, it is sent as so many datagrams, each when the one before is answered; a failure ends it.
+   */
+  transact(
+    socket: object,
+    request: Uint8Array,
+    replyLimitBytes: number,
+    sizes?: Uint32Array,
+  ): Promise<Uint8Array[]>;
   /** Sets SO_SNDBUF unless `bytes` is 0; returns what getsockopt tells. */
   sendBuffer(socket: object, bytes: number): number;
   /** The same for SO_RCVBUF. */

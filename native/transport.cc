@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
+#include <utility>
+#include <vector>
 
 #include "methods.h"
 #include "node-values.h"
@@ -24,7 +27,8 @@ struct Transaction {
   napi_async_work work = nullptr;
   napi_deferred deferred = nullptr;
   std::unique_ptr<uint8_t, decltype(&free)> request{nullptr, &free};
-  size_t request_size = 0;
+  // How much of the request each datagram takes.
+  std::vector<uint32_t> sizes;
   size_t reply_limit = 0;
   Inbox replies;
   int error = 0;
@@ -39,18 +43,23 @@ void Execute(napi_env, void* data) {
     transaction.syscall = syscall;
   };
   DiscardQueued(fd);
-  ssize_t sent;
-  do {
-    sent = send(fd, transaction.request.get(), transaction.request_size, 0);
-  } while (sent < 0 && errno == EINTR);
-  if (sent < 0) return fail(errno, "sendmsg");
-  // The kernel has queued its replies before send returns, and continues a dump as it is read: EAGAIN is the end.
-  for (;;) {
-    const int error = Receive(fd, transaction.replies, transaction.reply_limit);
-    if (error == EAGAIN) break;
-    if (error != 0) fail(error, "recvmsg");
-    // What was queued before the overrun still says which requests were refused.
-    if (error != 0 && error != ENOBUFS) break;
+  const uint8_t* datagram = transaction.request.get();
+  for (const uint32_t size : transaction.sizes) {
+    ssize_t sent;
+    do {
+      sent = send(fd, datagram, size, 0);
+    } while (sent < 0 && errno == EINTR);
+    if (sent < 0) fail(errno, "sendmsg");
+    // The kernel has queued its replies before send returns, and continues a dump as it is read: EAGAIN is the end.
+    while (sent >= 0) {
+      const int error = Receive(fd, transaction.replies, transaction.reply_limit);
+      if (error == EAGAIN) break;
+      if (error != 0) fail(error, "recvmsg");
+      // What was queued before the overrun still says which requests were refused.
+      if (error != 0 && error != ENOBUFS) break;
+    }
+    if (transaction.error != 0) break;
+    datagram += size;
   }
   if (transaction.replies.used > 0) transaction.replies.Resize(transaction.replies.used);
 }
@@ -112,9 +121,28 @@ napi_value BufferSize(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// transact(handle, request, replyLimit) → promise of Uint8Array[]. One at a time: a second is EBUSY.
+// The sizes of the datagrams that a request of `size` bytes is sent as: one, unless `array` is a Uint32Array that adds up.
+static bool GetSizes(napi_env env, napi_value array, size_t size, std::vector<uint32_t>& sizes) {
+  napi_valuetype kind = napi_undefined;
+  if (napi_typeof(env, array, &kind) != napi_ok) return false;
+  if (kind == napi_undefined) {
+    sizes.push_back(size);
+    return true;
+  }
+  napi_typedarray_type type = napi_int8_array;
+  size_t count = 0;
+  void* numbers = nullptr;
+  if (napi_get_typedarray_info(env, array, &type, &count, &numbers, nullptr, nullptr) != napi_ok ||
+      type != napi_uint32_array) {
+    return false;
+  }
+  for (size_t i = 0; i < count; i++) sizes.push_back(static_cast<const uint32_t*>(numbers)[i]);
+  return std::accumulate(sizes.begin(), sizes.end(), size_t{0}) == size;
+}
+
+// transact(handle, request, replyLimit, sizes?) → promise of Uint8Array[]. One at a time: a second is EBUSY.
 napi_value Transact(napi_env env, napi_callback_info info) {
-  napi_value arguments[3];
+  napi_value arguments[4];
   napi_typedarray_type type = napi_int8_array;
   size_t size = 0;
   void* bytes = nullptr;
@@ -126,12 +154,14 @@ napi_value Transact(napi_env env, napi_callback_info info) {
       type != napi_uint8_array) {
     return ThrowArgument(env);
   }
+  std::vector<uint32_t> sizes;
+  if (!GetSizes(env, arguments[3], size, sizes)) return ThrowArgument(env);
   if (!socket->fd.IsOpen() || socket->closing) return Throw(env, EBADF, "sendmsg");
   if (socket->busy) return Throw(env, EBUSY, "sendmsg");
 
   auto transaction = std::make_unique<Transaction>();
   transaction->socket = socket;
-  transaction->request_size = size;
+  transaction->sizes = std::move(sizes);
   transaction->reply_limit = limit;
   // A copy, because JS may detach or free the memory behind the array while the other thread reads it.
   transaction->request.reset(static_cast<uint8_t*>(malloc(std::max<size_t>(size, 1))));

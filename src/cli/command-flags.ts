@@ -7,8 +7,12 @@ import { parseEnum } from '../config/parse.ts';
 export const OUTPUT_FORMATS = ['table', 'wide', 'json', 'yaml'] as const;
 export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
 
-/** Where commands look for rules of iptables mode. */
-const IPTABLES_BACKEND = { ...SETTINGS_FLAGS['iptables-backend'], group: 'Options:' };
+const IPTABLES_BACKEND = {
+  ...SETTINGS_FLAGS['iptables-backend'],
+  group: 'Options:',
+  help: 'where chains of iptables are looked for: nft, legacy, or auto: where the node has them',
+  kubeProxy: 'same',
+};
 
 export const TABLE_FLAGS = {
   output: {
@@ -45,7 +49,7 @@ const INCLUDE_KUBE_PROXY = {
   default: 'false',
   group: 'Options:',
   help: 'remove as well what a kube-proxy of mode iptables or nftables left behind',
-  kubeProxy: 'same',
+  kubeProxy: 'no such flag',
 };
 
 export const CLEANUP_FLAGS = {

@@ -15,7 +15,6 @@ Examples:
   kproxy-ts diff --source ./manifests   what that would write, without writing it
   kproxy-ts table default/web -o wide   virtual IPs, backends and connections, as the kernel holds them
   kproxy-ts cleanup                     remove every rule of kproxy-ts
-  kproxy-ts cleanup --include-kube-proxy    those of a kube-proxy that is gone, too
 
 Exit status: 0 success or a requested stop, 1 failure, 2 a flag or setting that cannot be used.
 'kproxy-ts diff' exits with 0 when nothing would be written, 1 when something would, 2 on any failure.
@@ -60,7 +59,9 @@ export function readCommandLine(argv: readonly string[], io: Io): CommandLine {
   declare(
     program
       .command('table')
-      .description('print the virtual-IP table as the kernel holds it')
+      .description(
+        'print the virtual-IP table as the kernel holds it; also that of a kube-proxy in iptables mode',
+      )
       .argument('[filter]', 'namespace/name, name, or an IP (virtual or of a backend), with or without port'),
     'table',
   );
@@ -69,7 +70,9 @@ export function readCommandLine(argv: readonly string[], io: Io): CommandLine {
     'diff',
   );
   declare(
-    program.command('cleanup').description('remove exactly what kproxy-ts wrote to this kernel'),
+    program
+      .command('cleanup')
+      .description('remove exactly what kproxy-ts wrote to this kernel, in whatever mode'),
     'cleanup',
   );
   program.parse(goSpelling(argv), { from: 'user' });

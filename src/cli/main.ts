@@ -46,7 +46,7 @@ async function runCommand(line: CommandLine, io: Io, parts: Parts): Promise<numb
   }
   const instead = parseFlags(INSTEAD_FLAGS, given);
   const { settings, errors, warnings } = buildSettings(given, os.hostname());
-  if (instead.values['include-kube-proxy'] && !instead.values.cleanup) {
+  if (command === 'run' && instead.values['include-kube-proxy'] && !instead.values.cleanup) {
     instead.errors.push('--include-kube-proxy: only with --cleanup');
   }
   const refused = refuse([...line.errors, ...instead.errors, ...errors], io);

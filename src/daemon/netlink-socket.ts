@@ -23,8 +23,11 @@ export interface NetlinkTransport {
    * Sends the request as one datagram and resolves with every datagram of the reply, a complete dump included.
    * Requests are served one at a time in the order of their calls; the bytes must not change before that.
    * Rejects with TransactError; its code is EBADF after `close`.
+   *
+   * With `sizes`, which add up to the request, it is sent as so many datagrams, each when the one before is answered: short
+   * dumps, of which the kernel refuses a second in the same datagram.
    */
-  transact(request: Uint8Array): Promise<Uint8Array[]>;
+  transact(request: Uint8Array, sizes?: Uint32Array): Promise<Uint8Array[]>;
   /** Largest request in bytes that `transact` can send now; a larger one fails with EMSGSIZE. */
   readonly sendBufferBytes: number;
   /**
@@ -152,8 +155,8 @@ class NetlinkSocket implements NetlinkTransport {
     return this.#sendBufferBytes;
   }
 
-  transact(request: Uint8Array): Promise<Uint8Array[]> {
-    const replies = this.#previous.then(() => this.#transactNow(request));
+  transact(request: Uint8Array, sizes?: Uint32Array): Promise<Uint8Array[]> {
+    const replies = this.#previous.then(() => this.#transactNow(request, sizes));
     this.#previous = replies.then(ignore, ignore);
     return replies;
   }
@@ -167,9 +170,9 @@ class NetlinkSocket implements NetlinkTransport {
     return inForce - SEND_BUFFER_OVERHEAD;
   }
 
-  async #transactNow(request: Uint8Array): Promise<Uint8Array[]> {
+  async #transactNow(request: Uint8Array, sizes: Uint32Array | undefined): Promise<Uint8Array[]> {
     try {
-      return await this.#addon.transact(this.#socket, request, this.#replyLimitBytes);
+      return await this.#addon.transact(this.#socket, request, this.#replyLimitBytes, sizes);
     } catch (error) {
       if (!isAddonFailure(error)) throw error;
       const { errno, syscall, replies = [] } = error;

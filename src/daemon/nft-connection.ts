@@ -20,8 +20,8 @@ export const MAX_ATTEMPTS = 8;
 /** Room for an error reply per message of a refused batch: a few hundred fill the kernel's default. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 
-/** The kernel sets aside 32 KiB of the receive buffer for each. */
-const DUMPS_AT_ONCE = 128;
+/** Some tens of milliseconds, after which others get their turn. */
+const DUMPS_AT_ONCE = 256;
 
 /** Sequence numbers have 32 bits: from here on they begin anew, so that those of a batch never wrap around. */
 const LAST_FIRST_SEQ = 2 ** 31;
@@ -29,7 +29,6 @@ const LAST_FIRST_SEQ = 2 ** 31;
 export class NftConnection {
   readonly transport: NetlinkTransport;
   #seq = 1;
-  #dumpsAtOnce = DUMPS_AT_ONCE;
 
   constructor(
     transport: NetlinkTransport = openNetlink(NETLINK_NETFILTER, {
@@ -85,12 +84,9 @@ export class NftConnection {
     requests: readonly DumpRequest[],
     operation: string,
   ): AsyncGenerator<readonly NetlinkMessage[] | undefined> {
-    for (let start = 0; start < requests.length; ) {
-      const some = requests.slice(start, start + this.#dumpsAtOnce);
-      const answers = await this.#dumpsTogether(some, operation);
-      if (answers === undefined) continue;
-      start += some.length;
-      for (const [i, answer] of answers.entries()) {
+    for (let start = 0; start < requests.length; start += DUMPS_AT_ONCE) {
+      const some = requests.slice(start, start + DUMPS_AT_ONCE);
+      for (const [i, answer] of (await this.#dumpsTogether(some, operation)).entries()) {
         yield answer === 'ask alone' ? await this.#dumpIfThere(some[i]!, operation) : answer;
       }
     }
@@ -101,31 +97,24 @@ export class NftConnection {
   }
 
   /**
-   * Asked in one datagram, the kernel answers each dump that fits one datagram before it looks at the next; while a longer
-   * one goes on it refuses the others (EBUSY). undefined when there is no room for so many answers, and less is to be asked.
+   * Asked one right after the other, without coming back here in between. A dump that is still going on when the next is
+   * asked for, because the transport does not wait, refuses that one (EBUSY).
    */
   async #dumpsTogether(
     requests: readonly DumpRequest[],
     operation: string,
-  ): Promise<(readonly NetlinkMessage[] | 'ask alone' | undefined)[] | undefined> {
-    if (this.#dumpsAtOnce === 1) return ['ask alone'];
+  ): Promise<(readonly NetlinkMessage[] | 'ask alone' | undefined)[]> {
     const firstSeq = this.#takeSeq(requests.length);
-    const question = Buffer.concat(requests.map((request, i) => encodeDumpRequest(request, firstSeq + i)));
-    let replies: readonly Uint8Array[];
-    try {
-      replies = await this.transport.transact(question);
-    } catch (error) {
-      if (!(error instanceof KernelError) || error.code !== 'ENOBUFS') throw error;
-      this.#dumpsAtOnce = Math.ceil(this.#dumpsAtOnce / 4);
-      return undefined;
-    }
+    const questions = requests.map((request, i) => encodeDumpRequest(request, firstSeq + i));
+    const sizes = Uint32Array.from(questions, ({ length }) => length);
+    const replies = await this.transport.transact(Buffer.concat(questions), sizes);
     return collectDumps(replies, firstSeq, requests.length).map((dump) => {
       if (dump === undefined || dump.interrupted) return 'ask alone';
       const { messages, failure } = dump;
       if (failure === undefined) return messages;
       const { code, errno, message } = failure;
       if (code === 'ENOENT') return undefined;
-      if (code === 'EBUSY' || code === 'ENOBUFS') return 'ask alone';
+      if (code === 'EBUSY') return 'ask alone';
       throw new KernelError(code, errno, operation, message);
     });
   }

@@ -40,7 +40,7 @@ export function collectDump(datagrams: readonly Uint8Array[], seq: number, opera
   throw new DecodeError(operation, 0, `no end after ${messages.length} messages`);
 }
 
-/** One of several dumps asked for at once; with a failure, its messages are not all. */
+/** One of several dumps; with a failure, its messages are not all. */
 export interface DumpOutcome extends Dump {
   readonly failure?: NetlinkFailure;
 }

@@ -1,5 +1,5 @@
 // Run by remote-netlink.ts inside a network namespace: passes requests on to a netlink socket there, and its replies
-// back. Ends with the process that started it.
+// back, and the notifications of a group. Ends with the process that started it.
 
 import { createRequire } from 'node:module';
 
@@ -13,9 +13,13 @@ addon.receiveBuffer(socket, 2 ** 23);
 let previous = Promise.resolve();
 
 process.on('disconnect', () => process.exit());
-process.on('message', ({ id, request }) => {
+process.on('message', ({ id, request, sizes, group }) => {
+  if (group !== undefined) {
+    addon.subscribe(NETLINK_NETFILTER, group, 2 ** 22, (errno, bytes) => process.send({ event: { errno, bytes } }));
+    return;
+  }
   previous = previous
-    .then(() => addon.transact(socket, request, 2 ** 29))
+    .then(() => addon.transact(socket, request, 2 ** 29, sizes))
     .then((replies) => process.send({ id, replies }))
     .catch(({ errno, syscall, replies = [] }) => process.send({ id, failure: { errno, syscall, replies } }));
 });

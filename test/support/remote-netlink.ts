@@ -3,9 +3,10 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
-import { type NetlinkTransport, TransactError } from '../../src/daemon/netlink-socket.ts';
+import { type NetlinkEvent, type NetlinkTransport, TransactError } from '../../src/daemon/netlink-socket.ts';
 import type { Netns } from './netns/netns.ts';
 
 const AGENT = fileURLToPath(new URL('./remote-netlink-agent.mjs', import.meta.url));
@@ -20,13 +21,19 @@ export class RemoteNetlink implements NetlinkTransport {
   readonly sendBufferBytes: number;
   readonly #agent: ChildProcess;
   readonly #waiting = new Map<number, { resolve(replies: Uint8Array[]): void; reject(error: Error): void }>();
+  #onEvent: (event: NetlinkEvent) => void = () => undefined;
   #lastId = 0;
   #isClosed = false;
 
   private constructor(agent: ChildProcess, sendBufferBytes: number) {
     this.#agent = agent;
     this.sendBufferBytes = sendBufferBytes;
-    agent.on('message', (answer) => this.#settle(answer as Answer));
+    agent.on('message', (message) => {
+      const { event } = message as { event?: { errno: number; bytes?: Uint8Array } };
+      if (event === undefined) this.#settle(message as Answer);
+      else if (event.bytes !== undefined) this.#onEvent({ kind: 'datagram', bytes: event.bytes });
+      else if (event.errno === constants.errno.ENOBUFS) this.#onEvent({ kind: 'overrun' });
+    });
     agent.on('close', () => this.close());
   }
 
@@ -39,13 +46,20 @@ export class RemoteNetlink implements NetlinkTransport {
     return new RemoteNetlink(agent, hello.sendBufferBytes);
   }
 
-  transact(request: Uint8Array): Promise<Uint8Array[]> {
+  transact(request: Uint8Array, sizes?: Uint32Array): Promise<Uint8Array[]> {
     if (this.#isClosed) return Promise.reject(new TransactError('EBADF', 9, 'sendmsg(closed)', []));
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      this.#agent.send({ id, request });
+      this.#agent.send({ id, request, sizes });
     });
+  }
+
+  /** Notifications of a multicast group, on a socket of their own there; until the agent ends. */
+  subscribe(group: number, onEvent: (event: NetlinkEvent) => void): { close(): void } {
+    this.#onEvent = onEvent;
+    this.#agent.send({ group });
+    return { close: () => undefined };
   }
 
   reserveSendBuffer(): number {

@@ -3,7 +3,7 @@
 import type { IptablesTable } from '../../netlink/iptables/tables.ts';
 import { BASE_CHAINS } from '../../netlink/iptables/tables.ts';
 import type { FullSync } from './full-sync.ts';
-import { CANARY, CLUSTER_IPS, EXTERNAL_NODEPORTS, FIREWALL } from './names.ts';
+import { CANARY, CLUSTER_IPS, EXTERNAL_NODEPORTS, FIREWALL, REFUSE } from './names.ts';
 import { type ChainPlace, chainId } from './planned-chain.ts';
 import { isEntrance } from './rows.ts';
 import { SHARED_CHAINS } from './shared-chains.ts';
@@ -22,7 +22,7 @@ export function keeperOf(chains: Iterable<ChainPlace>): 'kproxy-ts' | 'kube-prox
 }
 
 function isOursAlone({ table, name }: ChainPlace): boolean {
-  if (table === 'filter' && (name === CLUSTER_IPS || name === EXTERNAL_NODEPORTS)) return true;
+  if (OURS_ALONE.has(name)) return true;
   return Object.values(SHARED_CHAINS).some((one) => one.table === table && name.startsWith(one.branch));
 }
 
@@ -62,6 +62,7 @@ export function explainKept(
     : used;
 }
 
+const OURS_ALONE: ReadonlySet<string> = new Set([CLUSTER_IPS, EXTERNAL_NODEPORTS, REFUSE]);
 const TABLES = Object.keys(BASE_CHAINS) as readonly IptablesTable[];
 
 function count(number: number, noun: string, where = ''): string[] {

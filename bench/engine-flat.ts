@@ -1,0 +1,141 @@
+// The daemon without its source: store, virtual-IP table, sync loop and the backend of a mode as run.ts puts them together,
+// filled with the cluster of objects.ts and driven by events.
+
+import type { Backend } from '../src/daemon/backend.ts';
+import type { Log } from '../src/daemon/log.ts';
+import type { SyncReport } from '../src/daemon/sync-loop.ts';
+import type { IpFamily } from '../src/model/ip.ts';
+import type { SourceEvent } from '../src/model/source-event.ts';
+import {
+  buildEndpointSlice,
+  buildService,
+  NODE_NAME,
+  POD_CIDR,
+  podIps,
+  type ServiceTraits,
+} from './objects.ts';
+import {
+  IptablesBackend,
+  NftablesBackend,
+  NftConnection,
+  NftIptablesTables,
+  NftSession,
+  parseCidr,
+  Store,
+  SyncLoop,
+  VipTable,
+} from './shipped.ts';
+
+/** How many objects. */
+export interface ClusterSize {
+  readonly services: number;
+  /** Per Service. */
+  readonly endpoints: number;
+}
+
+export type Mode = 'nftables' | 'iptables';
+
+/** All that a cluster follows from, and the mode that its rules are written in: nftables when left out. */
+export type Cluster = ClusterSize & ServiceTraits & { readonly mode?: Mode | undefined };
+
+/** A sync, and how long it took from the event to the last acknowledgement of the kernel. */
+export interface TimedSync {
+  readonly tookMs: number;
+  readonly report: SyncReport;
+}
+
+const FAMILIES: readonly IpFamily[] = [4, 6];
+const MASQUERADE_BIT = 14;
+
+const BACKENDS: Readonly<Record<Mode, (suspect: () => void) => Backend>> = {
+  nftables: () =>
+    new NftablesBackend({ session: new NftSession(), families: FAMILIES, masqueradeBit: MASQUERADE_BIT }),
+  iptables: (suspect) =>
+    new IptablesBackend({
+      tables: new NftIptablesTables(new NftConnection(), suspect),
+      families: FAMILIES,
+      settings: {
+        masqueradeBit: MASQUERADE_BIT,
+        servesLocalhostNodePorts: false,
+        dropsInvalid: true,
+        dispatch: 'flat',
+      },
+      setSysctl: () => undefined,
+      log: { warn: console.error } as unknown as Log,
+    }),
+};
+
+export class Engine {
+  /** To ask for the generation. */
+  readonly #connection = new NftConnection();
+  readonly #backend: Backend;
+  readonly #store = new Store();
+  readonly #loop: InstanceType<typeof SyncLoop>;
+  #onSynced: (report: SyncReport) => void = () => undefined;
+
+  constructor(mode: Mode = 'nftables') {
+    this.#backend = BACKENDS[mode](() => this.#loop.suspect());
+    const nodePortCidrs = mode === 'iptables' ? ['0.0.0.0/0', '::/0'].map((text) => parseCidr(text)!) : [];
+    const detectLocal = { kind: 'ClusterCIDR', cidrs: [parseCidr(POD_CIDR)!] } as const;
+    const table = new VipTable({ nodeName: NODE_NAME, detectLocal, masqueradeAll: false });
+    this.#loop = new SyncLoop({
+      store: this.#store,
+      table,
+      backend: this.#backend,
+      surroundings: () => ({ nodePortCidrs, serviceCidrs: [], localPods: table.facts.localPods }),
+      minIntervalMs: 0,
+      checkIntervalMs: 30_000,
+      onSync: (report) => {
+        if (report.cause !== 'cleanup') this.#onSynced(report);
+      },
+    });
+  }
+
+  /** Puts a cluster into the store, batch by batch as a source does, and syncs it. The time is that of the sync alone. */
+  load({ services, endpoints, mode: _, ...traits }: Cluster): Promise<TimedSync> {
+    const kinds = ['Service', 'EndpointSlice'] as const;
+    const take = (events: readonly SourceEvent[]): void => this.#loop.changed(this.#store.apply(events));
+    take(kinds.map((kind) => ({ type: 'list-start', kind })));
+    for (let i = 0; i < services; i++) {
+      take([
+        upsert('Service', buildService(i, traits)),
+        upsert('EndpointSlice', buildEndpointSlice(i, podIps(i, endpoints), traits)),
+      ]);
+    }
+    // Nothing is written before the lists have ended.
+    return this.apply(kinds.map((kind) => ({ type: 'list-end', kind })));
+  }
+
+  /** Applies a batch of events as a source does. */
+  apply(events: readonly SourceEvent[]): Promise<TimedSync> {
+    return this.#timed(() => this.#loop.changed(this.#store.apply(events)));
+  }
+
+  /** The generation id of the namespace's ruleset. */
+  generation(): Promise<number> {
+    return this.#connection.generation();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    this.#backend.close();
+    this.#connection.close();
+  }
+
+  #timed(start: () => void): Promise<TimedSync> {
+    return new Promise((resolve, reject) => {
+      const startMs = performance.now();
+      this.#onSynced = (report) => {
+        const tookMs = performance.now() - startMs;
+        const [failure] = report.failures;
+        if (failure === undefined) resolve({ tookMs, report });
+        else reject(failure.error);
+      };
+      start();
+    });
+  }
+}
+
+export function upsert(kind: 'Service' | 'EndpointSlice', object: object): SourceEvent {
+  return { type: 'upsert', kind, object, origin: '' };
+}
