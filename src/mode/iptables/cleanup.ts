@@ -22,7 +22,7 @@ export function keeperOf(chains: Iterable<ChainPlace>): 'kproxy-ts' | 'kube-prox
 }
 
 function isOursAlone({ table, name }: ChainPlace): boolean {
-  if (OURS_ALONE.has(name)) return true;
+  if (table === 'filter' && OURS_ALONE.has(name)) return true;
   return Object.values(SHARED_CHAINS).some((one) => one.table === table && name.startsWith(one.branch));
 }
 

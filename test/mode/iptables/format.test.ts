@@ -88,6 +88,19 @@ describe('lines of a plan', () => {
     );
   }, 60_000);
 
+  test('are all that is desired where there are no tables yet', () => {
+    fc.assert(
+      fc.property(state, (is) => {
+        const tables = new FakeTables(4);
+        const plan = planFullSync(desiredOf(is).chains(), []);
+        const diff = [...formatPlan(plan, [], 4)];
+        tables.applyFullSync(plan);
+        expect(patched(new Map(), diff)).toEqual(lines(tables));
+      }),
+      { numRuns: 20 },
+    );
+  }, 60_000);
+
   test('are the words of ip6tables for IPv6', () => {
     const desired = new Desired(6, {
       masqueradeBit: 14,
