@@ -15,7 +15,9 @@ let previous = Promise.resolve();
 process.on('disconnect', () => process.exit());
 process.on('message', ({ id, request, sizes, group }) => {
   if (group !== undefined) {
-    addon.subscribe(NETLINK_NETFILTER, group, 2 ** 22, (errno, bytes) => process.send({ event: { errno, bytes } }));
+    addon.subscribe(NETLINK_NETFILTER, group, 2 ** 22, (errno, bytes) =>
+      process.send({ event: { errno, bytes } }),
+    );
     return;
   }
   previous = previous
