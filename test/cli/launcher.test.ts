@@ -10,7 +10,7 @@ const ROOT = path.join(import.meta.dirname, '../..');
 
 function execute(...argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, argv, (error, stdout, stderr) =>
+    execFile(process.execPath, argv, { maxBuffer: 1e8 }, (error, stdout, stderr) =>
       resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
     );
   });
@@ -91,6 +91,21 @@ describe('with another dist/', () => {
     const { code, stderr } = await launch(root);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^kproxy-ts: Cannot find package 'no-such-package'.*\n$/);
+  });
+
+  const A_LOT = 4_000_000;
+
+  it('that prints a lot: loses nothing of it', async () => {
+    writeMain(`io.stdout.write('x'.repeat(${A_LOT})); io.stderr.write('y'.repeat(${A_LOT})); return 3;`);
+    const { code, stdout, stderr } = await launch(root);
+    expect([code, stdout.length, stderr.length]).toEqual([3, A_LOT, A_LOT]);
+  });
+
+  it('that prints a lot to a reader who leaves: ends all the same', async () => {
+    writeMain(`io.stdout.write('x'.repeat(${A_LOT})); return 3;`);
+    const child = spawn(process.execPath, [path.join(root, 'bin/kproxy-ts')]);
+    child.stdout.once('data', () => child.stdout.destroy());
+    expect(await new Promise((resolve) => child.on('close', resolve))).toBe(3);
   });
 
   it('that leaves handles open: exits all the same', async () => {
