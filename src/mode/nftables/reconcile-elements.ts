@@ -9,6 +9,7 @@ import {
   INTERVAL_SETS,
   isIntervalSet,
   NUMBERED_SETS,
+  PICKED_SETS,
   SERVICE_SETS,
   SETS,
   type SetName,
@@ -39,13 +40,15 @@ export function* reconcileElements(
   wait: (change: ElementChange) => void,
 ): Generator<ElementChange> {
   const frozenKeys = new Set<string>();
+  /** Frontends whose backends have ids: one that is gone must be missed at once by the clients that stick to it. */
+  const picking = new Set<string>();
   function* unwanted(sets: readonly SetName[]): Generator<ElementChange> {
     for (const [family, { elements }] of seen) {
       for (const set of sets) {
         for (const [key, before] of elements.get(set) ?? []) {
           if (frozenKeys.size > 0 && frozenKeys.has(frozenKey(family, set, key))) continue;
           const change: ElementChange = { family, set, key, before, after: undefined, service: undefined };
-          if (mustWait(change)) wait(change);
+          if (mustWait(change) && !picking.has(frontendOf(family, set, key))) wait(change);
           else yield change;
         }
         elements.get(set)?.clear();
@@ -80,6 +83,9 @@ export function* reconcileElements(
     const elements = table?.elements.get(change.set);
     const before = elements?.get(change.key);
     elements?.delete(change.key);
+    if (PICKED_SETS.has(change.set) && (elements?.size ?? 0) > 0) {
+      picking.add(frontendOf(change.family, change.set, change.key));
+    }
     const ranges = change.set === 'services' ? rangesOf(change, seenRanges, wantedRanges) : NO_CHANGES;
     if (change.set === 'services' && wantedRanges.size > 0) wantedRanges = new Map();
     if (change.service !== undefined && frozen.has(change.service)) {
@@ -129,8 +135,12 @@ function rangesOf(
 
 /** Slots and backends of a frozen frontend are found by the frontend's key, whatever their number. */
 function frozenKey(family: IpFamily, set: SetName, key: string): string {
-  const frontendKey = NUMBERED_SETS.has(set) ? key.slice(0, -4) : key;
-  return `${family}${set} ${frontendKey}`;
+  return NUMBERED_SETS.has(set) ? frontendOf(family, set, key) : `${family}${set} ${key}`;
+}
+
+/** What the elements of a numbered set that belong to one frontend share. */
+function frontendOf(family: IpFamily, set: SetName, key: string): string {
+  return `${family}${set} ${key.slice(0, -4)}`;
 }
 
 /** Names of the chains that elements refer to. */
