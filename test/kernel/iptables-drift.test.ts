@@ -1,10 +1,14 @@
 // iptables mode: what somebody else did to our chains is told by the kernel, found, and undone in under a second; what is
 // not ours is never touched, moved or looked at.
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { servicePortHash } from '../../src/mode/iptables/names.ts';
 import { LISTED, upserts } from '../support/in-process-proxy.ts';
 import { service, slice } from '../support/manifests.ts';
-import type { Daemon } from '../support/netns/daemon.ts';
+import { Daemon } from '../support/netns/daemon.ts';
 import type { Target } from '../support/netns/traffic.ts';
 import { podIp, TestNode } from '../support/test-node.ts';
 import { IptablesNode, saved } from './iptables-node.ts';
@@ -272,51 +276,151 @@ describe('a proxy that is told', () => {
   });
 });
 
-describe('the daemon', () => {
+/** What somebody does, with a program of the backend or with nft: it, its arguments, and what it is told on its input. */
+interface Edit {
+  readonly program: 'iptables' | 'iptables-restore' | 'nft';
+  readonly args: readonly string[];
+  readonly input?: string;
+  /** The only backend that it is tried with. */
+  readonly on?: 'nft';
+}
+
+/** What a firewall service loads at its reload: what it knows, in place of all that is there. */
+const RELOAD = `*mangle
+COMMIT
+*nat
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+COMMIT
+*filter
+:INPUT ACCEPT
+-A INPUT -i lo -j ACCEPT
+COMMIT
+`;
+const WEB_CHAIN = `KUBE-SVC-${servicePortHash('default/web:http', 'TCP')}`;
+const WEB_EXTERNALLY = `KUBE-EXT-${servicePortHash('default/web:http', 'TCP')}`;
+const DELETE_CHAIN = `*nat
+:KUBE-SERVICES - [0:0]
+:${WEB_EXTERNALLY} - [0:0]
+:${WEB_CHAIN} - [0:0]
+-X ${WEB_CHAIN}
+COMMIT
+`;
+const EDITS: Readonly<Record<string, Edit>> = {
+  'iptables -t nat -F KUBE-SERVICES': {
+    program: 'iptables',
+    args: ['-t', 'nat', '-F', 'KUBE-SERVICES'],
+    on: 'nft',
+  },
+  'iptables -t nat -F': { program: 'iptables', args: ['-t', 'nat', '-F'], on: 'nft' },
+  'iptables -F': { program: 'iptables', args: ['-F'], on: 'nft' },
+  'a deleted jump': { program: 'iptables', args: ['-t', 'nat', '-D', 'PREROUTING', '1'] },
+  'a deleted chain': { program: 'iptables-restore', args: ['--noflush'], input: DELETE_CHAIN, on: 'nft' },
+  'all tables loaded anew by iptables-restore': { program: 'iptables-restore', args: [], input: RELOAD },
+  'nft flush ruleset': { program: 'nft', args: ['flush', 'ruleset'], on: 'nft' },
+};
+
+describe.each([
+  // The kernel tells.
+  { backend: 'nft', flags: [], limitMs: 1000 },
+  // The canary is looked for at every check; all rules are compared as often as that takes one per cent of the time.
+  { backend: 'legacy', flags: ['--iptables-backend=legacy', '--sync-period=500ms'], limitMs: 25_000 },
+])('the daemon with the tables of $backend', ({ backend, flags, limitMs }) => {
   const WEB: Target = { protocol: 'tcp', host: '10.96.0.1', port: 80 };
   let node: TestNode;
   let daemon: Daemon;
+  let folder: string;
+  let env: Record<string, string>;
 
   beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'kproxy-ts-drift-'));
+    // The lock of this machine is not ours to hold.
+    env = { XTABLES_LOCKFILE: join(folder, 'xtables.lock') };
     node = await TestNode.create(2);
     node.manifests.put(
       'web',
       service('web', { clusterIps: [WEB.host], ports: [{ name: 'http', port: 80, nodePort: 30080 }] }),
       slice('web', 'web', { ports: [{ name: 'http', port: 8080 }], endpoints: [podIp(1), podIp(2)] }),
     );
-    daemon = await node.start('--proxy-mode=iptables');
+    daemon = Daemon.start(node.netns, [...node.flags, '-v=2', '--proxy-mode=iptables', ...flags], env);
+    await daemon.rulesInForce();
   });
 
-  afterAll(() => node?.delete());
+  afterAll(async () => {
+    await node?.delete();
+    rmSync(folder, { recursive: true });
+  });
 
-  test.each([
-    ['iptables -t nat -F KUBE-SERVICES', ['iptables-nft', '-t', 'nat', '-F', 'KUBE-SERVICES']],
-    ['iptables -t nat -F', ['iptables-nft', '-t', 'nat', '-F']],
-    ['iptables -F', ['iptables-nft', '-F']],
-    ['a jump deleted', ['iptables-nft', '-t', 'nat', '-D', 'PREROUTING', '1']],
-    ['nft flush ruleset', ['nft', 'flush', 'ruleset']],
-  ])('%s: repaired within a second, and told', async (_, edit) => {
-    const before = await saved(node.netns);
+  const run = ({ program, args, input = '' }: Edit): Promise<string> =>
+    node.netns.exec([program.replace('iptables', `iptables-${backend}`), ...args], { env, input });
+  const iptables = (...args: string[]): Promise<string> => run({ program: 'iptables', args });
+  const rules = async (): Promise<string[]> =>
+    (await node.netns.exec([`iptables-${backend}-save`], { env }))
+      .split('\n')
+      .filter((line) => /^-A|^:KUBE-/.test(line));
+  const ours = (lines: readonly string[]): string[] => lines.filter((line) => line.includes('KUBE-')).sort();
+
+  const edits = Object.entries(EDITS).filter(([, { on = backend }]) => on === backend);
+  test.each(edits)('%s: repaired in time while clients go on, and told', async (_, edit) => {
+    const before = await rules();
+    const client = node.topology.client.agent();
+    const held = await client.hold({ ...WEB, intervalMs: 20 });
+    const load = await client.startLoad({ ...WEB, timeoutMs: 250 });
     const from = daemon.log.length;
-    await node.netns.exec(edit);
-    const startMs = performance.now();
-    const line = await daemon.waitForLog('repaired', { from });
-    expect(performance.now() - startMs).toBeLessThan(1000);
+    await run(edit);
+    const [editedAtMs, startMs] = [Date.now(), performance.now()];
+    const line = await daemon.waitForLog('repaired', { from, timeoutMs: limitMs });
+    expect(performance.now() - startMs).toBeLessThan(limitMs);
     expect(line).toMatchObject({ level: 'warn', cause: 'drift' });
     expect(Number(line['writes'])).toBeGreaterThan(0);
-    expect((await saved(node.netns)).sort()).toEqual(before.sort());
-    expect(await node.topology.client.agent().probe(WEB)).toMatchObject({ outcome: 'reply' });
-    expect((await node.diff('--proxy-mode=iptables')).status).toBe(0);
+    await expect.poll(async () => ours(await rules()), { timeout: limitMs }).toEqual(ours(before));
+    const { total } = await load.peek();
+    await expect.poll(async () => (await load.peek()).total, { timeout: 5000 }).toBeGreaterThan(total + 50);
+    const tally = await load.stop();
+    // Asked in the last moment, and not answered.
+    const late = tally.failures.filter(({ atMs }) => atMs > editedAtMs + limitMs + 250);
+    expect(late).toEqual([]);
+    expect(tally.outcomes.reply).toBeGreaterThan(50);
+    // Who was connected did not notice.
+    expect(await held.release()).toMatchObject({ outcome: 'reply', server: held.first.server! });
   });
 
   test('who writes in chains of others makes it do nothing at all', async () => {
+    await iptables('-t', 'nat', '-N', 'DOCKER');
+    await iptables('-t', 'nat', '-A', 'DOCKER', '-j', 'RETURN');
     const from = daemon.log.length;
     const generation = await node.generation();
-    await node.netns.exec(['iptables-nft', '-t', 'nat', '-N', 'DOCKER']);
-    for (let i = 0; i < 20; i++)
-      await node.netns.exec(['iptables-nft', '-t', 'nat', '-A', 'DOCKER', '-j', 'RETURN']);
+    const before = await rules();
+    const each = async (what: string): Promise<void> => {
+      for (let i = 0; i < 10; i++) await iptables('-t', 'nat', what, 'DOCKER', '-s', `192.0.2.${i}`);
+    };
+    await each('-A');
     await new Promise((resolve) => setTimeout(resolve, 500));
-    expect(await node.generation()).toBe(generation + 21);
+    await each('-D');
+    expect(await node.generation()).toBe(generation + (backend === 'nft' ? 20 : 0));
+    expect(await rules()).toEqual(before);
     expect(daemon.log.slice(from)).toEqual([]);
   });
+
+  test.runIf(backend === 'nft')(
+    'a fight with somebody who always undoes it costs ten repairs a second, each of them told',
+    async () => {
+      const from = daemon.log.length;
+      const seconds = 2;
+      const undo = `while :; do iptables-${backend} -t nat -F KUBE-POSTROUTING; done`;
+      const { status } = await node.netns.tryExec(['timeout', `${seconds}`, 'sh', '-c', undo], { env });
+      expect(status).toBe(124);
+      const told = daemon.log.slice(from).filter(({ msg }) => msg.includes('repaired'));
+      expect(told.length).toBeGreaterThan(0);
+      const times = told.map(({ time }) => Date.parse(String(time)));
+      const pauses = times.slice(1).map((time, i) => time - times[i]!);
+      for (const pause of pauses) expect(pause).toBeGreaterThanOrEqual(100);
+      // In the end the last word is ours.
+      await expect
+        .poll(async () => (await rules()).filter((line) => line.startsWith('-A KUBE-POSTROUTING')).length, {
+          timeout: limitMs,
+        })
+        .toBe(3);
+      expect(await node.topology.client.agent().probe(WEB)).toMatchObject({ outcome: 'reply' });
+    },
+  );
 });
