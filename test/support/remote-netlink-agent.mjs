@@ -11,12 +11,14 @@ const socket = addon.open(NETLINK_NETFILTER);
 // As the daemon has it.
 addon.receiveBuffer(socket, 2 ** 23);
 let previous = Promise.resolve();
+let handle;
 
 process.on('disconnect', () => process.exit());
-process.on('message', ({ id, request, sizes, group }) => {
+process.on('message', ({ id, request, sizes, group, subscription }) => {
   if (group !== undefined) {
-    addon.subscribe(NETLINK_NETFILTER, group, 2 ** 22, (errno, bytes) =>
-      process.send({ event: { errno, bytes } }),
+    if (handle !== undefined) addon.unsubscribe(handle);
+    handle = addon.subscribe(NETLINK_NETFILTER, group, 2 ** 22, (errno, bytes) =>
+      process.send({ event: { errno, bytes, subscription } }),
     );
     return;
   }

@@ -22,6 +22,7 @@ export class RemoteNetlink implements NetlinkTransport {
   readonly #agent: ChildProcess;
   readonly #waiting = new Map<number, { resolve(replies: Uint8Array[]): void; reject(error: Error): void }>();
   #onEvent: (event: NetlinkEvent) => void = () => undefined;
+  #lastSubscription = 0;
   #lastId = 0;
   #isClosed = false;
 
@@ -29,8 +30,9 @@ export class RemoteNetlink implements NetlinkTransport {
     this.#agent = agent;
     this.sendBufferBytes = sendBufferBytes;
     agent.on('message', (message) => {
-      const { event } = message as { event?: { errno: number; bytes?: Uint8Array } };
+      const { event } = message as { event?: { errno: number; bytes?: Uint8Array; subscription: number } };
       if (event === undefined) this.#settle(message as Answer);
+      else if (event.subscription !== this.#lastSubscription) return;
       else if (event.bytes !== undefined) this.#onEvent({ kind: 'datagram', bytes: event.bytes });
       else if (event.errno === constants.errno.ENOBUFS) this.#onEvent({ kind: 'overrun' });
     });
@@ -55,10 +57,10 @@ export class RemoteNetlink implements NetlinkTransport {
     });
   }
 
-  /** Notifications of a multicast group, on a socket of their own there; until the agent ends. */
+  /** Notifications of a multicast group, on a socket of their own there; until the next call, or the agent ends. */
   subscribe(group: number, onEvent: (event: NetlinkEvent) => void): { close(): void } {
     this.#onEvent = onEvent;
-    this.#agent.send({ group });
+    this.#agent.send({ group, subscription: ++this.#lastSubscription });
     return { close: () => undefined };
   }
 

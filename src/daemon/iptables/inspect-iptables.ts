@@ -2,10 +2,16 @@
 
 import type { IptablesBackendChoice } from '../../config/flags.ts';
 import type { Settings } from '../../config/settings.ts';
-import { explainKept, keeperOf, signsLast, summarizeCleanup } from '../../mode/iptables/cleanup.ts';
+import {
+  explainKept,
+  keeperOf,
+  OURS_ALONE,
+  signsLast,
+  summarizeCleanup,
+} from '../../mode/iptables/cleanup.ts';
 import { Desired } from '../../mode/iptables/desired.ts';
 import { formatPlan } from '../../mode/iptables/format.ts';
-import { type ObservedChain, planCleanup } from '../../mode/iptables/full-sync.ts';
+import { type FullSync, type ObservedChain, planCleanup } from '../../mode/iptables/full-sync.ts';
 import { type ChainPlace, chainId } from '../../mode/iptables/planned-chain.ts';
 import { ENTRANCE, isEntrance, vipTableRows } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
@@ -77,15 +83,24 @@ export class IptablesInspector implements Inspector {
     const program = family === 4 ? 'iptables' : 'ip6tables';
     const places: ChainPlace[] = [];
     const see = ({ table, name }: ObservedChain): number => places.push({ table, name });
-    const plan = signsLast(planCleanup(seen(await this.#tables.observe(family), see)));
+    const plan = planCleanup(seen(await this.#tables.observe(family), see));
     const keeper = keeperOf(places);
-    if (keeper !== 'kproxy-ts' && !includesKubeProxy) {
-      const kept = `${program} chains KUBE-…: kube-proxy's; --include-kube-proxy removes them`;
-      return { removed: [], kept: keeper === undefined ? [] : [kept] };
+    if (keeper === 'kproxy-ts' || includesKubeProxy) {
+      const removed = await this.#remove(family, plan, program);
+      return { removed, kept: removed.length === 0 ? [] : explainKept(plan, places, program) };
     }
-    const { refusals } = await this.#tables.apply(family, plan, plan.shared);
+    if (keeper === undefined) return { removed: [], kept: [] };
+    const leftovers = planCleanup(await this.#tables.observe(family), OURS_ALONE);
+    const removed = await this.#remove(family, leftovers, program);
+    const kept = `${program} chains KUBE-…: kube-proxy's; --include-kube-proxy removes them`;
+    return { removed, kept: [kept] };
+  }
+
+  /** Returns what was done in words. */
+  async #remove(family: IpFamily, plan: FullSync, program: string): Promise<string[]> {
+    const inOrder = signsLast(plan);
+    const { refusals } = await this.#tables.apply(family, inOrder, inOrder.shared);
     if (refusals[0] !== undefined) throw refusals[0].error;
-    const removed = summarizeCleanup(plan, program);
-    return { removed, kept: removed.length === 0 ? [] : explainKept(plan, places, program) };
+    return summarizeCleanup(plan, program);
   }
 }

@@ -2,34 +2,63 @@
 
 import type { IptablesTable } from '../../netlink/iptables/tables.ts';
 import { BASE_CHAINS } from '../../netlink/iptables/tables.ts';
-import type { FullSync } from './full-sync.ts';
-import { CANARY, CLUSTER_IPS, EXTERNAL_NODEPORTS, FIREWALL, REFUSE } from './names.ts';
+import { isOwnJump } from './fixed-chains.ts';
+import type { Extent, FullSync } from './full-sync.ts';
+import {
+  CANARY,
+  CLUSTER_IPS,
+  EXTERNAL_NODEPORTS,
+  EXTERNAL_SERVICES,
+  FIREWALL,
+  REFUSE,
+  SIGNATURE,
+} from './names.ts';
 import { type ChainPlace, chainId } from './planned-chain.ts';
 import { isEntrance } from './rows.ts';
 import { SHARED_CHAINS } from './shared-chains.ts';
 
 /**
- * Who keeps the chains of a family. `kproxy-ts` if there are any that kube-proxy does not make, for then all of them were
- * made or adopted by this program; undefined where nobody does.
+ * Who keeps the chains of a family; undefined where nobody does. It is this program while its signature is there, which the
+ * first sync of a kube-proxy deletes: then chains of ours alone are only what it left of us.
  */
 export function keeperOf(chains: Iterable<ChainPlace>): 'kproxy-ts' | 'kube-proxy' | undefined {
-  let keeper: 'kube-proxy' | undefined;
+  let [hasEntrance, hasOurs, hasCanary] = [false, false, false];
   for (const chain of chains) {
-    if (isOursAlone(chain)) return 'kproxy-ts';
-    if (isEntrance(chain) || chain.name === CANARY) keeper = 'kube-proxy';
+    if (isSignature(chain)) return 'kproxy-ts';
+    hasEntrance ||= isEntrance(chain);
+    hasOurs ||= isOursAlone(chain);
+    hasCanary ||= chain.name === CANARY;
   }
-  return keeper;
+  // A kube-proxy has an entrance. Where somebody took nat away, what is in filter still tells.
+  if (hasOurs && !hasEntrance) return 'kproxy-ts';
+  return hasEntrance || hasCanary ? 'kube-proxy' : undefined;
 }
 
-function isOursAlone({ table, name }: ChainPlace): boolean {
-  if (table === 'filter' && OURS_ALONE.has(name)) return true;
-  return Object.values(SHARED_CHAINS).some((one) => one.table === table && name.startsWith(one.branch));
+/** What no kube-proxy makes, or knows. */
+export const OURS_ALONE: Extent = {
+  hasChain: isOursAlone,
+  hasJump: ({ table, name }, rule) =>
+    isOwnJump(rule, (chain) => isOursAlone({ table, name: chain })) ||
+    (name === 'OUTPUT' && isOwnJump(rule, (chain) => table === 'filter' && chain === EXTERNAL_SERVICES)),
+};
+
+function isOursAlone(place: ChainPlace): boolean {
+  const { table, name } = place;
+  return (
+    isSignature(place) ||
+    (table === 'filter' && (FILTER_NAMES.has(name) || name.startsWith('KUBE-FW-'))) ||
+    Object.values(SHARED_CHAINS).some((one) => one.table === table && name.startsWith(one.branch))
+  );
+}
+
+function isSignature({ table, name }: ChainPlace): boolean {
+  return table === 'nat' && name === SIGNATURE;
 }
 
 /** The plan with what tells that the chains are ours deleted last: whatever interrupts it, the rest is still ours. */
 export function signsLast(plan: FullSync): FullSync {
-  const signs = plan.removed.filter(isOursAlone);
-  return { ...plan, removed: [...plan.removed.filter((place) => !isOursAlone(place)), ...signs] };
+  const rank = (place: ChainPlace): number => Number(isOursAlone(place)) + Number(isSignature(place));
+  return { ...plan, removed: plan.removed.toSorted((a, b) => rank(a) - rank(b)) };
 }
 
 /** `iptables -t nat: 14 chains, 3 rules in chains of others`, one line per table; `program` as the plan's family has it. */
@@ -62,7 +91,7 @@ export function explainKept(
     : used;
 }
 
-const OURS_ALONE: ReadonlySet<string> = new Set([CLUSTER_IPS, EXTERNAL_NODEPORTS, REFUSE]);
+const FILTER_NAMES: ReadonlySet<string> = new Set([CLUSTER_IPS, EXTERNAL_NODEPORTS, REFUSE]);
 const TABLES = Object.keys(BASE_CHAINS) as readonly IptablesTable[];
 
 function count(number: number, noun: string, where = ''): string[] {

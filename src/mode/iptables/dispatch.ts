@@ -232,7 +232,7 @@ export class Dispatch {
   }
 
   /**
-   * `KUBE-SVCS-10.96.32.0-20`, `KUBE-NP-tcp-30208-30271`; with a hash where that is too long: for the ports of one
+   * `KUBE-SVC-S-10.96.32.0-20`, `KUBE-NP-tcp-30208-30271`; with a hash where that is too long: for the ports of one
    * address, and for most of IPv6. The rule that leads there says it in full.
    */
   #nameOf(node: Node): string {

@@ -18,6 +18,7 @@ import {
   PROXY_FIREWALL,
   REFUSE,
   SERVICES,
+  SIGNATURE,
 } from './names.ts';
 import type { NodePortPlaces } from './node-ports.ts';
 import type { Ownership, PlannedChain } from './planned-chain.ts';
@@ -82,6 +83,7 @@ export function firstChains(family: IpFamily, { masqueradeBit, dropsInvalid }: R
       },
     ]),
     ...(['mangle', 'nat', 'filter'] as const).map((table) => own(table, CANARY, [])),
+    own('nat', SIGNATURE, []),
   ];
 }
 

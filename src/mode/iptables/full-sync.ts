@@ -25,11 +25,28 @@ export interface FullSync extends Delta {
   readonly shared: readonly SharedPlaces[];
 }
 
+/** What counts as ours of what is there and not wanted. */
+export interface Extent {
+  hasChain(place: ChainPlace): boolean;
+  /** Of a rule in the chain of a hook. */
+  hasJump(hook: ChainPlace, rule: IptablesRule): boolean;
+}
+
+/** All that is ours, or a kube-proxy's. */
+const EVERYTHING: Extent = {
+  hasChain: ({ table, name }) => isOwnChain(table, name),
+  hasJump: ({ table }, rule) => isOwnJump(rule, (chain) => isOwnChain(table, chain)),
+};
+
 /**
  * Plans a full sync of the tables of one family to `wanted` (Desired.chains). Reads `observed` once; each chain may be
  * forgotten after its turn.
  */
-export function planFullSync(wanted: Iterable<PlannedChain>, observed: Iterable<ObservedChain>): FullSync {
+export function planFullSync(
+  wanted: Iterable<PlannedChain>,
+  observed: Iterable<ObservedChain>,
+  extent = EVERYTHING,
+): FullSync {
   const missing = new Map<string, PlannedChain>();
   for (const chain of wanted) missing.set(chainId(chain), chain);
   const edited: ChainEdit[] = [];
@@ -37,19 +54,18 @@ export function planFullSync(wanted: Iterable<PlannedChain>, observed: Iterable<
   const strays = new Map<string, { readonly place: ChainPlace; readonly size: number }>();
   const usedByOthers = new Set<string>();
   for (const { table, name, rules } of observed) {
-    const isOwn = (chain: string): boolean => isOwnChain(table, chain);
     const chain = missing.get(chainId({ table, name }));
     missing.delete(chainId({ table, name }));
     if (chain?.ownership === 'own') {
       const edit = editChain(chain, rules, chain.rules());
       if (edit !== undefined) edited.push(edit);
-    } else if (isOwn(name)) {
+    } else if (extent.hasChain({ table, name })) {
       strays.set(chainId({ table, name }), { place: { table, name }, size: rules.length });
     } else {
       const plan = planShared(
         chain?.rules() ?? [],
         rules,
-        (rule) => chain !== undefined && isOwnJump(rule, isOwn),
+        (rule) => chain !== undefined && extent.hasJump({ table, name }, rule),
       );
       if (chain !== undefined) shared.push({ table, name, own: plan.own });
       if (plan.edits.length > 0) {
@@ -77,10 +93,10 @@ export function planFullSync(wanted: Iterable<PlannedChain>, observed: Iterable<
   return { added: [...missing.values()], edited, removed, shared };
 }
 
-/** Plans the removal of all that is ours, or was a kube-proxy's; KUBE-FIREWALL stays, for it is kubelet's, too. */
-export function planCleanup(observed: Iterable<ObservedChain>): FullSync {
+/** Plans the removal of all of an extent, that of ours or a kube-proxy's unless given; KUBE-FIREWALL is kubelet's, too. */
+export function planCleanup(observed: Iterable<ObservedChain>, extent = EVERYTHING): FullSync {
   const hooks = jumpChains(false).map((chain) => ({ ...chain, rules: () => [] }));
-  return { ...planFullSync(hooks, observed), added: [] };
+  return { ...planFullSync(hooks, observed, extent), added: [] };
 }
 
 interface SharedPlan {

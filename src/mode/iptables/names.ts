@@ -23,6 +23,11 @@ export const EXTERNAL_NODEPORTS = 'KUBE-EXTERNAL-NODEPORTS';
 export const CLUSTER_IPS = 'KUBE-CLUSTER-IPS';
 /** Not kube-proxy's: refuses over IPv6 as each protocol is refused best. */
 export const REFUSE = 'KUBE-REFUSE';
+/**
+ * Not kube-proxy's: says that this program keeps the chains, and is empty. To a kube-proxy it is the chain of a Service that
+ * is gone, so its first sync deletes it.
+ */
+export const SIGNATURE = 'KUBE-SVC-KPROXY-TS';
 /** kubelet's, kept in step with it: made when needed, never deleted. */
 export const FIREWALL = 'KUBE-FIREWALL';
 
@@ -36,8 +41,13 @@ const SERVICE_PORT_PREFIXES: readonly ServicePortPrefix[] = [
   'KUBE-SEP-',
 ];
 
-/** Branches of the dispatch trees, followed by what they are for. */
+/**
+ * Branches of the dispatch trees, followed by what they are for. In nat they lead to chains of Services, which a kube-proxy
+ * that comes after us could not delete then. So they have the prefix of those: it takes them for some, and deletes them too.
+ */
 export type BranchPrefix =
+  | 'KUBE-SVC-S-'
+  | 'KUBE-SVC-NP-'
   | 'KUBE-SVCS-'
   | 'KUBE-XSVC-'
   | 'KUBE-PXFW-'
@@ -50,10 +60,8 @@ const OWN: Readonly<
 > = {
   nat: {
     names: [MARK_MASQ, POSTROUTING, SERVICES, NODEPORTS, CANARY],
-    prefixes: [...SERVICE_PORT_PREFIXES, 'KUBE-SVCS-', 'KUBE-NP-'] satisfies (
-      | ServicePortPrefix
-      | BranchPrefix
-    )[],
+    // Branches and the signature among them.
+    prefixes: SERVICE_PORT_PREFIXES,
   },
   filter: {
     names: [

@@ -20,9 +20,9 @@ import { chainOf, policyChain } from './service-port-chains.ts';
 /** None before one that it leads to. */
 export const SHARED_CHAINS = {
   /** Node ports → service ports. */
-  nodePorts: { table: 'nat', name: NODEPORTS, branch: 'KUBE-NP-', by: 'port' },
+  nodePorts: { table: 'nat', name: NODEPORTS, branch: 'KUBE-SVC-NP-', by: 'port' },
   /** Addresses → service ports; node ports last. */
-  services: { table: 'nat', name: SERVICES, branch: 'KUBE-SVCS-', by: 'address' },
+  services: { table: 'nat', name: SERVICES, branch: 'KUBE-SVC-S-', by: 'address' },
   /** What is sent to a cluster IP and is for no port of its Services. */
   clusterIps: { table: 'filter', name: CLUSTER_IPS, branch: 'KUBE-CIPS-', by: 'address' },
   /** Cluster IPs without endpoints. */

@@ -1,7 +1,13 @@
 // `kproxy-ts cleanup` in iptables mode: whose chains they are, and what is said of what was removed.
 
 import { describe, expect, test } from 'vitest';
-import { explainKept, keeperOf, signsLast, summarizeCleanup } from '../../../src/mode/iptables/cleanup.ts';
+import {
+  explainKept,
+  keeperOf,
+  OURS_ALONE,
+  signsLast,
+  summarizeCleanup,
+} from '../../../src/mode/iptables/cleanup.ts';
 import { Desired } from '../../../src/mode/iptables/desired.ts';
 import { planCleanup } from '../../../src/mode/iptables/full-sync.ts';
 import type { ChainPlace } from '../../../src/mode/iptables/planned-chain.ts';
@@ -43,11 +49,16 @@ describe('keeperOf', () => {
   });
 
   test.each<[ReturnType<typeof keeperOf>, string[]]>([
-    ['kproxy-ts', ['nat KUBE-SERVICES', 'filter KUBE-CLUSTER-IPS']],
-    ['kproxy-ts', ['filter KUBE-EXTERNAL-NODEPORTS']],
+    ['kproxy-ts', ['nat KUBE-SVC-KPROXY-TS']],
+    ['kproxy-ts', ['nat KUBE-SERVICES', 'nat KUBE-SVC-KPROXY-TS', 'filter KUBE-CLUSTER-IPS']],
+    // nat is gone, or what it held: no kube-proxy is at work there.
+    ['kproxy-ts', ['filter KUBE-EXTERNAL-NODEPORTS', 'mangle KUBE-PROXY-CANARY']],
     ['kproxy-ts', ['filter KUBE-REFUSE', 'filter KUBE-SERVICES']],
-    ['kproxy-ts', ['nat KUBE-SVCS-10.96.0.0-12']],
-    ['kproxy-ts', ['nat KUBE-NP-tcp-0-32767', 'nat KUBE-SERVICES']],
+    ['kproxy-ts', ['nat KUBE-SVC-S-10.96.0.0-12']],
+    ['kproxy-ts', ['nat KUBE-SVC-NP-tcp-0-32767', 'filter KUBE-FW-XPGD46QRK7WJZT7O']],
+    // A kube-proxy came after us: its first sync has deleted the signature.
+    ['kube-proxy', ['nat KUBE-SERVICES', 'filter KUBE-CLUSTER-IPS', 'filter KUBE-SVCS-10.96.0.0-12']],
+    ['kube-proxy', ['nat KUBE-SERVICES', 'nat KUBE-FW-XPGD46QRK7WJZT7O']],
     ['kube-proxy', ['nat KUBE-SVC-XPGD46QRK7WJZT7O', 'nat KUBE-SERVICES', 'filter KUBE-SERVICES']],
     ['kube-proxy', ['mangle KUBE-PROXY-CANARY', 'nat KUBE-MARK-MASQ']],
     // What kubelet makes, in all of its versions, and others.
@@ -67,6 +78,30 @@ test('what is left when it is interrupted is known to be ours', () => {
   for (let done = 0; done < plan.removed.length; done++) {
     expect(keeperOf(plan.removed.slice(done))).toBe('kproxy-ts');
   }
+});
+
+test('of what a kube-proxy has taken over, only what it does not know goes', () => {
+  // It has deleted what it took for chains of Services, and written the chains that it shares with us.
+  const observed = [...tablesOf('tree', 100).observe()]
+    .filter(({ table, name }) => table !== 'nat' || !/^KUBE-SVC-(S-|NP-|KPROXY)/.test(name))
+    .map((chain) =>
+      /^KUBE-(SERVICES|NODEPORTS|EXTERNAL-SERVICES|PROXY-FIREWALL)$/.test(chain.name)
+        ? { ...chain, rules: [] }
+        : chain,
+    );
+  expect(keeperOf(observed)).toBe('kube-proxy');
+  const { added, edited, removed } = planCleanup(observed, OURS_ALONE);
+  const names = new Set(removed.map(({ table, name }) => `${table} ${name.replace(/-\d.*/, '')}`));
+  expect([...names].sort()).toEqual([
+    'filter KUBE-CIPS',
+    'filter KUBE-CLUSTER-IPS',
+    'filter KUBE-EXTERNAL-NODEPORTS',
+  ]);
+  expect([...added]).toEqual([]);
+  expect(edited.map(({ table, name, edits }) => [table, name, edits.length])).toEqual([
+    ['filter', 'FORWARD', 1],
+    ['filter', 'OUTPUT', 2],
+  ]);
 });
 
 describe('what is said', () => {

@@ -142,7 +142,7 @@ const servicePortChain = (displayName: string, prefix = 'KUBE-SVC-'): string =>
 function passed(tables: FakeTables, chain: string, ip: Ip, port: number, isLocal: boolean) {
   let rules = 0;
   const walk = (name: string): string | undefined => {
-    if (/^KUBE-(SVC|EXT)-/.test(name)) return name;
+    if (/^KUBE-(SVC|EXT)-[A-Z2-7]{16}$/.test(name)) return name;
     for (const { destination, protocol, matches, target } of tables.rules('nat', name)) {
       rules++;
       const isMatch =
@@ -353,12 +353,12 @@ describe('dispatch', () => {
     desired.update(byService(...all));
     const tables = FakeTables.holding(4, desired.chains());
     expect(tables.lines('nat', 'KUBE-SERVICES')).toEqual([
-      '-d 10.96.0.0/24 -j KUBE-SVCS-10.96.0.0-24',
-      '-d 10.96.1.0/24 -j KUBE-SVCS-10.96.1.0-24',
-      '-d 10.96.2.0/24 -j KUBE-SVCS-10.96.2.0-24',
-      '-d 10.96.3.0/24 -j KUBE-SVCS-10.96.3.0-24',
+      '-d 10.96.0.0/24 -j KUBE-SVC-S-10.96.0.0-24',
+      '-d 10.96.1.0/24 -j KUBE-SVC-S-10.96.1.0-24',
+      '-d 10.96.2.0/24 -j KUBE-SVC-S-10.96.2.0-24',
+      '-d 10.96.3.0/24 -j KUBE-SVC-S-10.96.3.0-24',
     ]);
-    expect(tables.lines('nat', 'KUBE-SVCS-10.96.3.0-24')[0]).toMatch(
+    expect(tables.lines('nat', 'KUBE-SVC-S-10.96.3.0-24')[0]).toMatch(
       /^-d 10\.96\.3\.12\/32 -p tcp -m comment --comment "n\/s3 cluster IP" -m tcp --dport 80 -j KUBE-SVC-/,
     );
   });

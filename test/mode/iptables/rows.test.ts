@@ -110,7 +110,7 @@ describe.each(['tree', 'flat'] as const)('%s', (dispatch) => {
       }),
     );
     const chains = chainsOf([...many, ...ports], 6, { ...SETTINGS, dispatch });
-    expect(chains.some(({ name }) => name.startsWith('KUBE-SVCS-'))).toBe(dispatch === 'tree');
+    expect(chains.some(({ name }) => name.startsWith('KUBE-SVC-S-'))).toBe(dispatch === 'tree');
     expect(sorted(vipTableRows(chains)!)).toEqual(sorted([...many, ...ports].map(expectedRow)));
   });
 });
@@ -239,7 +239,7 @@ describe("others' chains", () => {
       saved(`*nat
         :KUBE-SERVICES - [0:0]
         :KUBE-NODEPORTS - [0:0]
-        :KUBE-SVCS-10.0.0.0-8 - [0:0]
+        :KUBE-SVC-S-10.0.0.0-8 - [0:0]
         :KUBE-MARK-MASQ - [0:0]
         :KUBE-SEP-A - [0:0]
         -A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m tcp --dport 80 -j KUBE-SEP-A
@@ -248,7 +248,7 @@ describe("others' chains", () => {
         -A KUBE-SERVICES -d 10.96.0.1/32 -p icmp -m comment --comment "a/b cluster IP" -j KUBE-SEP-A
         -A KUBE-SERVICES ! -s 10.0.0.0/8 -d 10.96.0.1/32 -p tcp -m comment --comment "a/b cluster IP" -m tcp --dport 80 -j KUBE-MARK-MASQ
         -A KUBE-NODEPORTS -p tcp -m comment --comment "a/b" -m tcp --dport 30080 -j KUBE-SEP-A
-        -A KUBE-SVCS-10.0.0.0-8 -d 10.96.0.2/32 -p tcp -m comment --comment "a/c cluster IP" -m tcp --dport 80 -j KUBE-SEP-A
+        -A KUBE-SVC-S-10.0.0.0-8 -d 10.96.0.2/32 -p tcp -m comment --comment "a/c cluster IP" -m tcp --dport 80 -j KUBE-SEP-A
         COMMIT`),
     );
     expect(rows).toEqual([]);
