@@ -3,10 +3,12 @@
 import { parseArgs } from 'node:util';
 import { SERVICE_KINDS, type ServiceKind } from './objects.ts';
 
-export const MEASURES = ['cold', 'start', 'change', 'restart', 'memory', 'connect', 'iptables'] as const;
-/** Minutes long, and of no other use than to compare with. */
-const ON_REQUEST: readonly Measure[] = ['iptables'];
-export type Measure = (typeof MEASURES)[number];
+const MEASURES = ['cold', 'start', 'change', 'restart', 'memory', 'connect'] as const;
+/** In iptables mode there is one more, of no other use than to compare with. */
+const IPTABLES_MEASURES = [...MEASURES, 'reference'] as const;
+export type Measure = (typeof IPTABLES_MEASURES)[number];
+/** What the names of those in iptables mode begin with. */
+const IPTABLES = 'iptables-';
 
 export interface BenchOptions {
   /** Numbers of Services. */
@@ -14,14 +16,19 @@ export interface BenchOptions {
   /** Per Service. */
   readonly endpoints: number;
   readonly measures: ReadonlySet<Measure>;
+  readonly iptablesMeasures: ReadonlySet<Measure>;
   /** File for the raw figures. */
   readonly json: string | undefined;
   /** The numbers of Services among which connections are set up: at least 2, one of each protocol. */
   readonly connectSizes: readonly number[];
   /** What the dialled Services ask for. */
   readonly connectKinds: readonly ServiceKind[];
-  /** The numbers of Services that iptables-nft-restore loads. */
+  /** The numbers of Services in iptables mode. */
   readonly iptablesSizes: readonly number[];
+  /** The numbers of Services among which connections are set up in iptables mode. */
+  readonly iptablesConnectSizes: readonly number[];
+  /** The largest number of Services that iptables-nft-restore loads, whose cost is quadratic. */
+  readonly restoreMax: number;
   /** Changes of each kind. */
   readonly changes: number;
   /** The largest number of Services that nft loads in kube-proxy's layout, whose cost is quadratic. */
@@ -32,12 +39,15 @@ export const HELP = `Usage: npm run bench -- [options]
 
   --sizes=1k,10k,50k       numbers of Services
   --endpoints=5            endpoints of each Service; targets are for 5
-  --only=LIST              of ${MEASURES.join(',')}; all but ${ON_REQUEST.join(',')} unless given
+  --only=LIST              of ${MEASURES.join(',')}; these are all unless given
+                           iptables mode: ${IPTABLES}cold and so on, and ${IPTABLES}reference; all of them: iptables (minutes)
   --changes=1000           changes of each kind to time
   --kube-proxy-max=10k     sizes up to which nft loads kube-proxy's layout for comparison (15 s at 10k, minutes at 50k)
   --connect-sizes=100,30k  numbers of Services among which connections are set up
   --connect-kinds=plain    what those Services ask for, compared with the first: of ${SERVICE_KINDS.join(',')}
-  --iptables-sizes=5k,10k  numbers of Services that iptables-nft-restore loads as kube-proxy writes them (minutes)
+  --iptables-sizes=5k,10k  numbers of Services in iptables mode
+  --iptables-connect-sizes=100,10k  numbers of Services among which connections are set up there
+  --restore-max=10k        sizes up to which iptables-nft-restore loads the same rules, and kube-proxy's (a minute each at 10k)
   --json=FILE              write every figure
 `;
 
@@ -49,10 +59,12 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions | 'help
     options: {
       sizes: { ...text, default: '1k,10k,50k' },
       endpoints: { ...text, default: '5' },
-      only: { ...text, default: MEASURES.filter((one) => !ON_REQUEST.includes(one)).join(',') },
+      only: { ...text, default: MEASURES.join(',') },
       changes: { ...text, default: '1000' },
       'connect-sizes': { ...text, default: '100,30k' },
       'iptables-sizes': { ...text, default: '5k,10k' },
+      'iptables-connect-sizes': { ...text, default: '100,10k' },
+      'restore-max': { ...text, default: '10k' },
       'connect-kinds': { ...text, default: 'plain' },
       'kube-proxy-max': { ...text, default: '10k' },
       json: text,
@@ -60,13 +72,20 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions | 'help
     },
   });
   if (values.help) return 'help';
+  const only = values.only.split(',');
+  const inIptables = only.filter(isInIptables);
   return {
     sizes: parseSizes('--sizes', values.sizes),
     endpoints: parseCount('--endpoints', values.endpoints, 40),
-    measures: new Set(values.only.split(',').map((one) => parseOneOf('--only', one, MEASURES))),
+    measures: new Set(
+      only.filter((one) => !isInIptables(one)).map((one) => parseOneOf('--only', one, MEASURES)),
+    ),
+    iptablesMeasures: new Set(inIptables.flatMap(parseIptablesMeasure)),
     json: values.json,
     connectSizes: parseSizes('--connect-sizes', values['connect-sizes'], 2),
     iptablesSizes: parseSizes('--iptables-sizes', values['iptables-sizes']),
+    iptablesConnectSizes: parseSizes('--iptables-connect-sizes', values['iptables-connect-sizes'], 2),
+    restoreMax: parseCount('--restore-max', values['restore-max'], 100_000),
     connectKinds: values['connect-kinds']
       .split(',')
       .map((one) => parseOneOf('--connect-kinds', one, SERVICE_KINDS)),
@@ -88,6 +107,15 @@ function parseCount(option: string, text: string, max: number, min = 1): number 
   if (!(count >= min && count <= max))
     throw new Error(`${option}: must be a number from ${min} to ${max}, such as 10k, got "${text}"`);
   return count;
+}
+
+function isInIptables(measure: string): boolean {
+  return measure === 'iptables' || measure.startsWith(IPTABLES);
+}
+
+function parseIptablesMeasure(text: string): readonly Measure[] {
+  if (text === 'iptables') return IPTABLES_MEASURES;
+  return [parseOneOf(`--only=${IPTABLES}…`, text.slice(IPTABLES.length), IPTABLES_MEASURES)];
 }
 
 function parseOneOf<T extends string>(option: string, text: string, known: readonly T[]): T {

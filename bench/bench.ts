@@ -3,10 +3,10 @@
 import { fileURLToPath } from 'node:url';
 import { Netns } from '../test/support/netns/netns.ts';
 import { type BenchOptions, formatCount } from './arguments.ts';
-import type { ClusterSize } from './engine.ts';
+import type { Cluster, ClusterSize, Mode } from './engine.ts';
 import type { KubeProxyResult, Task } from './inside.ts';
 import type { Line } from './report.ts';
-import { type TARGETS, targetOf } from './targets.ts';
+import { type Targets, targetOf } from './targets.ts';
 
 /** Node with the TypeScript of the bench; paths are absolute, because a namespace changes nothing about files. */
 const RUN_TYPESCRIPT = [
@@ -28,18 +28,25 @@ export interface Section {
 
 export class Bench {
   readonly options: BenchOptions;
+  readonly mode: Mode;
   readonly #kubeProxy = new Map<number, Promise<KubeProxyResult | undefined>>();
 
-  constructor(options: BenchOptions) {
+  constructor(options: BenchOptions, mode: Mode = 'nftables') {
     this.options = options;
+    this.mode = mode;
   }
 
   size(services: number): ClusterSize {
     return { services, endpoints: this.options.endpoints };
   }
 
-  target(name: keyof typeof TARGETS, services: number): number | undefined {
-    return targetOf(name, services, this.options.endpoints);
+  /** So many Services, in the mode that is measured. */
+  cluster(services: number): Cluster {
+    return { ...this.size(services), mode: this.mode };
+  }
+
+  target(name: keyof Targets, services: number): number | undefined {
+    return targetOf(this.mode, name, this.size(services));
   }
 
   /** Runs `use` in a namespace of its own. */
@@ -59,12 +66,12 @@ export class Bench {
     return JSON.parse(await netns.exec(argv, { timeoutMs: 2 * TIMEOUT_MS })) as T;
   }
 
-  /** kube-proxy's layout by nft, undefined when there are too many Services for it. */
+  /** kube-proxy's layout by nft; undefined when there are too many Services for it, or the mode is another. */
   kubeProxy(services: number): Promise<KubeProxyResult | undefined> {
     let result = this.#kubeProxy.get(services);
     if (result === undefined) {
-      result =
-        services > this.options.kubeProxyMax ? Promise.resolve(undefined) : this.#runKubeProxy(services);
+      const isRun = this.mode === 'nftables' && services <= this.options.kubeProxyMax;
+      result = isRun ? this.#runKubeProxy(services) : Promise.resolve(undefined);
       this.#kubeProxy.set(services, result);
     }
     return result;

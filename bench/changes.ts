@@ -101,7 +101,7 @@ async function changeInTurns(
       process.stderr.write(`changes, ${formatCount(services)} services\n`);
       const netns = await Netns.create('bench');
       namespaces.push(netns);
-      const argv = [...typescript('changing.ts'), JSON.stringify(bench.size(services))];
+      const argv = [...typescript('changing.ts'), JSON.stringify(bench.cluster(services))];
       const one = new LineProcess(netns, argv);
       await one.line();
       processes.push(one);

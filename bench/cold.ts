@@ -15,16 +15,8 @@ export async function measureCold(bench: Bench, folder: string): Promise<Section
   const lines: Line[] = [];
   const figures: Record<number, unknown> = {};
   for (const services of bench.options.sizes) {
-    const syncs: SyncResult[] = [];
     const path = join(folder, `table-${services}.nft`);
-    for (let i = 0; i < RUNS; i++) {
-      await bench.inNamespace('cold load', services, async (netns) => {
-        syncs.push(await bench.runTask(netns, { kind: 'sync', cluster: bench.size(services) }));
-        if (i < RUNS - 1) return;
-        const options = { timeoutMs: TIMEOUT_MS };
-        writeFileSync(path, await netns.exec(['nft', 'list', 'ruleset'], options));
-      });
-    }
+    const syncs = await loadCold(bench, services, { save: ['nft', 'list', 'ruleset'], path });
     const same = await bench.inNamespace('nft -f, the same table', services, (netns) =>
       bench.runTask<NftResult>(netns, { kind: 'nft', path, timeoutMs: TIMEOUT_MS }),
     );
@@ -52,6 +44,23 @@ export async function measureCold(bench: Bench, folder: string): Promise<Section
     figures[services] = { syncs, kubeProxyLoadMs: kubeProxy?.loadMs, sameTableLoadMs: same.loadMs };
   }
   return { lines, figures };
+}
+
+/** Several times; what the `save` command then prints of the last is written to `path`. */
+export async function loadCold(
+  bench: Bench,
+  services: number,
+  { save, path }: { readonly save: readonly string[]; readonly path: string },
+): Promise<readonly SyncResult[]> {
+  const syncs: SyncResult[] = [];
+  for (let i = 0; i < RUNS; i++) {
+    await bench.inNamespace('cold load', services, async (netns) => {
+      syncs.push(await bench.runTask(netns, { kind: 'sync', cluster: bench.cluster(services) }));
+      if (i < RUNS - 1) return;
+      writeFileSync(path, await netns.exec(save, { timeoutMs: TIMEOUT_MS }));
+    });
+  }
+  return syncs;
 }
 
 function told({ loadMs }: NftResult): string {

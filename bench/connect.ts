@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatCount } from './arguments.ts';
 import type { Bench, Section } from './bench.ts';
-import { type Comparison, compare, formatComparison } from './comparison.ts';
+import { type Comparison, compare, formatComparison, p99 as p99Of } from './comparison.ts';
 import { compileDial, type Protocol } from './dialer.ts';
 import type { Cluster } from './engine.ts';
 import { POD_PORT, podIps, SERVICE_PORT, vip } from './objects.ts';
@@ -41,22 +41,29 @@ const CASES: readonly Case[] = ORIGINS.flatMap((origin) =>
 type Durations = number[][][];
 
 export async function measureConnect(bench: Bench, folder: string): Promise<Section> {
-  const { connectSizes, connectKinds } = bench.options;
   const program = await compileDial(folder);
   const sites: Site[] = [];
   try {
-    for (const kind of connectKinds) {
-      for (const services of connectSizes) {
-        process.stderr.write(`connections, ${formatCount(services)} services, ${kind}\n`);
-        const cluster = { ...bench.size(services), kind, protocols: ['TCP', 'UDP'] } as const;
-        sites.push(await Site.create(bench, cluster, program));
-      }
+    for (const cluster of clustersOf(bench)) {
+      process.stderr.write(`connections, ${formatCount(cluster.services)} services${titleOf(cluster)}\n`);
+      sites.push(await Site.create(bench, cluster, program));
     }
     const durations = await dialInTurns(sites);
     return { lines: linesOf(bench, sites, durations), figures: figuresOf(sites, durations) };
   } finally {
     await Promise.all(sites.map((site) => site.delete()));
   }
+}
+
+/** What the first is of, all are compared with. In iptables mode the largest is there with linear chains as well. */
+function clustersOf(bench: Bench): Cluster[] {
+  const { connectSizes, connectKinds } = bench.options;
+  const protocols = ['TCP', 'UDP'] as const;
+  const clusters = connectKinds.flatMap((kind) =>
+    connectSizes.map((services) => ({ ...bench.cluster(services), kind, protocols })),
+  );
+  if (bench.mode !== 'iptables') return clusters;
+  return [...clusters, { ...clusters.at(-1)!, mode: 'iptables-flat' }];
 }
 
 /** One round of every case on every site after the other; who is first changes with the round. */
@@ -114,18 +121,29 @@ function linesOf(bench: Bench, sites: readonly Site[], durations: readonly Durat
       (one) => one.origin === origin && one.protocol === protocol && one.route === 'direct',
     );
     for (const [s, { cluster }] of sites.entries()) {
-      const { services, kind } = cluster;
+      const { services, kind, mode } = cluster;
       const [here, there] = [durations[s]!, durations[0]!];
       const growth = s === 0 ? undefined : compare(here[i]!, there[i]!);
       const directGrowth = s === 0 ? undefined : compare(here[directly]!, there[directly]!);
-      const hasTarget = protocol === 'tcp' && first.services === 100 && kind === first.kind;
+      const p99Growth = s === 0 ? undefined : compare(here[i]!, there[i]!, p99Of);
+      const hasTarget =
+        protocol === 'tcp' && first.services === 100 && kind === first.kind && mode === first.mode;
       const { p50, p99 } = summarize(here[i]!.flat());
       const { p50: directP50 } = summarize(here[directly]!.flat());
       lines.push({
-        measure: `${protocol.toUpperCase()} ${TITLES[origin]}, ${TITLES[route]}${ofKind(cluster)}, p50 / p99`,
+        measure: `${protocol.toUpperCase()} ${TITLES[origin]}, ${TITLES[route]}${titleOf(cluster)}, p50 / p99`,
         services,
-        measured: `${p50.toFixed(1)} / ${p99.toFixed(1)} µs${told(growth, first, isNamed)}`,
-        checks: growth && hasTarget ? atMost(growth.ratio, bench.target('connectGrowth', services), '×') : [],
+        measured: `${p50.toFixed(1)} / ${p99.toFixed(1)} µs${told(growth, first, isNamed)}${p99Growth ? `, p99 ${formatComparison(p99Growth)}` : ''}`,
+        checks: hasTarget
+          ? [
+              ...atMost(growth?.ratio ?? 0, growth && bench.target('connectGrowth', services), '×'),
+              ...atMost(
+                p99Growth?.ratio ?? 0,
+                p99Growth && bench.target('connectP99Growth', services),
+                '× at p99',
+              ),
+            ]
+          : [],
         reference: `${TITLES.direct}: ${directP50.toFixed(1)} µs${told(directGrowth, first, isNamed)}`,
       });
     }
@@ -133,8 +151,8 @@ function linesOf(bench: Bench, sites: readonly Site[], durations: readonly Durat
   return lines;
 }
 
-function ofKind({ kind = 'plain' }: Cluster): string {
-  return kind === 'plain' ? '' : `, ${kind}`;
+function titleOf({ kind = 'plain', mode }: Cluster): string {
+  return `${kind === 'plain' ? '' : `, ${kind}`}${mode === 'iptables-flat' ? ', linear chains' : ''}`;
 }
 
 function told(

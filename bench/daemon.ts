@@ -79,6 +79,7 @@ async function runDaemon(bench: Bench, netns: Netns, sourceFlag: string): Promis
     sourceFlag,
     `--hostname-override=${NODE_NAME}`,
     `--cluster-cidr=${POD_CIDR}`,
+    `--proxy-mode=${bench.mode}`,
     '--logging-format=json',
   ]);
   await daemon.rulesInForce(TIMEOUT_MS);

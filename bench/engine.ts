@@ -1,6 +1,7 @@
 // The daemon without its source: store, virtual-IP table, sync loop and the backend of a mode as run.ts puts them together,
 // filled with the cluster of objects.ts and driven by events.
 
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Backend } from '../src/daemon/backend.ts';
 import type { Log } from '../src/daemon/log.ts';
 import type { SyncReport } from '../src/daemon/sync-loop.ts';
@@ -33,7 +34,8 @@ export interface ClusterSize {
   readonly endpoints: number;
 }
 
-export type Mode = 'nftables' | 'iptables';
+/** `iptables-flat` is iptables mode with kube-proxy's linear chains. */
+export type Mode = 'nftables' | 'iptables' | 'iptables-flat';
 
 /** All that a cluster follows from, and the mode that its rules are written in: nftables when left out. */
 export type Cluster = ClusterSize & ServiceTraits & { readonly mode?: Mode | undefined };
@@ -44,26 +46,35 @@ export interface TimedSync {
   readonly report: SyncReport;
 }
 
+export interface TimedLoad extends TimedSync {
+  /** How long the event loop was kept from anything else. */
+  readonly longestTurnMs: number;
+}
+
 const FAMILIES: readonly IpFamily[] = [4, 6];
 const MASQUERADE_BIT = 14;
 
 const BACKENDS: Readonly<Record<Mode, (suspect: () => void) => Backend>> = {
   nftables: () =>
     new NftablesBackend({ session: new NftSession(), families: FAMILIES, masqueradeBit: MASQUERADE_BIT }),
-  iptables: (suspect) =>
-    new IptablesBackend({
-      tables: new NftIptablesTables(new NftConnection(), suspect),
-      families: FAMILIES,
-      settings: {
-        masqueradeBit: MASQUERADE_BIT,
-        servesLocalhostNodePorts: false,
-        dropsInvalid: true,
-        dispatch: 'tree',
-      },
-      setSysctl: () => undefined,
-      log: { warn: console.error } as unknown as Log,
-    }),
+  iptables: (suspect) => iptablesBackend('tree', suspect),
+  'iptables-flat': (suspect) => iptablesBackend('flat', suspect),
 };
+
+function iptablesBackend(dispatch: 'tree' | 'flat', suspect: () => void): Backend {
+  return new IptablesBackend({
+    tables: new NftIptablesTables(new NftConnection(), suspect),
+    families: FAMILIES,
+    settings: {
+      masqueradeBit: MASQUERADE_BIT,
+      servesLocalhostNodePorts: false,
+      dropsInvalid: true,
+      dispatch,
+    },
+    setSysctl: () => undefined,
+    log: { warn: console.error } as unknown as Log,
+  });
+}
 
 export class Engine {
   /** To ask for the generation. */
@@ -75,7 +86,7 @@ export class Engine {
 
   constructor(mode: Mode = 'nftables') {
     this.#backend = BACKENDS[mode](() => this.#loop.suspect());
-    const nodePortCidrs = mode === 'iptables' ? ['0.0.0.0/0', '::/0'].map((text) => parseCidr(text)!) : [];
+    const nodePortCidrs = mode === 'nftables' ? [] : ['0.0.0.0/0', '::/0'].map((text) => parseCidr(text)!);
     const detectLocal = { kind: 'ClusterCIDR', cidrs: [parseCidr(POD_CIDR)!] } as const;
     const table = new VipTable({ nodeName: NODE_NAME, detectLocal, masqueradeAll: false });
     this.#loop = new SyncLoop({
@@ -91,8 +102,11 @@ export class Engine {
     });
   }
 
-  /** Puts a cluster into the store, batch by batch as a source does, and syncs it. The time is that of the sync alone. */
-  load({ services, endpoints, mode: _, ...traits }: Cluster): Promise<TimedSync> {
+  /**
+   * Puts a cluster into the store, batch by batch as a source does, and syncs it. The times, and the longest turn of the
+   * event loop, are those of the sync alone.
+   */
+  async load({ services, endpoints, mode: _, ...traits }: Cluster): Promise<TimedLoad> {
     const kinds = ['Service', 'EndpointSlice'] as const;
     const take = (events: readonly SourceEvent[]): void => this.#loop.changed(this.#store.apply(events));
     take(kinds.map((kind) => ({ type: 'list-start', kind })));
@@ -102,8 +116,12 @@ export class Engine {
         upsert('EndpointSlice', buildEndpointSlice(i, podIps(i, endpoints), traits)),
       ]);
     }
+    const turns = monitorEventLoopDelay({ resolution: 1 });
+    turns.enable();
     // Nothing is written before the lists have ended.
-    return this.apply(kinds.map((kind) => ({ type: 'list-end', kind })));
+    const sync = await this.apply(kinds.map((kind) => ({ type: 'list-end', kind })));
+    turns.disable();
+    return { ...sync, longestTurnMs: turns.max / 1e6 };
   }
 
   /** Applies a batch of events as a source does. */

@@ -20,6 +20,8 @@ export interface SyncResult {
   readonly tookMs: number;
   readonly writes: number;
   readonly transactions: number;
+  /** Of the event loop. */
+  readonly longestTurnMs: number;
   /** Commits of anybody in the namespace meanwhile (NFT_MSG_GETGEN). */
   readonly generations: number;
 }
@@ -36,10 +38,11 @@ export interface KubeProxyResult extends NftResult {
 async function sync(cluster: Cluster): Promise<SyncResult> {
   const engine = new Engine(cluster.mode);
   const before = await engine.generation();
-  const { tookMs, report } = await engine.load(cluster);
+  const { tookMs, longestTurnMs, report } = await engine.load(cluster);
   const generations = (await engine.generation()) - before;
   await engine.stop();
-  return { tookMs, writes: report.writes, transactions: report.transactions, generations };
+  const { writes, transactions } = report;
+  return { tookMs, writes, transactions, longestTurnMs, generations };
 }
 
 function kubeProxy({

@@ -1,17 +1,20 @@
-// kube-proxy's rules in iptables mode, written by iptables-nft-restore: all of them into empty tables, then what one changed
-// Service asks for. The reference alone: this program has no such mode yet.
+// iptables mode against iptables-nft-restore: the very rules that were just written, and those that kube-proxy writes for the
+// same Services, all of them into empty tables, then what one changed Service asks for. All other measures are those of
+// nftables mode.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Netns } from '../test/support/netns/netns.ts';
-import type { Bench, Section } from './bench.ts';
+import type { BenchOptions } from './arguments.ts';
+import { Bench, type Section } from './bench.ts';
+import { loadCold } from './cold.ts';
 import type { ClusterSize } from './engine.ts';
 import { oneService, partialSync, wholeSync } from './kube-proxy-iptables.ts';
 import { podIps, sparePodIp } from './objects.ts';
-import { formatMs, type Line } from './report.ts';
+import { atLeast, atMost, formatMs, type Line } from './report.ts';
 import { median } from './statistics.ts';
 
-/** The first sync is quadratic in the number of chains: minutes at 10,000 Services. */
+/** What it takes is quadratic in the number of chains: a minute at 10,000 Services. */
 const TIMEOUT_SEC = 900;
 /** Of the smaller ones; the figure is the median. */
 const CHANGES = 5;
@@ -27,10 +30,49 @@ interface Restore {
   readonly kernelMs: number;
 }
 
-export async function measureIptables(bench: Bench, folder: string): Promise<Section> {
+/** The measures that were asked for in that mode. */
+export function iptablesBench(options: BenchOptions): Bench {
+  const { iptablesMeasures: measures, iptablesSizes: sizes, iptablesConnectSizes: connectSizes } = options;
+  return new Bench({ ...options, measures, sizes, connectSizes }, 'iptables');
+}
+
+/** Cold load, against the tool that loads the same rules. */
+export async function measureIptablesCold(bench: Bench, folder: string): Promise<Section> {
   const lines: Line[] = [];
   const figures: Record<number, unknown> = {};
-  for (const services of bench.options.iptablesSizes) {
+  for (const services of bench.options.sizes) {
+    const path = join(folder, `iptables-${services}`);
+    const syncs = await loadCold(bench, services, { save: ['iptables-nft-save'], path });
+    const same =
+      services > bench.options.restoreMax
+        ? undefined
+        : await bench.inNamespace('iptables-nft-restore, the same rules', services, (netns) =>
+            restoreFile(netns, path),
+          );
+    const coldMs = median(syncs.map(({ tookMs }) => tookMs));
+    const ratio = same && (same[0]?.tookMs ?? TIMEOUT_SEC * 1000) / coldMs;
+    lines.push({
+      measure: 'cold load',
+      services,
+      measured: formatMs(coldMs),
+      checks: [
+        ...atMost(coldMs / 1000, bench.target('coldSec', services), ' s'),
+        ...atLeast(ratio ?? 0, same && bench.target('coldRatio', services), '×'),
+      ],
+      reference: `iptables-nft-restore, the same rules: ${same ? formatRestores(same) : 'not run'}`,
+      ratio,
+    });
+    figures[services] = { syncs, sameRules: same };
+  }
+  return { lines, figures };
+}
+
+/** The tool alone. */
+export async function measureIptablesReference(bench: Bench, folder: string): Promise<Section> {
+  const lines: Line[] = [];
+  const figures: Record<number, unknown> = {};
+  for (const services of bench.options.sizes) {
+    if (services > bench.options.restoreMax) continue;
     const size = bench.size(services);
     const result = await bench.inNamespace('iptables-nft-restore', services, (netns) =>
       restoreAll(netns, join(folder, 'iptables'), size),
@@ -68,6 +110,11 @@ async function restoreAll(netns: Netns, path: string, size: ClusterSize) {
 /** Empty when it took too long. */
 async function restore(netns: Netns, path: string, text: string): Promise<Restore[]> {
   writeFileSync(path, text);
+  return restoreFile(netns, path);
+}
+
+/** Empty when it took too long. */
+async function restoreFile(netns: Netns, path: string): Promise<Restore[]> {
   // bash, whose `time` has milliseconds: wall clock, user, system.
   const script = 'TIMEFORMAT="%R %U %S"; time timeout "$1" iptables-nft-restore --noflush --counters <"$2"';
   const argv = ['bash', '-c', script, 'bash', String(TIMEOUT_SEC), path];

@@ -2,15 +2,15 @@
 // Status 0 when everything was measured, whether targets were reached or not; 2 for a bad option.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type BenchOptions, HELP, parseBenchOptions } from './arguments.ts';
+import { type BenchOptions, HELP, type Measure, parseBenchOptions } from './arguments.ts';
 import { Bench, type Section } from './bench.ts';
 import { measureChanges } from './changes.ts';
 import { measureCold } from './cold.ts';
 import { measureConnect } from './connect.ts';
 import { measureDaemon } from './daemon.ts';
-import { measureIptables } from './iptables.ts';
+import { iptablesBench, measureIptablesCold, measureIptablesReference } from './iptables.ts';
 import { describeMachine } from './machine.ts';
 import { formatLines, formatMachine } from './report.ts';
 import { measureRestart } from './restart.ts';
@@ -27,19 +27,37 @@ function readOptions(): BenchOptions | number {
   }
 }
 
+/** By name of the measure. */
+async function measureMode(bench: Bench, folder: string): Promise<Record<string, Section>> {
+  const sections: Record<string, Section> = {};
+  const run = async (
+    name: string,
+    measures: readonly Measure[],
+    measureAll: (bench: Bench, folder: string) => Promise<Section>,
+  ): Promise<void> => {
+    if (!measures.some((one) => bench.options.measures.has(one))) return;
+    const { lines, figures } = await measureAll(bench, folder);
+    const load = loadavg()[0]!;
+    sections[name] = { lines: lines.map((line) => ({ load, ...line })), figures };
+  };
+  await run('cold', ['cold'], bench.mode === 'nftables' ? measureCold : measureIptablesCold);
+  await run('daemon', ['start', 'memory'], measureDaemon);
+  await run('change', ['change'], measureChanges);
+  await run('restart', ['restart'], measureRestart);
+  await run('connect', ['connect'], measureConnect);
+  await run('reference', ['reference'], measureIptablesReference);
+  return sections;
+}
+
 async function measure(options: BenchOptions, folder: string): Promise<void> {
   const machine = describeMachine();
   const startMs = performance.now();
-  const bench = new Bench(options);
-  const sections: Record<string, Section> = {};
-  const { measures } = options;
-  if (measures.has('cold')) sections['cold'] = await measureCold(bench, folder);
-  if (measures.has('start') || measures.has('memory'))
-    sections['daemon'] = await measureDaemon(bench, folder);
-  if (measures.has('change')) sections['change'] = await measureChanges(bench);
-  if (measures.has('restart')) sections['restart'] = await measureRestart(bench);
-  if (measures.has('connect')) sections['connect'] = await measureConnect(bench, folder);
-  if (measures.has('iptables')) sections['iptables'] = await measureIptables(bench, folder);
+  const sections = await measureMode(new Bench(options), folder);
+  const inIptables = await measureMode(iptablesBench(options), folder);
+  for (const [name, { lines, figures }] of Object.entries(inIptables)) {
+    const named = lines.map((line) => ({ ...line, measure: `iptables: ${line.measure}` }));
+    sections[`iptables-${name}`] = { lines: named, figures };
+  }
   const lines = Object.values(sections).flatMap((section) => section.lines);
   const tookSec = Math.round((performance.now() - startMs) / 1000);
   console.log(`\n${formatMachine(machine)}`);

@@ -19,6 +19,8 @@ export interface Line {
   readonly reference?: string;
   /** How many times longer the reference takes. */
   readonly ratio?: number | undefined;
+  /** Of the machine when it was measured, over the minute before: what the bench itself does is about 1 of it. */
+  readonly load?: number;
 }
 
 export function atMost(value: number, limit: number | undefined, unit: string): Check[] {
@@ -46,8 +48,9 @@ export function formatLines(lines: readonly Line[]): string {
     (line.checks ?? []).map(({ text, isMet }) => `${text} ${isMet ? 'pass' : 'MISS'}`).join(', '),
     line.reference ?? '',
     line.ratio === undefined ? '' : `${formatRatio(line.ratio)}×`,
+    line.load?.toFixed(1) ?? '',
   ]);
-  const table = [['measure', 'services', 'measured', 'target', 'compared with', 'ratio'], ...rows];
+  const table = [['measure', 'services', 'measured', 'target', 'compared with', 'ratio', 'load'], ...rows];
   const widths = table[0]!.map((_, i) => Math.max(...table.map((row) => row[i]!.length)));
   return table
     .map((row) =>
