@@ -7,6 +7,7 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync 
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { fetchGuestKernel, GuestKernelError } from './guest-kernel.mjs';
 
 const require = createRequire(import.meta.url);
 
@@ -25,6 +26,8 @@ const PROGRAMS = {
   bench: ['ip', 'nft', 'iptables-nft', 'g++'],
   // The addon is compiled by its tests too, with sanitizers.
   test: ['ip', 'nft', 'iptables-nft', 'iptables-legacy', 'conntrack', 'openssl', 'setpriv', ...COMPILER],
+  // What its tests run there; it has the file system of this machine.
+  guest: ['ip', 'nft', 'iptables-nft', 'conntrack', 'ipvsadm', 'setpriv', 'qemu-system-x86_64', 'xz'],
 };
 
 /** Package managers: how they install, and what they call the package of a program where its name differs. */
@@ -40,6 +43,8 @@ const MANAGERS = [
       'iptables-nft': 'iptables',
       'iptables-legacy': 'iptables',
       setpriv: 'util-linux',
+      'qemu-system-x86_64': 'qemu-system-x86',
+      xz: 'xz-utils',
     },
   },
   {
@@ -79,7 +84,7 @@ const MANAGERS = [
   },
 ];
 
-/** Makes this machine ready for `purpose`: 'demo', 'test' or 'bench'. @throws SetupError when it cannot. */
+/** Makes this machine ready for `purpose`: 'demo', 'test', 'guest' or 'bench'. @throws SetupError when it cannot. */
 export function setUp(purpose) {
   checkMachine(purpose);
   installPrograms(PROGRAMS[purpose]);
@@ -87,6 +92,7 @@ export function setUp(purpose) {
   if (!hasAddon()) installPrograms(COMPILER);
   buildProgram();
   execute([process.execPath, 'scripts/install-addon.mjs'], 'the native addon could not be built');
+  if (purpose === 'guest') installGuest();
 }
 
 function checkMachine(purpose) {
@@ -166,6 +172,15 @@ function buildProgram() {
 function hasAddon() {
   const { builtPath, findPrebuilt } = require('../native/load.cjs');
   return existsSync(builtPath) || findPrebuilt() !== undefined;
+}
+
+function installGuest() {
+  try {
+    fetchGuestKernel();
+  } catch (error) {
+    if (!(error instanceof GuestKernelError)) throw error;
+    throw new SetupError(`the guest needs a kernel of Debian's: ${error.message}`);
+  }
 }
 
 /** In milliseconds since the epoch; before everything when there is no such file. */
