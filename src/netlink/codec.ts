@@ -73,6 +73,9 @@ export const u64: Codec<bigint> = {
   decode: (reader) => reader.u64(),
 };
 
+/** A 64-bit count in host order as a JavaScript number: exact up to 2^53, rounded above. */
+export const count64: Codec<number> = mapped(u64, Number, BigInt);
+
 /** NUL-terminated text. */
 export const string: Codec<string> = {
   encode(writer, value) {

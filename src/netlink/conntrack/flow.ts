@@ -5,8 +5,9 @@
 // So the destination that a client dialled is `original.destination`, and what NAT put in its place is `reply.source`.
 
 import type { IpFamily } from '../../model/ip.ts';
+import { familyIn } from '../address-family.ts';
 import { attr, required, type Struct, struct } from '../attribute.ts';
-import { bytes, oneOf, u8, u16be, u32be } from '../codec.ts';
+import { bytes, u8, u16be, u32be } from '../codec.ts';
 import type { NetlinkMessage } from '../message.ts';
 import { Reader } from '../reader.ts';
 import * as ct from './uapi.ts';
@@ -42,10 +43,7 @@ export interface Flow extends FlowAttributes {
   readonly family: IpFamily;
 }
 
-/** AF_INET and AF_INET6, the family byte of messages. */
-export const AF: Readonly<Record<IpFamily, number>> = { 4: 2, 6: 10 };
-
-const family = oneOf(u8, { '4': AF[4], '6': AF[6] });
+const family = familyIn(u8);
 
 function tupleOf(source: number, destination: number): Struct<FlowTuple> {
   return struct({
@@ -83,7 +81,7 @@ export const flowAttributes: Readonly<Record<IpFamily, Struct<FlowAttributes>>> 
 /** The flow of an IPCTNL_MSG_CT_NEW, which is also what a dump consists of. */
 export function decodeFlow({ payload }: NetlinkMessage): Flow {
   const reader = new Reader('flow', payload);
-  const flowFamily = family.decode(reader) === '4' ? 4 : 6;
+  const flowFamily = family.decode(reader);
   reader.take(3);
   const attributes = flowAttributes[flowFamily].decode(reader) as FlowAttributes & { family: IpFamily };
   // Set in place: a copy of every flow of a large table costs more than all of its decoding (measured).

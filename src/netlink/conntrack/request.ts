@@ -1,11 +1,12 @@
 // Requests to connection tracking: list flows, delete one, and one that only wants an answer.
 
 import type { IpFamily } from '../../model/ip.ts';
+import { AF } from '../address-family.ts';
 import { attr, struct } from '../attribute.ts';
 import { bytes, u8, u16be, u32, u32be } from '../codec.ts';
 import { beginMessage, endMessage, MESSAGE_FLAG } from '../message.ts';
 import { Writer } from '../writer.ts';
-import { AF, type Flow, tupleAttributes } from './flow.ts';
+import { type Flow, tupleAttributes } from './flow.ts';
 import * as ct from './uapi.ts';
 
 /** Which flows to list, by their original tuple. A port or an address needs the protocol with it. */
