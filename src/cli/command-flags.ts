@@ -1,8 +1,10 @@
 // Which flags each command takes, and the few that belong to a command rather than to the daemon's settings.
 
 import { type Flags, scalar } from '../config/flag.ts';
-import { boolean, LOG_FLAGS, PROXY_MODES, type ProxyMode, SETTINGS_FLAGS } from '../config/flags.ts';
+import { boolean, text } from '../config/flag-types.ts';
+import { LOG_FLAGS, PROXY_MODES, type ProxyMode, SETTINGS_FLAGS } from '../config/flags.ts';
 import { parseEnum } from '../config/parse.ts';
+import { CONFIG_FLAGS } from '../config/settings.ts';
 
 export const OUTPUT_FORMATS = ['table', 'wide', 'json', 'yaml'] as const;
 export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
@@ -72,6 +74,13 @@ export const INSTEAD_FLAGS = {
     group: 'Instead of running:',
     help: `with --cleanup: ${INCLUDE_KUBE_PROXY.help}`,
   },
+  'write-config-to': {
+    type: text('file'),
+    default: '',
+    group: 'Instead of running:',
+    help: 'write the configuration in effect, with every default, to a file for --config, and exit',
+    kubeProxy: 'same',
+  },
   version: {
     type: { ...scalar('raw', (value) => parseEnum(value, ['false', 'true', 'raw'])), bare: 'true' },
     default: 'false',
@@ -81,10 +90,21 @@ export const INSTEAD_FLAGS = {
   },
 } satisfies Flags;
 
+/** Where settings come from besides flags. */
+export const CONFIG_FILE_FLAGS = {
+  config: {
+    type: text('file'),
+    default: '',
+    group: 'Configuration file:',
+    help: 'KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1), YAML or JSON; flags that are given win over it',
+    kubeProxy: 'a file makes it drop most flags',
+  },
+} satisfies Flags;
+
 export const COMMAND_FLAGS = {
-  run: { ...SETTINGS_FLAGS, ...INSTEAD_FLAGS },
+  run: { ...CONFIG_FILE_FLAGS, ...CONFIG_FLAGS, ...INSTEAD_FLAGS },
   table: TABLE_FLAGS,
-  diff: SETTINGS_FLAGS,
+  diff: { ...CONFIG_FILE_FLAGS, ...CONFIG_FLAGS },
   cleanup: CLEANUP_FLAGS,
 } satisfies Record<string, Flags>;
 

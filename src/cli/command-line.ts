@@ -3,10 +3,11 @@
 
 import { Command, Option } from 'commander';
 import type { Flag, Flags, GivenFlag } from '../config/flag.ts';
+import { WITHOUT_EFFECT } from '../config/flags-without-effect.ts';
+import { nearest } from '../config/nearest.ts';
 import { quote } from '../config/printable.ts';
 import { COMMAND_FLAGS, type CommandName } from './command-flags.ts';
 import type { Io } from './io.ts';
-import { nearest } from './nearest.ts';
 
 const EXAMPLES = `
 Examples:
@@ -93,17 +94,22 @@ export function readCommandLine(argv: readonly string[], io: Io): CommandLine {
 }
 
 function addFlags(command: Command, flags: Flags, given: GivenFlag[]): void {
+  const idle: string[] = [];
   for (const [name, flag] of Object.entries(flags)) {
+    if (flag.isFieldOnly) continue;
+    const isIdle = flag.group === WITHOUT_EFFECT;
+    if (isIdle) idle.push(`  --${name}: ${flag.help}`);
     for (const spelling of [name, ...(flag.aliases ?? [])]) {
       const short = flag.short !== undefined && spelling === name ? `-${flag.short}, ` : '';
       // Optional for commander only: a missing value is then reported beside all other errors.
       const option = new Option(`${short}--${spelling} [${flag.type.hint}]`, describe(flag));
-      command.addOption(option.helpGroup(flag.group).hideHelp(spelling !== name));
+      command.addOption(option.helpGroup(flag.group).hideHelp(isIdle || spelling !== name));
       command.on(`option:${spelling}`, (text: string | null) =>
         given.push({ name, spelled: `--${spelling}`, text: text ?? undefined }),
       );
     }
   }
+  if (idle.length > 0) command.addHelpText('after', `\n${WITHOUT_EFFECT}\n${idle.join('\n')}`);
 }
 
 function describe(flag: Flag): string {
@@ -130,7 +136,9 @@ function goSpelling(argv: readonly string[]): string[] {
 
 function unknownFlag(command: CommandName): (argument: string) => string {
   const flags: Flags = COMMAND_FLAGS[command];
-  const names = Object.entries(flags).flatMap(([name, flag]) => [name, ...(flag.aliases ?? [])]);
+  const names = Object.entries(flags).flatMap(([name, flag]) =>
+    flag.isFieldOnly ? [] : [name, ...(flag.aliases ?? [])],
+  );
   return (argument) => {
     const spelled = argument.split('=', 1)[0]!;
     const suggestion = nearest(spelled.replace(/^-+/, ''), names);

@@ -1,5 +1,6 @@
 // What each command does once its flags are read: drive one part of the program and say what came of it.
 
+import type { EffectiveConfig } from '../config/effective-config.ts';
 import type { FlagValues } from '../config/flag.ts';
 import type { LogFormat, ProxyMode } from '../config/flags.ts';
 import { printable } from '../config/printable.ts';
@@ -107,5 +108,14 @@ export async function cleanUp(
   if (removed.length === 0 && failures.length === 0) io.stdout.write('Nothing to remove.\n');
   io.stderr.write(kept.map((name) => `kept ${printable(name)}\n`).join(''));
   if (failures[0] !== undefined) throw failures[0];
+  return 0;
+}
+
+/** A file that is there is replaced as a whole, or not at all. Throws ConfigError. */
+export async function writeConfig(io: Io, config: EffectiveConfig, path: string): Promise<number> {
+  const { dump } = await import('js-yaml');
+  const { writeFileAtomically } = await import('../config/write-file.ts');
+  await writeFileAtomically(path, dump(config));
+  io.stderr.write(`Wrote the configuration to ${printable(path)}.\n`);
   return 0;
 }

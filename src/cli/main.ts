@@ -2,13 +2,13 @@
 
 import os from 'node:os';
 import { CommanderError } from 'commander';
-import { parseFlags } from '../config/flag.ts';
+import { type GivenFlag, parseFlags } from '../config/flag.ts';
 import { LOG_FLAGS } from '../config/flags.ts';
-import { buildSettings } from '../config/settings.ts';
+import { buildSettings, type SettingsResult } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
-import { CLEANUP_FLAGS, INSTEAD_FLAGS, TABLE_FLAGS } from './command-flags.ts';
+import { CLEANUP_FLAGS, CONFIG_FILE_FLAGS, INSTEAD_FLAGS, TABLE_FLAGS } from './command-flags.ts';
 import { type CommandLine, readCommandLine } from './command-line.ts';
-import { cleanUp, printDiff, printTable, runDaemon } from './commands.ts';
+import { cleanUp, printDiff, printTable, runDaemon, writeConfig } from './commands.ts';
 import { reportFailure } from './failure.ts';
 import type { Io } from './io.ts';
 import { type Parts, parts as realParts } from './parts.ts';
@@ -45,16 +45,29 @@ async function runCommand(line: CommandLine, io: Io, parts: Parts): Promise<numb
     return refuse([...line.errors, ...errors], io) ?? cleanUp(parts, io, values);
   }
   const instead = parseFlags(INSTEAD_FLAGS, given);
-  const { settings, errors, warnings } = buildSettings(given, os.hostname());
+  const at = parseFlags(CONFIG_FILE_FLAGS, given);
+  const load = configLoader(given, at.values.config);
+  const { settings, config, errors, warnings } = await load();
   if (command === 'run' && instead.values['include-kube-proxy'] && !instead.values.cleanup) {
     instead.errors.push('--include-kube-proxy: only with --cleanup');
   }
-  const refused = refuse([...line.errors, ...instead.errors, ...errors], io);
-  if (refused !== undefined || settings === undefined) return refused ?? 2;
+  const refused = refuse([...line.errors, ...at.errors, ...instead.errors, ...errors], io);
+  if (refused !== undefined || settings === undefined || config === undefined) return refused ?? 2;
   if (command === 'diff') return printDiff(parts, io, settings, warnings);
   if (instead.values.version !== 'false') return printVersion(io, instead.values.version === 'raw');
+  const configPath = instead.values['write-config-to'];
+  if (configPath) return writeConfig(io, config, configPath);
   if (instead.values.cleanup) return cleanUp(parts, io, parseFlags(CLEANUP_FLAGS, given).values);
   return runDaemon(parts, io, settings, warnings);
+}
+
+/** Settings as flags and file, which is read anew, say at the time of the call. */
+function configLoader(given: readonly GivenFlag[], path: string | undefined): () => Promise<SettingsResult> {
+  return async () => {
+    // Loaded when needed: a parser of YAML.
+    const file = path && (await (await import('../config/load-config.ts')).loadConfig(path));
+    return buildSettings(given, os.hostname(), file || undefined);
+  };
 }
 
 /** Prints every error and gives the exit code, or undefined when there is none. */

@@ -1,6 +1,8 @@
 // What a flag is: the declaration that help, command-line options and parsing all come from, and the parsing itself.
 
 import { ConfigError } from '../errors.ts';
+import type { FieldForm } from './field-form.ts';
+import type { ProxyMode } from './flags.ts';
 
 /** How the text of a flag becomes a value. */
 export interface FlagType<T> {
@@ -8,9 +10,19 @@ export interface FlagType<T> {
   readonly hint: string;
   /** The text meant when the flag stands alone (`--masquerade-all`); such a flag never takes the next argument. */
   readonly bare?: string;
+  /** How the configuration file writes it; a string unless given. */
+  readonly form?: FieldForm;
+  /** What a flag says is added to what the file says, behind it, and does not replace it. */
+  readonly isAdded?: boolean;
   /** The value of all occurrences in order, at least one. Throws ConfigError. */
   parse(texts: readonly string[]): T;
 }
+
+/**
+ * Where the configuration file has a value: the path of a field of KubeProxyConfiguration, or of each mode's own. Those of
+ * the mode that is in use count.
+ */
+export type FieldPath = string | Readonly<Partial<Record<ProxyMode, string>>>;
 
 export interface Flag<T = unknown> {
   readonly type: FlagType<T>;
@@ -20,6 +32,10 @@ export interface Flag<T = unknown> {
   readonly short?: string;
   /** Other names with the same meaning. */
   readonly aliases?: readonly string[];
+  /** Undefined when it can be said on the command line only. */
+  readonly field?: FieldPath;
+  /** There is no such flag: it can be said in the file only. */
+  readonly isFieldOnly?: boolean;
   /** Heading in help. */
   readonly group: string;
   readonly help: string;
@@ -34,10 +50,10 @@ export type FlagValues<F extends Flags> = {
   readonly [N in keyof F]: F[N]['type'] extends FlagType<infer T> ? T : never;
 };
 
-/** One occurrence on the command line. */
+/** One occurrence on the command line, or a value of the configuration file. */
 export interface GivenFlag {
   readonly name: string;
-  /** As the user wrote it, for messages: `--masquerade-bit`. */
+  /** As the user wrote it, for messages: `--masquerade-bit`, `iptables.masqueradeBit`. */
   readonly spelled: string;
   /** Undefined when no value followed. */
   readonly text: string | undefined;

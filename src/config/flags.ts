@@ -2,14 +2,18 @@
 // Names and meanings are those of kube-proxy 1.36 (cmd/kube-proxy/app/options.go) unless `kubeProxy` says otherwise.
 
 import { ConfigError } from '../errors.ts';
+import { type Ip, parseIp } from '../model/ip.ts';
 import type { AllowedExternalIps } from '../vip/external-ips.ts';
 import type { DetectLocal } from '../vip/local-pods.ts';
 import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
+import { featureGates } from './feature-gates.ts';
+import { BOOLEAN, STRING, STRINGS } from './field-form.ts';
 import { type Flags, type FlagType, scalar } from './flag.ts';
+import { boolean, integer, nonNegativeDuration, positiveDuration, text } from './flag-types.ts';
 import {
+  type ListenAddress,
   parseBoolean,
   parseCidrs,
-  parseDuration,
   parseEnum,
   parseHostname,
   parseInteger,
@@ -40,21 +44,6 @@ export const DETECT_LOCAL_MODES: readonly DetectLocalMode[] = [
 export const LOG_FORMATS = ['auto', 'text', 'json'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
-export const boolean: FlagType<boolean> = { ...scalar('bool', parseBoolean), bare: 'true' };
-const text = (hint: string) => scalar(hint, (value) => value);
-
-const nonNegativeDuration = scalar('duration', (value) => {
-  const ms = parseDuration(value);
-  if (ms < 0) throw new ConfigError(`must not be negative, got ${quote(value)}`);
-  return ms;
-});
-
-const positiveDuration = scalar('duration', (value) => {
-  const ms = parseDuration(value);
-  if (ms <= 0) throw new ConfigError(`must be greater than 0, got ${quote(value)}`);
-  return ms;
-});
-
 const clusterCidrs = scalar('cidrs', (value) => {
   const cidrs = parseCidrs(parseList([value]));
   if (cidrs.length > 2 || (cidrs.length === 2 && cidrs[0]!.family === cidrs[1]!.family)) {
@@ -63,12 +52,14 @@ const clusterCidrs = scalar('cidrs', (value) => {
   return cidrs;
 });
 
-const nodePortAddresses: FlagType<NodePortAddresses> = {
+/** Undefined for what is usual in the mode. */
+const nodePortAddresses: FlagType<NodePortAddresses | undefined> = {
   hint: 'cidrs',
+  form: STRINGS,
   parse: (texts) => {
     const items = parseList(texts);
     if (!items.includes('primary')) {
-      return items.length === 0 ? { kind: 'primary' } : { kind: 'cidrs', cidrs: parseCidrs(items) };
+      return items.length === 0 ? undefined : { kind: 'cidrs', cidrs: parseCidrs(items) };
     }
     if (items.length > 1) {
       throw new ConfigError(`primary must stand alone, got ${quote(items.join(','))}`);
@@ -79,6 +70,11 @@ const nodePortAddresses: FlagType<NodePortAddresses> = {
 
 const allowedExternalIps: FlagType<AllowedExternalIps> = {
   hint: 'cidrs',
+  form: {
+    kind: 'true, false or a list of CIDRs',
+    read: (value) => BOOLEAN.read(value) ?? STRINGS.read(value),
+    write: (texts) => (/^[a-z01]*$/i.test(texts.at(-1)!) ? BOOLEAN : STRINGS).write(texts),
+  },
   parse: (texts) => {
     const items = parseList(texts);
     const [item] = items;
@@ -88,18 +84,39 @@ const allowedExternalIps: FlagType<AllowedExternalIps> = {
   },
 };
 
+const listenAddress = (defaultPort: number): FlagType<ListenAddress | undefined> => ({
+  ...scalar('address', (value) => (value === 'none' ? undefined : parseListenAddress(value, defaultPort))),
+  // An empty field is not given, as in kube-proxy's; so there is a word for nowhere.
+  form: { ...STRING, write: (texts) => texts.at(-1) || 'none' },
+});
+
+const optionalPort = scalar('port', (value) => (value === '' ? undefined : parseInteger(value, 0, 65535)));
+
+/** Undefined for an unspecified one: then the Node's own count. */
+const bindAddress = scalar('ip', (value): Ip | undefined => {
+  const ip = parseIp(value);
+  if (ip === undefined) throw new ConfigError(`must be an IP address, got ${quote(value)}`);
+  return ip === '0.0.0.0' || ip === '::' ? undefined : ip;
+});
+
 /** Flags of every command that logs. */
 export const LOG_FLAGS = {
   'logging-format': {
-    type: scalar('format', (value) => parseEnum(value, LOG_FORMATS)),
+    type: {
+      ...scalar('format', (value) => parseEnum(value, LOG_FORMATS)),
+      // kube-proxy knows no auto; its default, an empty field, is ours.
+      form: { ...STRING, write: (texts) => (texts.at(-1) === 'auto' ? '' : texts.at(-1)) },
+    },
     default: 'auto',
+    field: 'logging.format',
     group: 'Logging:',
     help: 'text, json, or auto: text on a terminal, JSON lines otherwise',
     kubeProxy: 'defaults to text',
   },
   v: {
-    type: scalar('N', (value) => parseInteger(value, 0)),
+    type: integer('N', 0),
     default: '0',
+    field: 'logging.verbosity',
     short: 'v',
     group: 'Logging:',
     help: 'verbosity: 0 to 1 info, 2 to 4 debug, 5 and above trace; from 4 on errors come with a stack trace',
@@ -112,6 +129,7 @@ export const SETTINGS_FLAGS = {
   source: {
     type: text('path'),
     default: '',
+    field: 'kproxyTs.source',
     group: 'Where Services come from:',
     help: 'folder or file of manifests (YAML or JSON), watched, in place of an API server',
     kubeProxy: 'no such flag',
@@ -119,6 +137,7 @@ export const SETTINGS_FLAGS = {
   kubeconfig: {
     type: text('file'),
     default: '',
+    field: 'clientConnection.kubeconfig',
     group: 'Where Services come from:',
     help: 'kubeconfig file; without it and without --master, the configuration of the pod this runs in',
     kubeProxy: 'same',
@@ -126,6 +145,7 @@ export const SETTINGS_FLAGS = {
   master: {
     type: text('url'),
     default: '',
+    field: 'kproxyTs.master',
     group: 'Where Services come from:',
     help: 'address of the API server; overrides the one in the kubeconfig',
     kubeProxy: 'same',
@@ -133,6 +153,7 @@ export const SETTINGS_FLAGS = {
   'hostname-override': {
     type: scalar('name', parseHostname),
     default: '',
+    field: 'hostnameOverride',
     group: 'Node:',
     help: 'name of this Node; by default the host name',
     kubeProxy: 'same',
@@ -143,6 +164,7 @@ export const SETTINGS_FLAGS = {
       (value): DetectLocalMode => (value === '' ? 'ClusterCIDR' : parseEnum(value, DETECT_LOCAL_MODES)),
     ),
     default: 'ClusterCIDR',
+    field: 'detectLocalMode',
     group: 'Node:',
     help: "how pods of this node are told from other clients, whose cluster-IP traffic is masqueraded: ClusterCIDR, NodeCIDR (the Node's podCIDRs), BridgeInterface or InterfaceNamePrefix",
     kubeProxy: 'restarts when podCIDRs change',
@@ -150,6 +172,7 @@ export const SETTINGS_FLAGS = {
   'cluster-cidr': {
     type: clusterCidrs,
     default: '',
+    field: 'clusterCIDR',
     group: 'Node:',
     help: 'with ClusterCIDR, pod addresses: one CIDR, or an IPv4 and an IPv6 one separated by a comma',
     kubeProxy: 'same',
@@ -157,6 +180,7 @@ export const SETTINGS_FLAGS = {
   'pod-bridge-interface': {
     type: scalar('name', parseInterfaceName),
     default: '',
+    field: 'detectLocal.bridgeInterface',
     group: 'Node:',
     help: 'with BridgeInterface, the bridge that pods of this node are attached to',
     kubeProxy: 'same',
@@ -164,34 +188,59 @@ export const SETTINGS_FLAGS = {
   'pod-interface-name-prefix': {
     type: scalar('prefix', parseInterfaceName),
     default: '',
+    field: 'detectLocal.interfaceNamePrefix',
     group: 'Node:',
     help: 'with InterfaceNamePrefix, how the names of interfaces of pods of this node begin',
     kubeProxy: 'same',
   },
+  'bind-address': {
+    type: bindAddress,
+    default: '0.0.0.0',
+    field: 'bindAddress',
+    group: 'Node:',
+    help: "stands for the Node's own address of its family; nothing is bound to it. An IPv6 one moves the servers' default addresses to [::] and [::1]",
+    kubeProxy: 'same',
+  },
   'nodeport-addresses': {
     type: nodePortAddresses,
-    default: 'primary',
+    default: '',
+    field: 'nodePortAddresses',
     group: 'Node:',
-    help: "local addresses that accept node ports: CIDRs (repeatable, comma separated), or primary for the Node's own",
-    kubeProxy: 'same in nftables mode; elsewhere defaults to every local address',
+    help: "local addresses that accept node ports: CIDRs (repeatable, comma separated), or primary for the Node's own; by default primary in nftables mode, elsewhere every local address",
+    kubeProxy: 'same',
   },
   'allow-external-ips': {
     type: allowedExternalIps,
     default: 'true',
+    field: 'kproxyTs.allowExternalIPs',
     group: 'Rules:',
     help: 'external IPs of Services that are served: true for all, false for none, or those within CIDRs (repeatable, comma separated)',
     kubeProxy: 'feature gate AllowServiceExternalIPs, without CIDRs',
   },
+  'feature-gates': {
+    type: featureGates,
+    default: '',
+    field: 'featureGates',
+    group: 'Rules:',
+    help: 'gates of Kubernetes, such as AllowServiceExternalIPs=false (repeatable, comma separated); those that nothing here depends on are accepted',
+    kubeProxy: 'same',
+  },
   'proxy-mode': {
     type: scalar('mode', (value): ProxyMode => (value === '' ? 'nftables' : parseEnum(value, PROXY_MODES))),
     default: 'nftables',
+    field: 'mode',
     group: 'Rules:',
     help: `how traffic is steered: ${PROXY_MODES.join(', ')}`,
     kubeProxy: 'defaults to iptables',
   },
   'iptables-masquerade-bit': {
-    type: scalar('bit', (value) => parseInteger(value, 0, 31)),
+    type: integer('bit', 0, 31),
     default: '14',
+    field: {
+      iptables: 'iptables.masqueradeBit',
+      nftables: 'nftables.masqueradeBit',
+      ipvs: 'iptables.masqueradeBit',
+    },
     aliases: ['masquerade-bit'],
     group: 'Rules:',
     help: 'bit of the packet mark that means "masquerade", 0 to 31, in every mode',
@@ -200,6 +249,7 @@ export const SETTINGS_FLAGS = {
   'iptables-backend': {
     type: scalar('backend', (value) => parseEnum(value, IPTABLES_BACKENDS)),
     default: 'auto',
+    field: 'kproxyTs.iptablesBackend',
     group: 'Rules:',
     help: 'where iptables mode writes: nft (nf_tables, through netlink), legacy (through iptables-legacy-restore), or auto: what the node uses',
     kubeProxy: 'no such flag; its image finds out',
@@ -207,6 +257,7 @@ export const SETTINGS_FLAGS = {
   'iptables-dispatch': {
     type: scalar('form', (value) => parseEnum(value, IPTABLES_DISPATCHES)),
     default: 'tree',
+    field: 'kproxyTs.iptablesDispatch',
     group: 'Rules:',
     help: 'how iptables mode finds the chain of a Service: tree, a few rules whatever the number of Services, or flat, rule by rule in KUBE-SERVICES',
     kubeProxy: 'always flat',
@@ -214,6 +265,7 @@ export const SETTINGS_FLAGS = {
   'iptables-localhost-nodeports': {
     type: boolean,
     default: 'true',
+    field: 'iptables.localhostNodePorts',
     group: 'Rules:',
     help: 'serve node ports on 127.0.0.1 in iptables mode, where --nodeport-addresses allows it',
     kubeProxy: 'same',
@@ -221,6 +273,11 @@ export const SETTINGS_FLAGS = {
   'masquerade-all': {
     type: boolean,
     default: 'false',
+    field: {
+      iptables: 'iptables.masqueradeAll',
+      nftables: 'nftables.masqueradeAll',
+      ipvs: 'iptables.masqueradeAll',
+    },
     group: 'Rules:',
     help: 'masquerade all traffic to cluster IPs',
     kubeProxy: 'same',
@@ -228,6 +285,7 @@ export const SETTINGS_FLAGS = {
   'iptables-sync-period': {
     type: positiveDuration,
     default: '30s',
+    field: { iptables: 'iptables.syncPeriod', nftables: 'nftables.syncPeriod' },
     aliases: ['nftables-sync-period', 'sync-period'],
     group: 'Timing:',
     help: "how often the kernel's rules are checked for foreign changes, in every mode",
@@ -236,35 +294,46 @@ export const SETTINGS_FLAGS = {
   'iptables-min-sync-period': {
     type: nonNegativeDuration,
     default: '0s',
+    field: { iptables: 'iptables.minSyncPeriod', nftables: 'nftables.minSyncPeriod' },
     aliases: ['nftables-min-sync-period', 'min-sync-period'],
     group: 'Timing:',
     help: 'least time between two writes, in every mode. 0 only groups changes that arrive together, which is enough: a write costs what changed, not what exists',
     kubeProxy: 'defaults to 1s',
   },
-  'config-sync-period': {
-    type: positiveDuration,
-    default: '15m',
-    group: 'Timing:',
-    help: 'accepted and without effect: nothing here needs a periodic resync of objects',
-    kubeProxy: 'informer resync period',
-  },
   'healthz-bind-address': {
-    type: scalar('address', (value) => parseListenAddress(value, 10256)),
+    type: listenAddress(10256),
     default: '0.0.0.0:10256',
+    field: 'healthzBindAddress',
     group: 'Servers:',
-    help: 'where /healthz, /livez and /readyz are answered; an empty one for nowhere',
-    kubeProxy: 'same',
+    help: 'where /healthz, /livez and /readyz are answered; none for nowhere',
+    kubeProxy: 'same, but no word none',
   },
   'metrics-bind-address': {
-    type: scalar('address', (value) => parseListenAddress(value, 10249)),
+    type: listenAddress(10249),
     default: '127.0.0.1:10249',
+    field: 'metricsBindAddress',
     group: 'Servers:',
-    help: 'where /metrics and /proxyMode are answered; an empty one for nowhere',
+    help: 'where /metrics and /proxyMode are answered; none for nowhere',
     kubeProxy: 'same, but cannot be empty',
+  },
+  'healthz-port': {
+    type: optionalPort,
+    default: '',
+    group: 'Servers:',
+    help: 'deprecated: 0 for no health server, else the port of a --healthz-bind-address that says none',
+    kubeProxy: 'ignored with --config',
+  },
+  'metrics-port': {
+    type: optionalPort,
+    default: '',
+    group: 'Servers:',
+    help: 'deprecated: 0 for no metrics server, else the port of a --metrics-bind-address that says none',
+    kubeProxy: 'ignored with --config',
   },
   'bind-address-hard-fail': {
     type: boolean,
     default: 'false',
+    field: 'bindAddressHardFail',
     group: 'Servers:',
     help: 'treat an address that cannot be had as an error, instead of trying again',
     kubeProxy: 'same',

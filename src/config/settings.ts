@@ -1,10 +1,13 @@
 // Settings: everything the daemon was told, validated once, frozen, and passed down. Nothing below reads flags or the environment.
 
+import { isDeepEqual } from '../model/deep-equal.ts';
 import { parseCidr } from '../model/ip.ts';
 import type { AllowedExternalIps } from '../vip/external-ips.ts';
 import type { DetectLocal } from '../vip/local-pods.ts';
 import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
-import { type FlagValues, type GivenFlag, parseFlags } from './flag.ts';
+import { type EffectiveConfig, effectiveConfig } from './effective-config.ts';
+import { type ConfigFile, fieldPaths } from './fields.ts';
+import { type Flags, type FlagValues, type GivenFlag, parseFlags } from './flag.ts';
 import {
   type IptablesBackendChoice,
   type IptablesDispatch,
@@ -12,6 +15,8 @@ import {
   type ProxyMode,
   SETTINGS_FLAGS,
 } from './flags.ts';
+import { FLAGS_WITHOUT_EFFECT } from './flags-without-effect.ts';
+import { mergeGiven } from './given.ts';
 import type { ListenAddress } from './parse.ts';
 
 /** Where objects come from. A Kubernetes source with neither field uses the in-cluster configuration. */
@@ -60,17 +65,35 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export interface SettingsResult {
   /** Undefined when there are errors. */
   readonly settings: Settings | undefined;
+  /** What they were made from, with every default; undefined when there are errors. */
+  readonly config: EffectiveConfig | undefined;
   readonly errors: readonly string[];
   readonly warnings: readonly string[];
 }
 
-/** Settings from the flags given, or every error; `hostname` is the node name where no flag says otherwise. */
-export function buildSettings(given: readonly GivenFlag[], hostname: string): SettingsResult {
-  const { values, errors } = parseFlags(SETTINGS_FLAGS, given);
-  const spelled = (name: string) => given.findLast((flag) => flag.name === name)?.spelled ?? `--${name}`;
+/** Every flag and field of the configuration. */
+export const CONFIG_FLAGS: Flags = { ...SETTINGS_FLAGS, ...FLAGS_WITHOUT_EFFECT };
+
+/**
+ * Settings from the flags given and the configuration file, or every error; `hostname` is the node name where neither says
+ * otherwise.
+ */
+export function buildSettings(
+  given: readonly GivenFlag[],
+  hostname: string,
+  file?: ConfigFile,
+): SettingsResult {
+  const counting = mergeGiven(CONFIG_FLAGS, given, file, proxyModeOf(given, file));
+  const { values, errors: flagErrors } = parseFlags(SETTINGS_FLAGS, counting);
+  const errors = [
+    ...(file?.errors ?? []),
+    ...flagErrors,
+    ...parseFlags(FLAGS_WITHOUT_EFFECT, counting).errors,
+  ];
+  const spelled = (name: string) => counting.findLast((flag) => flag.name === name)?.spelled ?? `--${name}`;
   if (values.source) {
     for (const name of ['kubeconfig', 'master'] as const) {
-      if (values[name]) errors.push(`--source: cannot be combined with --${name}`);
+      if (values[name]) errors.push(`${spelled('source')}: cannot be combined with ${spelled(name)}`);
     }
   }
   const syncPeriodMs = values['iptables-sync-period'];
@@ -85,9 +108,9 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
   const needed = DETECT_LOCAL_FLAGS.find(({ mode, isNeeded }) => isNeeded && mode === detectLocalMode);
   // Undefined where what was given is refused already.
   if (needed !== undefined && values[needed.name]?.length === 0) {
-    errors.push(`--${needed.name}: must be given with --detect-local-mode=${needed.mode}`);
+    errors.push(`${spelled(needed.name)}: must be given with ${spelled('detect-local-mode')}=${needed.mode}`);
   }
-  if (errors.length > 0) return { settings: undefined, errors, warnings: [] };
+  if (errors.length > 0) return { settings: undefined, config: undefined, errors, warnings: [] };
 
   const settings: Settings = {
     source: values.source
@@ -100,8 +123,9 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
     nodeName,
     proxyMode: values['proxy-mode'],
     detectLocal: detectLocalOf(values),
-    nodePortAddresses: nodePortAddressesOf(values, given),
-    allowedExternalIps: values['allow-external-ips'],
+    nodePortAddresses: nodePortAddressesOf(values),
+    allowedExternalIps:
+      values['feature-gates'].get('AllowServiceExternalIPs') === false ? [] : values['allow-external-ips'],
     iptables: {
       backend: values['iptables-backend'],
       dispatch: values['iptables-dispatch'],
@@ -119,11 +143,33 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
   };
   const warnings = DETECT_LOCAL_FLAGS.filter(
     ({ name, mode }) => values[name].length > 0 && mode !== detectLocalMode,
-  ).map(({ name }) => `${spelled(name)} has no effect with --detect-local-mode=${detectLocalMode}`);
-  if (given.some((flag) => flag.name === 'config-sync-period')) {
-    warnings.push('--config-sync-period has no effect: nothing here needs a periodic resync of objects');
-  }
-  return { settings: deepFreeze(settings), errors, warnings };
+  ).map(
+    ({ name }) => `${spelled(name)} has no effect with ${spelled('detect-local-mode')}=${detectLocalMode}`,
+  );
+  const idle = withoutEffect(given, file);
+  if (idle.length > 0) warnings.push(`without effect here: ${idle.join(', ')} (kproxy-ts --help says why)`);
+  const config = effectiveConfig(CONFIG_FLAGS, given, file);
+  return { settings: deepFreeze(settings), config: deepFreeze(config), errors, warnings };
+}
+
+/** The mode that fields are chosen by; the default where what is given is refused anyway. */
+function proxyModeOf(given: readonly GivenFlag[], file: ConfigFile | undefined): ProxyMode {
+  const flags = { 'proxy-mode': SETTINGS_FLAGS['proxy-mode'] };
+  const texts = file?.fields.get(flags['proxy-mode'].field) ?? [];
+  const ofFile = texts.map((text) => ({ name: 'proxy-mode', spelled: 'mode', text }));
+  return parseFlags(flags, [...ofFile, ...given]).values['proxy-mode'] ?? 'nftables';
+}
+
+/** Flags and fields that are given, and to no purpose; a file's that say the default are not worth a word. */
+function withoutEffect(given: readonly GivenFlag[], file: ConfigFile | undefined): string[] {
+  return Object.entries(FLAGS_WITHOUT_EFFECT).flatMap(([name, { field, type, default: byDefault }]) => {
+    const ofFlags = given.filter((flag) => flag.name === name).map(({ spelled }) => spelled);
+    const ofFile = fieldPaths(field).filter((path) => {
+      const texts = file?.fields.get(path);
+      return texts !== undefined && !isDeepEqual(type.parse(texts), type.parse([byDefault]));
+    });
+    return [...new Set([...ofFlags, ...ofFile])];
+  });
 }
 
 /** What each mode of local detection goes by. A cluster CIDR may be left out: then no client counts as a local pod. */
@@ -139,12 +185,11 @@ const EVERYWHERE: NodePortAddresses = {
   cidrs: [parseCidr('0.0.0.0/0')!, parseCidr('::/0')!],
 };
 
-function nodePortAddressesOf(
-  values: FlagValues<typeof SETTINGS_FLAGS>,
-  given: readonly GivenFlag[],
-): NodePortAddresses {
-  const isGiven = given.some(({ name, text = '' }) => name === 'nodeport-addresses' && text.trim() !== '');
-  return values['proxy-mode'] === 'iptables' && !isGiven ? EVERYWHERE : values['nodeport-addresses'];
+function nodePortAddressesOf(values: FlagValues<typeof SETTINGS_FLAGS>): NodePortAddresses {
+  const setting = values['nodeport-addresses'];
+  if (setting === undefined && values['proxy-mode'] === 'iptables') return EVERYWHERE;
+  if (setting?.kind === 'cidrs') return setting;
+  return { kind: 'primary', bindAddress: values['bind-address'] };
 }
 
 function detectLocalOf(values: FlagValues<typeof SETTINGS_FLAGS>): DetectLocal {

@@ -5,7 +5,8 @@ import type { Node } from '../model/types.ts';
 
 /** Which local addresses serve node ports: the Node's primary ones, or all within the CIDRs. */
 export type NodePortAddresses =
-  | { readonly kind: 'primary' }
+  /** `bindAddress` stands for the Node's own address of its family. */
+  | { readonly kind: 'primary'; readonly bindAddress?: Ip | undefined }
   | { readonly kind: 'cidrs'; readonly cidrs: readonly Cidr[] };
 
 /**
@@ -20,7 +21,9 @@ export function nodePortCidrs(
 ): readonly Cidr[] {
   if (setting.kind === 'cidrs') return setting.cidrs;
   const addresses = node === undefined || node.addresses.length === 0 ? interfaceAddresses : node.addresses;
-  return ([4, 6] as const).flatMap((family) => primaryOf(addresses, family));
+  const { bindAddress } = setting;
+  const all = bindAddress === undefined ? addresses : [bindAddress, ...addresses];
+  return ([4, 6] as const).flatMap((family) => primaryOf(all, family));
 }
 
 function primaryOf(addresses: readonly Ip[], family: IpFamily): Cidr[] {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { COMMAND_FLAGS } from '../../src/cli/command-flags.ts';
+import type { Flags } from '../../src/config/flag.ts';
 import type { Settings } from '../../src/config/settings.ts';
 import { ConfigError, InternalError, KernelError, KubeError } from '../../src/errors.ts';
 import { run } from './run.ts';
@@ -49,7 +50,8 @@ describe('spellings of kube-proxy are understood', () => {
 describe('what cannot be used exits with 2, one line per error', () => {
   it.each<[argv: string[], ...errors: string[]]>([
     [['--cluster-cdir=10.0.0.0/8'], '--cluster-cdir: unknown flag; did you mean --cluster-cidr?'],
-    [['--config', '/etc/kube-proxy.yaml'], '--config: unknown flag'],
+    [['--config', '/no/such.yaml'], '/no/such.yaml: cannot be read (ENOENT)'],
+    [['--config'], '--config: needs a value (file)'],
     [['--masquerade-bt', '3'], '--masquerade-bt: unknown flag; did you mean --masquerade-bit?'],
     [['-x'], '-x: unknown flag'],
     [['--x\u001b[31m'], '--x\\u001b[31m: unknown flag'],
@@ -98,8 +100,9 @@ describe('help', () => {
   it('mentions every flag, alias, command and an example', async () => {
     const { code, stdout, stderr } = await run(['--help']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    for (const [name, flag] of Object.entries(COMMAND_FLAGS.run)) {
-      const aliases: readonly string[] = 'aliases' in flag ? flag.aliases : [];
+    const flags: Flags = COMMAND_FLAGS.run;
+    for (const [name, { aliases = [], isFieldOnly }] of Object.entries(flags)) {
+      if (isFieldOnly) continue;
       for (const spelling of [name, ...aliases]) expect(stdout).toContain(`--${spelling}`);
     }
     for (const words of ['table', 'diff', 'cleanup', 'kproxy-ts --source ./manifests', 'Exit status']) {
@@ -129,7 +132,10 @@ describe('running', () => {
 
   it('warns in the log of a flag without effect', async () => {
     const { stderr } = await run(['--config-sync-period=1m'], { runDaemon: async () => 0 });
-    expect(JSON.parse(stderr)).toMatchObject({ level: 'warn', msg: expect.stringContaining('no effect') });
+    expect(JSON.parse(stderr)).toMatchObject({
+      level: 'warn',
+      msg: expect.stringContaining('without effect'),
+    });
   });
 
   it.each<[error: unknown, code: number, line: string]>([
