@@ -7,6 +7,7 @@ import type { Store } from '../model/store.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import { LackingLocal } from '../vip/lacking-local.ts';
+import type { EventOutcome } from './events/event-publisher.ts';
 import { healthHandler } from './health/health-server.ts';
 import { SyncHealth } from './health/sync-health.ts';
 import { HttpListener } from './http-listener.ts';
@@ -101,6 +102,10 @@ export class Servers {
 
   conntrackPassed(pass: { durationMs: number; deleted: number }): void {
     this.#metrics?.conntrackPassed(pass);
+  }
+
+  eventEnded(outcome: EventOutcome): void {
+    this.#metrics?.eventEnded(outcome);
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 // The one interface behind which every origin of objects hides: an API server, a folder of manifests.
 
 import type { SourceEvent } from '../model/source-event.ts';
+import type { EventWrite } from './node-event.ts';
 
 export type { ObjectKind, SourceEvent } from '../model/source-event.ts';
 
@@ -18,4 +19,10 @@ export interface Source {
   start(sink: SourceSink): Promise<void>;
   /** Stops; no event is delivered after the promise settles. Idempotent. */
   stop(): Promise<void>;
+  /**
+   * Writes an Event about this Node, once the source was started; one attempt. Missing where nobody would read it. `id` names an
+   * Event within the life of the source; `atMs` is a time of `performance.now()`.
+   * @throws KubeError; one without a status, or with one that may pass, is worth another attempt.
+   */
+  writeEvent?(write: EventWrite): Promise<void>;
 }

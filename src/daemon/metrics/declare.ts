@@ -109,6 +109,11 @@ export function declareMetrics(registry: Registry) {
     ),
     problems: gauge('kproxy_ts_problems', 'What is odd about objects and rules now, by code', ['code']),
     services: gauge('kproxy_ts_services', 'Services known'),
+    events: counter(
+      'kproxy_ts_events_total',
+      'Events about this Node, by what became of them (written, suppressed by rate limits, failed)',
+      ['outcome'],
+    ),
   };
 }
 

@@ -8,6 +8,7 @@ import type { IpFamily } from '../../model/ip.ts';
 import type { SourceEvent } from '../../model/source-event.ts';
 import type { Problem } from '../../model/types.ts';
 import type { LackingCount } from '../../vip/lacking-local.ts';
+import type { EventOutcome } from '../events/event-publisher.ts';
 import type { SyncReport } from '../sync-loop.ts';
 import { type DeclaredMetrics, declareMetrics } from './declare.ts';
 
@@ -44,6 +45,9 @@ export class Metrics {
       for (const traffic_policy of ['internal', 'external']) {
         this.#m.noLocalEndpoints.set({ traffic_policy, ip_family }, 0);
       }
+    }
+    for (const outcome of ['written', 'suppressed', 'failed'] satisfies EventOutcome[]) {
+      this.#m.events.inc({ outcome }, 0);
     }
     for (const code of ['200', '503']) {
       this.#m.healthz.inc({ code }, 0);
@@ -127,6 +131,11 @@ export class Metrics {
 
   answered(path: 'healthz' | 'livez', status: number): void {
     this.#m[path].inc({ code: String(status) });
+  }
+
+  /** What became of something that was to be told in an Event. */
+  eventEnded(outcome: EventOutcome): void {
+    this.#m.events.inc({ outcome });
   }
 
   /** What is known now. */

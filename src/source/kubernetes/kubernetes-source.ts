@@ -3,6 +3,8 @@
 
 import http from 'node:http';
 import https from 'node:https';
+import { KubeError } from '../../errors.ts';
+import type { EventWrite } from '../node-event.ts';
 import type { Source, SourceSink } from '../source.ts';
 import { type Access, ANONYMOUS } from './access.ts';
 import { ApiClient } from './api-client.ts';
@@ -10,6 +12,7 @@ import { Backoff, REFLECTOR_BACKOFF } from './backoff.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { ConnectionLog } from './connection-log.ts';
 import { Credentials } from './credentials.ts';
+import { eventRequest } from './event-request.ts';
 import { inClusterAccess } from './in-cluster.ts';
 import { readKubeconfig } from './kubeconfig.ts';
 import { createProxyAgent } from './proxy-agent.ts';
@@ -56,6 +59,8 @@ class KubernetesSource implements Source {
   readonly #stop = new AbortController();
   #client: ApiClient | undefined;
   #running: Promise<unknown> = Promise.resolve();
+  /** Names of Events begin with it: nanoseconds since the epoch, as client-go's. */
+  readonly #eventBase = BigInt(Date.now()) * 1_000_000n;
   description: string;
 
   constructor(options: KubernetesSourceOptions) {
@@ -107,6 +112,16 @@ class KubernetesSource implements Source {
     this.#client = client;
     // Not awaited here: a rejection means that the sink threw, and must not go unnoticed until stop().
     this.#running = Promise.all(reflectors.map((reflector) => reflector.run(this.#stop.signal)));
+  }
+
+  async writeEvent(write: EventWrite): Promise<void> {
+    if (this.#client === undefined) throw new KubeError('write event: the source was not started');
+    const request = eventRequest(write, {
+      nodeName: this.#options.nodeName,
+      base: this.#eventBase,
+      epochMs: Date.now() - performance.now(),
+    });
+    await this.#client.write({ ...request, signal: this.#stop.signal });
   }
 
   async stop(): Promise<void> {
