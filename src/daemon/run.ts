@@ -62,6 +62,7 @@ async function serve(
     log,
     onOutcome: (outcome) => servers.eventEnded(outcome),
   });
+  source.observeRequests?.((request) => servers.requested(request));
   const stop = stopSignal();
   let isInForce = false;
   let garbageTimer: NodeJS.Timeout | undefined;

@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { KproxyError, KubeError } from '../../errors.ts';
+import type { SentRequest } from '../source.ts';
 import { StatusError } from './api-errors.ts';
 import type { Credentials } from './credentials.ts';
 import { decodeJson } from './json.ts';
@@ -44,6 +45,8 @@ export interface ApiClientOptions {
   readonly userAgent: string;
   /** A connected request, or its body, that stays silent for longer is given up. Milliseconds. */
   readonly stallTimeoutMs: number;
+  /** Told of every attempt. */
+  readonly onRequest?: (request: SentRequest) => void;
 }
 
 /** Bound on establishing a connection, as client-go's dialer. */
@@ -101,10 +104,16 @@ export class ApiClient {
   }
 
   async #askOnce(request: HttpRequest): Promise<AsyncIterable<Buffer>> {
-    const { what } = request;
+    const { what, method } = request;
+    const { server, onRequest = () => undefined } = this.#options;
+    const startMs = performance.now();
+    const tell = (code: string): void =>
+      onRequest({ method, host: server.host, code, durationMs: performance.now() - startMs });
     const { response, connection } = await this.#send(request).catch((error: unknown) => {
+      tell('<error>');
       throw asKubeError(error, what);
     });
+    tell(String(response.statusCode));
     const body = readBody(response, connection, what);
     const status = response.statusCode ?? 0;
     if (status >= 200 && status < 300) return body;

@@ -5,7 +5,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { KubeError } from '../../errors.ts';
 import type { EventWrite } from '../node-event.ts';
-import type { Source, SourceSink } from '../source.ts';
+import type { SentRequest, Source, SourceSink } from '../source.ts';
 import { type Access, ANONYMOUS } from './access.ts';
 import { ApiClient } from './api-client.ts';
 import { Backoff, REFLECTOR_BACKOFF } from './backoff.ts';
@@ -57,6 +57,7 @@ export function createKubernetesSource(options: KubernetesSourceOptions): Source
 class KubernetesSource implements Source {
   readonly #options: KubernetesSourceOptions;
   readonly #stop = new AbortController();
+  #observe: (request: SentRequest) => void = () => undefined;
   #client: ApiClient | undefined;
   #running: Promise<unknown> = Promise.resolve();
   /** Names of Events begin with it: nanoseconds since the epoch, as client-go's. */
@@ -90,6 +91,7 @@ class KubernetesSource implements Source {
       agent,
       userAgent: `kproxy-ts/${version}`,
       stallTimeoutMs,
+      onRequest: (request) => this.#observe(request),
     });
     const connection = new ConnectionLog(server.origin, clock, log);
     const reflectors = resourcesOf(this.#options.nodeName).map(
@@ -112,6 +114,10 @@ class KubernetesSource implements Source {
     this.#client = client;
     // Not awaited here: a rejection means that the sink threw, and must not go unnoticed until stop().
     this.#running = Promise.all(reflectors.map((reflector) => reflector.run(this.#stop.signal)));
+  }
+
+  observeRequests(observe: (request: SentRequest) => void): void {
+    this.#observe = observe;
   }
 
   async writeEvent(write: EventWrite): Promise<void> {

@@ -8,7 +8,7 @@ import {
   type KubernetesSourceOptions,
 } from '../../../src/source/kubernetes/kubernetes-source.ts';
 import type { NodeEvent } from '../../../src/source/node-event.ts';
-import type { Source } from '../../../src/source/source.ts';
+import type { SentRequest, Source } from '../../../src/source/source.ts';
 import { type ApiServer, startApiServer } from '../../support/api-server/api-server.ts';
 
 let server: ApiServer;
@@ -114,4 +114,20 @@ test('stop ends a write that gets no answer', async () => {
   const failed = expect(write(starting('1', 'ipvs'))).rejects.toBeInstanceOf(KubeError);
   await source!.stop();
   await failed;
+});
+
+test('every request is told of, with its status, or that there was no answer', async () => {
+  const requests: SentRequest[] = [];
+  const write = await start();
+  source!.observeRequests!((request) => requests.push(request));
+  await write(starting('1', 'ipvs'));
+  server.faults.failingEvents.push(500, 0);
+  for (const id of [1, 2]) await write(starting('1', 'ipvs'), id).catch(() => undefined);
+  const posts = requests.filter(({ method }) => method === 'POST');
+  expect(posts.map(({ code }) => code)).toEqual(['201', '500', '<error>']);
+  expect(new Set(requests.map(({ host }) => host))).toEqual(new Set([new URL(server.url).host]));
+  expect(Math.min(...posts.map(({ durationMs }) => durationMs))).toBeGreaterThan(0);
+  await expect
+    .poll(() => requests.filter(({ method, code }) => method === 'GET' && code === '200').length)
+    .toBeGreaterThan(0);
 });
