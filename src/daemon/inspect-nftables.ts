@@ -2,6 +2,7 @@
 
 import type { Settings } from '../config/settings.ts';
 import { deleteTables } from '../mode/nftables/cleanup.ts';
+import { COUNTED_SETS, countConnections } from '../mode/nftables/connections.ts';
 import { Desired } from '../mode/nftables/desired.ts';
 import type { ElementChange } from '../mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../mode/nftables/format.ts';
@@ -11,6 +12,7 @@ import { previousIn } from '../mode/nftables/observed.ts';
 import { planFrontends } from '../mode/nftables/planned-frontend.ts';
 import { vipTableRows } from '../mode/nftables/rows.ts';
 import { structureTransaction } from '../mode/nftables/transaction.ts';
+import { type ConnectionCount, ConnectionCounts } from '../vip/connection-counts.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import type { BackendUpdate } from './backend.ts';
 import type { CleanupOptions, CleanupReport, Inspector } from './inspector.ts';
@@ -27,6 +29,20 @@ export class NftablesInspector implements Inspector {
   async readVipTable(): Promise<VipTableRow[] | undefined> {
     const { observed } = await this.#session.observe(kernelFamilies());
     return observed.size === 0 ? undefined : vipTableRows(observed);
+  }
+
+  async readConnections(): Promise<ConnectionCount[] | undefined> {
+    const families = await this.#session.familiesWithTable(TABLE);
+    if (families.length === 0) return undefined;
+    const counts = new ConnectionCounts();
+    for (const family of families) {
+      for (const { set, addressBytes } of COUNTED_SETS) {
+        for await (const elements of this.#session.elements(family, set)) {
+          countConnections(counts, addressBytes(family), elements);
+        }
+      }
+    }
+    return counts.values();
   }
 
   /** Deletions that a daemon would put off are told as well. */

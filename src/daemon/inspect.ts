@@ -6,6 +6,7 @@ import type { Settings } from '../config/settings.ts';
 import { InternalError, KproxyError, KubeError } from '../errors.ts';
 import { Store } from '../model/store.ts';
 import type { Problem } from '../model/types.ts';
+import type { ConnectionCount } from '../vip/connection-counts.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import { VipTable } from '../vip/vip-table.ts';
 import type { CleanupOptions, CleanupReport, Inspector } from './inspector.ts';
@@ -62,6 +63,19 @@ export async function readVipTable(
   );
   if (found === undefined && failures[0] !== undefined) throw failures[0];
   return found && { ...found, others };
+}
+
+/** What the kernel has counted for the mode of these settings; undefined where it does not. Throws KproxyError. */
+export async function readConnections(
+  { proxyMode, iptables }: Pick<Settings, 'proxyMode' | 'iptables'>,
+  log: Log,
+): Promise<ConnectionCount[] | undefined> {
+  const inspector = await openInspector(proxyMode, { iptablesBackend: iptables.backend }, log);
+  try {
+    return await inspector.readConnections?.();
+  } finally {
+    inspector.close();
+  }
 }
 
 /** What a daemon with these settings would write now. Throws KproxyError. */

@@ -1,6 +1,7 @@
 // What one-shot commands need of a mode: its rules as they are, what a daemon would change of them, and their removal.
 
 import type { Settings } from '../config/settings.ts';
+import type { ConnectionCount } from '../vip/connection-counts.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import type { BackendUpdate } from './backend.ts';
 
@@ -10,6 +11,8 @@ export interface Inspector {
   isPresent(): Promise<boolean>;
   /** The virtual-IP table as the kernel holds it; undefined when it holds nothing of this mode. */
   readVipTable(): Promise<VipTableRow[] | undefined>;
+  /** Connections so far; undefined where the kernel holds nothing of this mode. Missing where it does not count them. */
+  readConnections?(): Promise<ConnectionCount[] | undefined>;
   /** One line for each thing that a daemon just started would write; `wanted` has all Services, and surroundings. */
   planDiff(settings: Settings, wanted: BackendUpdate): Promise<string[]>;
   cleanUp(options: CleanupOptions): Promise<CleanupReport>;

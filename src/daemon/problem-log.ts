@@ -11,18 +11,18 @@ export class ProblemLog {
     this.#log = log;
   }
 
-  /** All present problems. */
-  show(problems: readonly Problem[]): void {
+  /** Takes all present problems, and returns those that are new. */
+  show(problems: readonly Problem[]): Problem[] {
     const present = new Map(
       problems.map((problem) => [`${problem.subject}\0${problem.code}\0${problem.reason}`, problem]),
     );
-    for (const [key, { subject, code, reason }] of present) {
-      if (!this.#shown.has(key)) this.#log.warn({ subject, code, reason }, 'problem');
-    }
+    const added = [...present].filter(([key]) => !this.#shown.has(key)).map(([, problem]) => problem);
+    for (const { subject, code, reason } of added) this.#log.warn({ subject, code, reason }, 'problem');
     const subjects = new Set(problems.map(({ subject }) => subject));
     for (const { subject } of this.#shown.values()) {
       if (!subjects.has(subject)) this.#log.info({ subject }, 'problem solved');
     }
     this.#shown = present;
+    return added;
   }
 }

@@ -1,7 +1,9 @@
 // The daemon: source → store → table → backend, until a signal.
 
 import type { Settings } from '../config/settings.ts';
+import { readVersion } from '../config/version.ts';
 import { Store } from '../model/store.ts';
+import type { NodeEvent } from '../source/node-event.ts';
 import type { Source } from '../source/source.ts';
 import { nodePortCidrs } from '../vip/node-port-addresses.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
@@ -9,6 +11,8 @@ import { VipTable } from '../vip/vip-table.ts';
 import { allOf, answerHealthChecks, countForMetrics, forgetStaleFlows } from './after-sync.ts';
 import type { Backend } from './backend.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
+import { notInForce, oddity, repaired, starting } from './events/compose.ts';
+import { EventPublisher } from './events/event-publisher.ts';
 import { HealthCheckServers } from './health-check-servers.ts';
 import { interfaceAddresses } from './interfaces.ts';
 import type { Log } from './log.ts';
@@ -53,6 +57,12 @@ async function serve(
   const conntrack = new ConntrackReconciler({ objects: store, isClaimed: (key) => table.has(key) });
   const healthChecks = new HealthCheckServers(log);
   const servers = new Servers(settings, store, log);
+  const events = new EventPublisher({
+    write: source.writeEvent?.bind(source),
+    log,
+    onOutcome: (outcome) => servers.eventEnded(outcome),
+  });
+  source.observeRequests?.((request) => servers.requested(request));
   const stop = stopSignal();
   let isInForce = false;
   let garbageTimer: NodeJS.Timeout | undefined;
@@ -82,7 +92,8 @@ async function serve(
         ...backend.problems(),
         ...conntrack.problems(),
       ];
-      problems.show(present);
+      for (const problem of problems.show(present)) events.tell(oddity(problem));
+      for (const event of eventsOf(report, settings.proxyMode)) events.tell(event);
       servers.synced(report, loop.isPending, present);
       if (report.cause !== 'cleanup' && report.failures.length === 0 && !isInForce) {
         isInForce = true;
@@ -106,12 +117,14 @@ async function serve(
       servers.received(events, store.isSynced && (change.services.size > 0 || change.hasNewSurroundings));
       loop.changed(change);
     });
+    events.tell(starting(readVersion(), settings.proxyMode));
     const signal = await stop.received;
     log.info({ signal }, 'stopping; the rules stay in force');
     return 0;
   } finally {
     clearTimeout(garbageTimer);
     stop.release();
+    events.close();
     await source.stop();
     await loop.stop();
     conntrack.close();
@@ -153,6 +166,13 @@ function stopSignal(): { received: Promise<NodeJS.Signals>; release: () => void 
       for (const signal of signals) process.off(signal, resolve);
     },
   };
+}
+
+/** What of a sync an operator must know. */
+function eventsOf(report: SyncReport, mode: string): NodeEvent[] {
+  const general = report.failures.filter(({ services }) => services.length === 0);
+  if (general.length > 0) return general.map(({ error }) => notInForce(error.message));
+  return report.cause === 'drift' && report.writes > 0 ? [repaired(mode)] : [];
 }
 
 function logSync(log: Log, report: SyncReport): void {

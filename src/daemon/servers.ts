@@ -5,8 +5,10 @@ import { readVersion } from '../config/version.ts';
 import type { SourceEvent } from '../model/source-event.ts';
 import type { Store } from '../model/store.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
+import type { SentRequest } from '../source/source.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import { LackingLocal } from '../vip/lacking-local.ts';
+import type { EventOutcome } from './events/event-publisher.ts';
 import { healthHandler } from './health/health-server.ts';
 import { SyncHealth } from './health/sync-health.ts';
 import { HttpListener } from './http-listener.ts';
@@ -54,7 +56,10 @@ export class Servers {
       const mode = this.#settings.proxyMode;
       const metrics = new Metrics({ version: readVersion(), mode, families: kernelFamilies() });
       this.#metrics = metrics;
-      await listen('metrics', metricsAddress, metricsHandler({ metrics, mode }));
+      // Loaded when asked for: most nodes are never asked.
+      const connections = async () =>
+        (await import('./inspect.ts')).readConnections(this.#settings, this.#log);
+      await listen('metrics', metricsAddress, metricsHandler({ metrics, mode, connections }));
     }
     const facts = () => {
       const nowMs = performance.now();
@@ -101,6 +106,14 @@ export class Servers {
 
   conntrackPassed(pass: { durationMs: number; deleted: number }): void {
     this.#metrics?.conntrackPassed(pass);
+  }
+
+  requested(request: SentRequest): void {
+    this.#metrics?.requested(request);
+  }
+
+  eventEnded(outcome: EventOutcome): void {
+    this.#metrics?.eventEnded(outcome);
   }
 
   async close(): Promise<void> {

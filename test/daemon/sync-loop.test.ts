@@ -2,52 +2,12 @@
 
 import { describe, expect, test } from 'vitest';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../../src/daemon/backend.ts';
-import { type AfterSync, type Clock, SyncLoop, type SyncReport } from '../../src/daemon/sync-loop.ts';
+import { type AfterSync, SyncLoop, type SyncReport } from '../../src/daemon/sync-loop.ts';
 import type { SourceEvent } from '../../src/model/source-event.ts';
 import { Store } from '../../src/model/store.ts';
 import type { ServiceKey } from '../../src/model/types.ts';
 import { VipTable } from '../../src/vip/vip-table.ts';
-
-/** Time that passes only when told to. */
-class FakeClock implements Clock {
-  #now = 0;
-  #timers: { at: number; callback: () => void }[] = [];
-
-  get timerCount(): number {
-    return this.#timers.length;
-  }
-
-  nowMs(): number {
-    return this.#now;
-  }
-
-  after(delayMs: number, callback: () => void): () => void {
-    const timer = { at: this.#now + delayMs, callback };
-    this.#timers.push(timer);
-    return () => {
-      this.#timers = this.#timers.filter((one) => one !== timer);
-    };
-  }
-
-  async advance(ms: number): Promise<void> {
-    const end = this.#now + ms;
-    for (;;) {
-      await settle();
-      const next = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
-      if (next === undefined) break;
-      this.#timers = this.#timers.filter((one) => one !== next);
-      this.#now = Math.max(this.#now, next.at);
-      next.callback();
-    }
-    this.#now = end;
-    await settle();
-  }
-}
-
-/** Lets promises that are already resolved run their continuations. */
-const settle = async (): Promise<void> => {
-  for (let i = 0; i < 20; i++) await Promise.resolve();
-};
+import { FakeClock, settle } from '../support/fake-clock.ts';
 
 const CLEAN: SyncResult = { writes: 1, isFull: false, transactions: 1, failures: [] };
 const FAILED: SyncResult = { ...CLEAN, failures: [{ error: new Error('no'), services: [] }] };

@@ -9,12 +9,14 @@ import {
   signsLast,
   summarizeCleanup,
 } from '../../mode/iptables/cleanup.ts';
+import { countConnections } from '../../mode/iptables/connections.ts';
 import { Desired } from '../../mode/iptables/desired.ts';
 import { formatPlan } from '../../mode/iptables/format.ts';
 import { type FullSync, type ObservedChain, planCleanup } from '../../mode/iptables/full-sync.ts';
 import { type ChainPlace, chainId } from '../../mode/iptables/planned-chain.ts';
 import { ENTRANCE, isEntrance, vipTableRows } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
+import { type ConnectionCount, ConnectionCounts } from '../../vip/connection-counts.ts';
 import type { VipTableRow } from '../../vip/table-row.ts';
 import type { BackendUpdate } from '../backend.ts';
 import type { CleanupOptions, CleanupReport, Inspector } from '../inspector.ts';
@@ -51,6 +53,15 @@ export class IptablesInspector implements Inspector {
       if (ofFamily !== undefined) rows = [...(rows ?? []), ...ofFamily];
     }
     return rows;
+  }
+
+  async readConnections(): Promise<ConnectionCount[] | undefined> {
+    const counts = new ConnectionCounts();
+    let isPresent = false;
+    for (const family of kernelFamilies()) {
+      if (countConnections(counts, await this.#tables.observe(family))) isPresent = true;
+    }
+    return isPresent ? counts.values() : undefined;
   }
 
   async planDiff(settings: Settings, { frontends, surroundings }: BackendUpdate): Promise<string[]> {

@@ -2,7 +2,7 @@
 // (pkg/proxy/metrics/metrics.go); the second part is ours, prefix `kproxy_ts_`.
 
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import { PROGRAMMING_BUCKETS, SYNC_BUCKETS } from './buckets.ts';
+import { PROGRAMMING_BUCKETS, REQUEST_BUCKETS, SYNC_BUCKETS } from './buckets.ts';
 
 /** Registers every metric and returns them by what they are for. */
 export function declareMetrics(registry: Registry) {
@@ -86,6 +86,17 @@ export function declareMetrics(registry: Registry) {
       'Cumulative conntrack flows deleted by conntrack reconciler',
       ['ip_family'],
     ),
+    requests: counter(
+      'rest_client_requests_total',
+      'Number of HTTP requests, partitioned by status code, method, and host.',
+      ['code', 'method', 'host'],
+    ),
+    requestDuration: histogram(
+      'rest_client_request_duration_seconds',
+      'Request latency in seconds. Broken down by verb, and host.',
+      REQUEST_BUCKETS,
+      ['verb', 'host'],
+    ),
 
     info: gauge('kproxy_ts_build_info', 'Version and mode of this daemon; always 1', ['version', 'mode']),
     writes: counter(
@@ -109,6 +120,11 @@ export function declareMetrics(registry: Registry) {
     ),
     problems: gauge('kproxy_ts_problems', 'What is odd about objects and rules now, by code', ['code']),
     services: gauge('kproxy_ts_services', 'Services known'),
+    events: counter(
+      'kproxy_ts_events_total',
+      'Events about this Node, by what became of them (written, suppressed by rate limits, failed)',
+      ['outcome'],
+    ),
   };
 }
 

@@ -1,10 +1,13 @@
-// The metrics server (`--metrics-bind-address`), with kube-proxy's paths: /metrics, /healthz, /proxyMode.
+// The metrics server (`--metrics-bind-address`), with kube-proxy's paths: /metrics, /healthz, /proxyMode; and
+// /metrics/connections.
 
 import type { RequestListener, ServerResponse } from 'node:http';
+import { connectionsPage, type ReadConnections } from './connections-page.ts';
 
 export interface MetricsHandlerOptions {
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
   readonly mode: string;
+  readonly connections: ReadConnections;
 }
 
 interface Page {
@@ -12,10 +15,11 @@ interface Page {
   body(): Promise<string> | string;
 }
 
-export function metricsHandler({ metrics, mode }: MetricsHandlerOptions): RequestListener {
+export function metricsHandler({ metrics, mode, connections }: MetricsHandlerOptions): RequestListener {
   const text = 'text/plain; charset=utf-8';
   const pages: Readonly<Record<string, Page>> = {
     '/metrics': { contentType: metrics.contentType, body: () => metrics.text() },
+    '/metrics/connections': { contentType: metrics.contentType, body: connectionsPage(connections) },
     '/healthz': { contentType: text, body: () => 'ok' },
     '/proxyMode': { contentType: text, body: () => mode },
   };

@@ -7,9 +7,12 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { IpFamily } from '../../model/ip.ts';
 import type { SourceEvent } from '../../model/source-event.ts';
 import type { Problem } from '../../model/types.ts';
+import type { SentRequest } from '../../source/source.ts';
 import type { LackingCount } from '../../vip/lacking-local.ts';
+import type { EventOutcome } from '../events/event-publisher.ts';
 import type { SyncReport } from '../sync-loop.ts';
 import { type DeclaredMetrics, declareMetrics } from './declare.ts';
+import { declareFailures } from './declare-failures.ts';
 
 export interface MetricsOptions {
   readonly version: string;
@@ -27,6 +30,7 @@ export class Metrics {
   readonly #families: readonly string[];
   readonly #nowSeconds: () => number;
   readonly #m: DeclaredMetrics;
+  readonly #failed: ReturnType<typeof declareFailures>;
   /** When endpoints changed in the cluster (seconds since the epoch) whose rules are not in force yet. */
   #triggers: number[] = [];
   readonly #startedAtSeconds: number;
@@ -37,6 +41,7 @@ export class Metrics {
     this.#startedAtSeconds = nowSeconds();
     collectDefaultMetrics({ register: this.#registry });
     this.#m = declareMetrics(this.#registry);
+    this.#failed = declareFailures(this.#registry, mode, this.#families);
     this.#m.info.set({ version, mode }, 1);
     // What never happened is 0 and not missing: an alert on a rate needs that.
     for (const ip_family of this.#families) {
@@ -44,6 +49,9 @@ export class Metrics {
       for (const traffic_policy of ['internal', 'external']) {
         this.#m.noLocalEndpoints.set({ traffic_policy, ip_family }, 0);
       }
+    }
+    for (const outcome of ['written', 'suppressed', 'failed'] satisfies EventOutcome[]) {
+      this.#m.events.inc({ outcome }, 0);
     }
     for (const code of ['200', '503']) {
       this.#m.healthz.inc({ code }, 0);
@@ -89,6 +97,7 @@ export class Metrics {
       this.#m.transactionSize.observe(writes);
     }
     this.#m.transactions.inc(transactions);
+    if (failures.length > 0) this.#failed({ isFull, isCleanup: cause === 'cleanup' });
     if (cause === 'cleanup') return;
     if (cause === 'drift' && writes > 0) {
       this.#m.driftRepaired.inc();
@@ -127,6 +136,17 @@ export class Metrics {
 
   answered(path: 'healthz' | 'livez', status: number): void {
     this.#m[path].inc({ code: String(status) });
+  }
+
+  /** An answer of the API server, or a request without one. */
+  requested({ method, host, code, durationMs }: SentRequest): void {
+    this.#m.requests.inc({ code, method, host });
+    this.#m.requestDuration.observe({ verb: method, host }, durationMs / 1000);
+  }
+
+  /** What became of something that was to be told in an Event. */
+  eventEnded(outcome: EventOutcome): void {
+    this.#m.events.inc({ outcome });
   }
 
   /** What is known now. */

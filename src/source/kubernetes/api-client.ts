@@ -1,4 +1,4 @@
-// GET requests to one API server over HTTP/1.1 with kept-alive connections. Knows credentials, time limits and errors;
+// Requests to one API server over HTTP/1.1 with kept-alive connections. Knows credentials, time limits and errors;
 // knows nothing of lists and watches.
 
 import http from 'node:http';
@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { KproxyError, KubeError } from '../../errors.ts';
+import type { SentRequest } from '../source.ts';
 import { StatusError } from './api-errors.ts';
 import type { Credentials } from './credentials.ts';
 import { decodeJson } from './json.ts';
@@ -21,6 +22,21 @@ export interface ApiRequest {
   readonly signal: AbortSignal;
 }
 
+/** A request that changes something. */
+export interface ApiWrite {
+  /** For messages: `create event`. */
+  readonly what: string;
+  /** PATCH is a JSON merge patch (RFC 7396). */
+  readonly method: 'POST' | 'PATCH';
+  readonly path: string;
+  /** What becomes the JSON of the body. */
+  readonly body: unknown;
+  readonly signal: AbortSignal;
+}
+
+/** Content-Type by method. */
+const WRITTEN_AS = { POST: 'application/json', PATCH: 'application/merge-patch+json' };
+
 export interface ApiClientOptions {
   /** Base URL; a path in it is kept as a prefix. */
   readonly server: URL;
@@ -29,6 +45,8 @@ export interface ApiClientOptions {
   readonly userAgent: string;
   /** A connected request, or its body, that stays silent for longer is given up. Milliseconds. */
   readonly stallTimeoutMs: number;
+  /** Told of every attempt. */
+  readonly onRequest?: (request: SentRequest) => void;
 }
 
 /** Bound on establishing a connection, as client-go's dialer. */
@@ -53,14 +71,21 @@ export class ApiClient {
    * An answer of 401 is retried once when the credentials can be renewed.
    * @throws StatusError for any other answer; KubeError when the connection fails, here or while iterating.
    */
-  async get(request: ApiRequest): Promise<AsyncIterable<Buffer>> {
-    try {
-      return await this.#getOnce(request);
-    } catch (error) {
-      const isRefused = error instanceof StatusError && error.status === 401;
-      if (!isRefused || !this.#options.credentials.renew()) throw error;
-      return await this.#getOnce(request);
-    }
+  get(request: ApiRequest): Promise<AsyncIterable<Buffer>> {
+    const { isCompressed } = request;
+    return this.#ask({
+      ...request,
+      method: 'GET',
+      headers: isCompressed ? { 'accept-encoding': 'gzip' } : {},
+    });
+  }
+
+  /** Settles when the server has taken the write; throws as `get` does. */
+  async write({ body, ...request }: ApiWrite): Promise<void> {
+    const headers = { 'content-type': WRITTEN_AS[request.method] };
+    const answer = await this.#ask({ ...request, query: {}, headers, body: JSON.stringify(body) });
+    // Only an answer that was read leaves its connection for others.
+    for await (const _ of answer);
   }
 
   /** Closes idle connections and those in use. */
@@ -68,18 +93,34 @@ export class ApiClient {
     this.#options.agent.destroy();
   }
 
-  async #getOnce(request: ApiRequest): Promise<AsyncIterable<Buffer>> {
-    const { what } = request;
+  async #ask(request: HttpRequest): Promise<AsyncIterable<Buffer>> {
+    try {
+      return await this.#askOnce(request);
+    } catch (error) {
+      const isRefused = error instanceof StatusError && error.status === 401;
+      if (!isRefused || !this.#options.credentials.renew()) throw error;
+      return await this.#askOnce(request);
+    }
+  }
+
+  async #askOnce(request: HttpRequest): Promise<AsyncIterable<Buffer>> {
+    const { what, method } = request;
+    const { server, onRequest = () => undefined } = this.#options;
+    const startMs = performance.now();
+    const tell = (code: string): void =>
+      onRequest({ method, host: server.host, code, durationMs: performance.now() - startMs });
     const { response, connection } = await this.#send(request).catch((error: unknown) => {
+      tell('<error>');
       throw asKubeError(error, what);
     });
+    tell(String(response.statusCode));
     const body = readBody(response, connection, what);
     const status = response.statusCode ?? 0;
     if (status >= 200 && status < 300) return body;
     throw new StatusError(what, status, await readErrorBody(body), response.headers['retry-after']);
   }
 
-  async #send(request: ApiRequest): Promise<{ response: http.IncomingMessage; connection: Connection }> {
+  async #send(request: HttpRequest): Promise<{ response: http.IncomingMessage; connection: Connection }> {
     const { server, credentials, agent, userAgent, stallTimeoutMs } = this.#options;
     const auth = await credentials.current();
     const url = new URL(server);
@@ -91,13 +132,14 @@ export class ApiClient {
       const sent = (isTls ? https : http).request(url, {
         ...auth.tls,
         agent,
+        method: request.method,
         signal: request.signal,
         timeout: Math.min(CONNECT_TIMEOUT_MS, stallTimeoutMs),
         headers: {
           ...auth.headers,
           accept: 'application/json',
           'user-agent': userAgent,
-          ...(request.isCompressed && { 'accept-encoding': 'gzip' }),
+          ...request.headers,
         },
       });
       sent.on('socket', (socket) => {
@@ -112,10 +154,16 @@ export class ApiClient {
       });
       sent.on('error', reject);
       sent.on('response', resolve);
-      sent.end();
+      sent.end(request.body);
     });
     return { response, connection };
   }
+}
+
+interface HttpRequest extends Pick<ApiRequest, 'what' | 'path' | 'query' | 'signal'> {
+  readonly method: 'GET' | ApiWrite['method'];
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
 }
 
 /** Why we closed a connection ourselves; the stream itself only says that it was aborted. */

@@ -3,13 +3,16 @@
 
 import http from 'node:http';
 import https from 'node:https';
-import type { Source, SourceSink } from '../source.ts';
+import { KubeError } from '../../errors.ts';
+import type { EventWrite } from '../node-event.ts';
+import type { SentRequest, Source, SourceSink } from '../source.ts';
 import { type Access, ANONYMOUS } from './access.ts';
 import { ApiClient } from './api-client.ts';
 import { Backoff, REFLECTOR_BACKOFF } from './backoff.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { ConnectionLog } from './connection-log.ts';
 import { Credentials } from './credentials.ts';
+import { eventRequest } from './event-request.ts';
 import { inClusterAccess } from './in-cluster.ts';
 import { readKubeconfig } from './kubeconfig.ts';
 import { createProxyAgent } from './proxy-agent.ts';
@@ -54,8 +57,11 @@ export function createKubernetesSource(options: KubernetesSourceOptions): Source
 class KubernetesSource implements Source {
   readonly #options: KubernetesSourceOptions;
   readonly #stop = new AbortController();
+  #observe: (request: SentRequest) => void = () => undefined;
   #client: ApiClient | undefined;
   #running: Promise<unknown> = Promise.resolve();
+  /** Names of Events begin with it: nanoseconds since the epoch, as client-go's. */
+  readonly #eventBase = BigInt(Date.now()) * 1_000_000n;
   description: string;
 
   constructor(options: KubernetesSourceOptions) {
@@ -85,6 +91,7 @@ class KubernetesSource implements Source {
       agent,
       userAgent: `kproxy-ts/${version}`,
       stallTimeoutMs,
+      onRequest: (request) => this.#observe(request),
     });
     const connection = new ConnectionLog(server.origin, clock, log);
     const reflectors = resourcesOf(this.#options.nodeName).map(
@@ -107,6 +114,20 @@ class KubernetesSource implements Source {
     this.#client = client;
     // Not awaited here: a rejection means that the sink threw, and must not go unnoticed until stop().
     this.#running = Promise.all(reflectors.map((reflector) => reflector.run(this.#stop.signal)));
+  }
+
+  observeRequests(observe: (request: SentRequest) => void): void {
+    this.#observe = observe;
+  }
+
+  async writeEvent(write: EventWrite): Promise<void> {
+    if (this.#client === undefined) throw new KubeError('write event: the source was not started');
+    const request = eventRequest(write, {
+      nodeName: this.#options.nodeName,
+      base: this.#eventBase,
+      epochMs: Date.now() - performance.now(),
+    });
+    await this.#client.write({ ...request, signal: this.#stop.signal });
   }
 
   async stop(): Promise<void> {

@@ -1,4 +1,4 @@
-// What this daemon lists and watches, with kube-proxy 1.36's selectors (cmd/kube-proxy/app/server.go).
+// What this daemon lists and watches, with kube-proxy 1.36's selectors (cmd/kube-proxy/app/server.go), and what it writes.
 
 import type { ObjectKind } from '../source.ts';
 
@@ -57,3 +57,11 @@ export function resourcesOf(nodeName: string): readonly Resource[] {
     },
   ];
 }
+
+/** What it creates and patches, and nothing else. Events of objects without a namespace are in `default` (client-go tools/events). */
+export const NODE_EVENTS = {
+  group: 'events.k8s.io',
+  plural: 'events',
+  namespace: 'default',
+  path: '/apis/events.k8s.io/v1/namespaces/default/events',
+} as const;

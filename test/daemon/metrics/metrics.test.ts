@@ -1,4 +1,4 @@
-// The metrics a dashboard or an alert written for kube-proxy finds, and what they say.
+// What metrics say. Which there are: kube-proxy-list.test.ts.
 
 import { expect, test } from 'vitest';
 import { Metrics } from '../../../src/daemon/metrics/metrics.ts';
@@ -56,50 +56,6 @@ const slice = (trigger?: string) =>
     origin: '',
   }) as const;
 
-/** kube-proxy.md section 10, of those that nftables mode has. */
-const KUBE_PROXY: readonly [name: string, type: string][] = [
-  ['sync_proxy_rules_duration_seconds', 'histogram'],
-  ['sync_full_proxy_rules_duration_seconds', 'histogram'],
-  ['sync_partial_proxy_rules_duration_seconds', 'histogram'],
-  ['sync_proxy_rules_last_timestamp_seconds', 'gauge'],
-  ['sync_proxy_rules_last_queued_timestamp_seconds', 'gauge'],
-  ['network_programming_duration_seconds', 'histogram'],
-  ['sync_proxy_rules_endpoint_changes_pending', 'gauge'],
-  ['sync_proxy_rules_endpoint_changes_total', 'counter'],
-  ['sync_proxy_rules_service_changes_pending', 'gauge'],
-  ['sync_proxy_rules_service_changes_total', 'counter'],
-  ['sync_proxy_rules_no_local_endpoints_total', 'gauge'],
-  ['proxy_healthz_total', 'counter'],
-  ['proxy_livez_total', 'counter'],
-  ['conntrack_reconciler_sync_duration_seconds', 'histogram'],
-  ['conntrack_reconciler_deleted_entries_total', 'counter'],
-];
-
-test("kube-proxy's metrics are there from the start, by name and type", async () => {
-  const text = await begin().metrics.text();
-  for (const [name, type] of KUBE_PROXY) expect(text).toContain(`# TYPE kubeproxy_${name} ${type}\n`);
-});
-
-test('buckets are those of its dashboards', async () => {
-  const { metrics, samples } = begin();
-  metrics.synced(report());
-  metrics.received([slice(new Date((START_SECONDS + 1) * 1000).toISOString())]);
-  metrics.synced(report());
-  const bounds = (name: string, all: ReadonlyMap<string, number>) =>
-    [...all.keys()].flatMap((key) => {
-      const bound = new RegExp(`^kubeproxy_${name}_bucket\\{le="([^"]+)",ip_family="IPv4"\\}`).exec(key)?.[1];
-      return bound === undefined ? [] : [Number(bound.replace('+Inf', 'Infinity'))];
-    });
-  const all = await samples();
-  const sync = bounds('sync_proxy_rules_duration_seconds', all);
-  expect(sync).toHaveLength(16);
-  expect([sync[0], sync[14]]).toEqual([0.001, 16.384]);
-  const programming = bounds('network_programming_duration_seconds', all);
-  expect(programming.slice(0, 4)).toEqual([0.25, 0.5, 1, 2]);
-  expect(programming.slice(-3)).toEqual([270, 300, Number.POSITIVE_INFINITY]);
-  expect(programming).toHaveLength(2 + 59 + 12 + 7 + 1);
-});
-
 test('changes are pending until a clean sync', async () => {
   const { metrics, samples } = begin();
   metrics.received([
@@ -146,6 +102,8 @@ test('repairs, writes and problems are counted', async () => {
   ]);
   metrics.conntrackPassed({ durationMs: 2, deleted: 5 });
   metrics.answered('healthz', 503);
+  metrics.eventEnded('suppressed');
+  metrics.requested({ method: 'GET', host: 'api', code: '<error>', durationMs: 250 });
   const all = await samples();
   expect(all.get('kproxy_ts_drift_repaired_total')).toBe(1);
   expect(all.get('kproxy_ts_drift_repaired_objects_total')).toBe(7);
@@ -157,6 +115,10 @@ test('repairs, writes and problems are counted', async () => {
   expect(all.get('kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family="IPv4"}')).toBe(5);
   expect(all.get('kubeproxy_proxy_healthz_total{code="503"}')).toBe(1);
   expect(all.get('kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family="IPv6"}')).toBe(1);
+  expect(all.get('kproxy_ts_events_total{outcome="suppressed"}')).toBe(1);
+  expect(all.get('kproxy_ts_events_total{outcome="failed"}')).toBe(0);
+  expect(all.get('rest_client_requests_total{code="<error>",method="GET",host="api"}')).toBe(1);
+  expect(all.get('rest_client_request_duration_seconds_sum{verb="GET",host="api"}')).toBe(0.25);
   metrics.counted(3, []);
   expect((await samples()).has('kproxy_ts_problems{code="INVALID_FIELD"}')).toBe(false);
 });

@@ -1,5 +1,5 @@
 // A local API server for tests: core/v1 services and nodes, discovery.k8s.io/v1 endpointslices, networking.k8s.io/v1 and
-// v1beta1 servicecidrs; list and watch only.
+// v1beta1 servicecidrs; list and watch only. events.k8s.io/v1 events; create and patch only.
 // Faithful where a client could notice: paged lists with continue tokens that expire, a watch cache that ignores the
 // limit at resourceVersion=0, label and field selectors on watches (an object that starts or stops matching appears as
 // ADDED or DELETED), bookmarks, 410 after compaction, "too large resource version", timeoutSeconds, gzip, Status errors.
@@ -11,7 +11,8 @@
 //   server.faults.failNext(3, 500); server.faults.isStalled = true;       // see faults.ts
 //   server.dropWatches(); server.endWatches(); server.sendRaw('Service', '{broken\n'); server.compact();
 //   await server.pause(); await server.resume();                         // refuses connections meanwhile
-//   server.requests                                                       // everything asked so far
+//   server.requests                                                       // everything listed and watched so far
+//   server.events.stored; server.faults.failingEvents.push(500);          // Events, see events.ts
 //   await server.close();
 //
 // Authentication is asked for when `tokens`, `basic` or `isClientCertRequired` is given: a listed bearer token, that
@@ -24,6 +25,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { CertificateAuthority, type KeyPair } from './certificates.ts';
 import { API, Collections } from './collections.ts';
+import { EVENTS_PATH, Events } from './events.ts';
 import { Faults } from './faults.ts';
 import { type ApiObject, KINDS, type Kind } from './object-store.ts';
 import { type Predicate, parseSelectors } from './selectors.ts';
@@ -64,6 +66,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
 export class ApiServer {
   readonly faults = new Faults();
   readonly requests: RecordedRequest[] = [];
+  readonly events = new Events(this.faults);
   /** Accepted bearer tokens; replace them to rotate. */
   tokens: Set<string>;
   readonly #options: ApiServerOptions;
@@ -227,6 +230,12 @@ export class ApiServer {
     const query = Object.fromEntries(url.searchParams);
     const kind = KINDS.find((one) => [API[one].path, API[one].olderPath].includes(url.pathname));
     const notFound = `the server could not find ${url.pathname}`;
+    if (url.pathname.startsWith(EVENTS_PATH)) {
+      const isKnown = this.#isAuthenticated(request);
+      return isKnown
+        ? this.events.answer(request, response, url.pathname.slice(EVENTS_PATH.length))
+        : sendStatus(response, 401, 'Unauthorized', 'Unauthorized');
+    }
     if (kind === undefined || request.method !== 'GET') {
       return sendStatus(response, 404, 'NotFound', notFound);
     }

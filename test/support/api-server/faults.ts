@@ -26,7 +26,9 @@ export class Faults {
   isGoneAsStatus = false;
   /** Paging also applies to lists at resourceVersion=0; servers with a watch cache ignore the limit there. */
   isPagedAtZero = false;
-  /** Answers 403 to these, as `list services` or `watch nodes`. */
+  /** Statuses of the next answers to writes of Events; the Event is not stored. 0 stores it, and cuts the connection. */
+  readonly failingEvents: number[] = [];
+  /** Answers 403 to these, as `list services`, `watch nodes`, `create events` or `patch events`. */
   readonly forbidden = new Set<string>();
   /** Answers 404 to these paths, as a server of another version does. */
   readonly absentPaths = new Set<string>();
