@@ -25,6 +25,8 @@ export type SourceSettings =
 
 export interface Settings {
   readonly source: SourceSettings;
+  /** Where the last known objects are kept over restarts; undefined for nowhere. */
+  readonly stateFolder: string | undefined;
   /** Trimmed, lower case, never empty. */
   readonly nodeName: string;
   readonly proxyMode: ProxyMode;
@@ -97,6 +99,8 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
           kubeconfig: values.kubeconfig || undefined,
           master: values.master || undefined,
         },
+    // A folder of manifests is never away.
+    stateFolder: values.source ? undefined : values['state-dir'] || undefined,
     nodeName,
     proxyMode: values['proxy-mode'],
     detectLocal: detectLocalOf(values),
@@ -120,6 +124,7 @@ export function buildSettings(given: readonly GivenFlag[], hostname: string): Se
   const warnings = DETECT_LOCAL_FLAGS.filter(
     ({ name, mode }) => values[name].length > 0 && mode !== detectLocalMode,
   ).map(({ name }) => `${spelled(name)} has no effect with --detect-local-mode=${detectLocalMode}`);
+  if (values.source && values['state-dir']) warnings.push('--state-dir has no effect with --source');
   if (given.some((flag) => flag.name === 'config-sync-period')) {
     warnings.push('--config-sync-period has no effect: nothing here needs a periodic resync of objects');
   }

@@ -1,13 +1,14 @@
 // The daemon: source → store → table → backend, until a signal.
 
 import type { Settings } from '../config/settings.ts';
-import { Store } from '../model/store.ts';
+import { Store, type StoreChange } from '../model/store.ts';
 import type { Source } from '../source/source.ts';
 import { nodePortCidrs } from '../vip/node-port-addresses.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
 import { VipTable } from '../vip/vip-table.ts';
 import { allOf, answerHealthChecks, countForMetrics, forgetStaleFlows } from './after-sync.ts';
 import type { Backend } from './backend.ts';
+import { Checkpoint } from './checkpoint/checkpoint.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { HealthCheckServers } from './health-check-servers.ts';
 import { interfaceAddresses } from './interfaces.ts';
@@ -97,6 +98,10 @@ async function serve(
       }
     },
   });
+  const checkpoint = openCheckpoint(settings, source, store, servers, log, (change) => {
+    servers.queued();
+    loop.changed(change);
+  });
   try {
     onSuspicion(() => loop.suspect());
     log.info({ source: source.description, node: settings.nodeName, mode: settings.proxyMode }, 'starting');
@@ -105,7 +110,9 @@ async function serve(
       const change = store.apply(events);
       servers.received(events, store.isSynced && (change.services.size > 0 || change.hasNewSurroundings));
       loop.changed(change);
+      checkpoint?.received(change.services.size > 0 || change.hasNewSurroundings);
     });
+    checkpoint?.start();
     const signal = await stop.received;
     log.info({ signal }, 'stopping; the rules stay in force');
     return 0;
@@ -113,11 +120,36 @@ async function serve(
     clearTimeout(garbageTimer);
     stop.release();
     await source.stop();
+    await checkpoint?.close();
     await loop.stop();
     conntrack.close();
     await healthChecks.close();
     await servers.close();
   }
+}
+
+/** What keeps the last known objects, where that is wanted. */
+function openCheckpoint(
+  { stateFolder, nodeName }: Settings,
+  source: Source,
+  store: Store,
+  servers: Servers,
+  log: Log,
+  onChange: (change: StoreChange) => void,
+): Checkpoint | undefined {
+  if (stateFolder === undefined) return undefined;
+  return new Checkpoint({
+    folder: stateFolder,
+    owner: () => ({ node: nodeName, source: source.description }),
+    store,
+    log,
+    onRestore: (objects, writtenAt) => {
+      servers.restored(writtenAt);
+      onChange(store.restore(objects));
+    },
+    onWritten: (bytes, writtenAt) => servers.checkpointWritten(bytes, writtenAt),
+    onFailure: () => servers.checkpointFailed(),
+  });
 }
 
 /** What of the settings decides Frontends. */
