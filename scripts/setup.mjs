@@ -24,7 +24,10 @@ const PROGRAMS = {
   // g++ compiles the client that sets up connections.
   bench: ['ip', 'nft', 'iptables-nft', 'g++'],
   // The addon is compiled by its tests too, with sanitizers.
-  test: ['ip', 'nft', 'iptables-nft', 'iptables-legacy', 'conntrack', 'openssl', 'setpriv', ...COMPILER],
+  test: [
+    ...['ip', 'nft', 'iptables-nft', 'iptables-legacy', 'conntrack', 'openssl', 'setpriv', 'systemd-analyze'],
+    ...COMPILER,
+  ],
 };
 
 /** Package managers: how they install, and what they call the package of a program where its name differs. */
@@ -40,6 +43,7 @@ const MANAGERS = [
       'iptables-nft': 'iptables',
       'iptables-legacy': 'iptables',
       setpriv: 'util-linux',
+      'systemd-analyze': 'systemd',
     },
   },
   {
@@ -50,6 +54,7 @@ const MANAGERS = [
       nft: 'nftables',
       conntrack: 'conntrack-tools',
       setpriv: 'util-linux',
+      'systemd-analyze': 'systemd',
       'g++': 'gcc-c++',
     },
   },
@@ -73,6 +78,7 @@ const MANAGERS = [
       'iptables-legacy': 'iptables',
       conntrack: 'conntrack-tools',
       setpriv: 'util-linux',
+      'systemd-analyze': 'systemd',
       'g++': 'gcc',
       python3: 'python',
     },

@@ -17,7 +17,9 @@ import { openBackend } from './open-backend.ts';
 import { openSource } from './open-source.ts';
 import { ProblemLog } from './problem-log.ts';
 import { releaseGarbage } from './release-garbage.ts';
+import { readManagerEnvironment, ServiceManager } from './sd-notify.ts';
 import { Servers } from './servers.ts';
+import { statusLine } from './status-line.ts';
 import { SyncLoop, type SyncReport } from './sync-loop.ts';
 
 /** A sync of as many Services leaves garbage that is worth collecting. */
@@ -54,8 +56,10 @@ async function serve(
   const conntrack = new ConntrackReconciler({ objects: store, isClaimed: (key) => table.has(key) });
   const healthChecks = new HealthCheckServers(log);
   const servers = new Servers(settings, store, log);
+  const manager = openServiceManager(servers, log);
   const stop = stopSignal();
   let isInForce = false;
+  let failure: string | undefined;
   let garbageTimer: NodeJS.Timeout | undefined;
   const loop = new SyncLoop({
     store,
@@ -85,6 +89,8 @@ async function serve(
       ];
       problems.show(present);
       servers.synced(report, loop.isPending, present);
+      if (report.cause !== 'cleanup') failure = report.failures[0]?.error.message;
+      tellStatus();
       if (report.cause !== 'cleanup' && report.failures.length === 0 && !isInForce) {
         isInForce = true;
         log.info(
@@ -95,9 +101,27 @@ async function serve(
           },
           'rules in force',
         );
+        tellStatus();
+        manager?.ready();
       }
     },
   });
+  const tellStatus = (): void =>
+    manager?.status(
+      statusLine({
+        source: source.description,
+        mode: settings.proxyMode,
+        serviceCount: store.serviceCount,
+        isInForce,
+        failure,
+        staleSince: servers.staleSince,
+      }),
+    );
+  const onHangUp = (): void => {
+    manager?.reloading();
+    log.info('nothing to reload: all settings are flags');
+    manager?.ready();
+  };
   const checkpoint = openCheckpoint(settings, source, store, servers, log, (change) => {
     servers.queued();
     loop.changed(change);
@@ -111,13 +135,19 @@ async function serve(
       servers.received(events, store.isSynced && (change.services.size > 0 || change.hasNewSurroundings));
       loop.changed(change);
       checkpoint?.received(change.services.size > 0 || change.hasNewSurroundings);
+      tellStatus();
     });
     checkpoint?.start();
+    tellStatus();
+    process.on('SIGHUP', onHangUp);
     const signal = await stop.received;
     log.info({ signal }, 'stopping; the rules stay in force');
+    manager?.stopping();
     return 0;
   } finally {
     clearTimeout(garbageTimer);
+    process.off('SIGHUP', onHangUp);
+    manager?.close();
     stop.release();
     await source.stop();
     await checkpoint?.close();
@@ -126,6 +156,14 @@ async function serve(
     await healthChecks.close();
     await servers.close();
   }
+}
+
+/** The manager that started this daemon, where it wants to be told how it goes. */
+function openServiceManager(servers: Servers, log: Log): ServiceManager | undefined {
+  const environment = readManagerEnvironment(process.env, process.pid);
+  // For this process alone, not for those that it starts (sd_notify(3), unset_environment).
+  for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete process.env[name];
+  return environment && new ServiceManager({ ...environment, isLive: () => servers.isLive, log });
 }
 
 /** What keeps the last known objects, where that is wanted. */

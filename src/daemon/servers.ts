@@ -64,10 +64,10 @@ export class Servers {
       return {
         families: kernelFamilies(),
         isHealthy: this.#health.isHealthy(nowMs),
-        isLive: this.#health.isLive(nowMs),
+        isLive: this.isLive,
         isReady: this.#health.isReady,
         isNodeEligible: this.#isNodeEligible,
-        staleSince: this.#store.isStale ? this.#restoredOf : undefined,
+        staleSince: this.staleSince,
         updatedAt: updatedAtMs === undefined ? undefined : new Date(Date.now() - nowMs + updatedAtMs),
       };
     };
@@ -75,6 +75,16 @@ export class Servers {
       if (path !== 'readyz') this.#metrics?.answered(path, status);
     };
     await listen('health', healthAddress, healthHandler({ facts, now: () => new Date(), onAnswer }));
+  }
+
+  /** False only when the sync loop is stuck. */
+  get isLive(): boolean {
+    return this.#health.isLive(performance.now());
+  }
+
+  /** When the objects that are served were written down, while nobody has confirmed them since. */
+  get staleSince(): Date | undefined {
+    return this.#store.isStale ? this.#restoredOf : undefined;
   }
 
   /** A batch of the source, and whether a sync is due because of it. */

@@ -13,9 +13,9 @@ import {
 } from '../../../src/daemon/checkpoint/checkpoint-file.ts';
 import { encodeCheckpoint } from '../../../src/daemon/checkpoint/checkpoint-format.ts';
 import { createLog } from '../../../src/daemon/log.ts';
-import type { Clock } from '../../../src/daemon/sync-loop.ts';
 import type { SourceEvent } from '../../../src/model/source-event.ts';
 import { Store } from '../../../src/model/store.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { cluster, clusterEvents, clusterStore } from './objects.ts';
 
 const OWNER = { node: 'node-1', source: 'API server https://192.0.2.1:6443' };
@@ -24,36 +24,6 @@ const ENDS: SourceEvent[] = [
   { type: 'list-end', kind: 'Service' },
   { type: 'list-end', kind: 'EndpointSlice' },
 ];
-
-/** Time that passes when it is told to. */
-class FakeClock implements Clock {
-  now = 0;
-  #timers = new Map<object, { readonly atMs: number; readonly callback: () => void }>();
-
-  nowMs(): number {
-    return this.now;
-  }
-
-  after(delayMs: number, callback: () => void): () => void {
-    const id = {};
-    this.#timers.set(id, { atMs: this.now + delayMs, callback });
-    return () => this.#timers.delete(id);
-  }
-
-  /** Lets `ms` pass, timers in their order. */
-  pass(ms: number): void {
-    const endMs = this.now + ms;
-    for (;;) {
-      const due = [...this.#timers].filter(([, { atMs }]) => atMs <= endMs);
-      const [id, timer] = due.sort(([, a], [, b]) => a.atMs - b.atMs)[0] ?? [];
-      if (id === undefined || timer === undefined) break;
-      this.#timers.delete(id);
-      this.now = Math.max(this.now, timer.atMs);
-      timer.callback();
-    }
-    this.now = endMs;
-  }
-}
 
 let folder: string;
 let clock: FakeClock;
