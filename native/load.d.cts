@@ -1,4 +1,4 @@
-// The addon's own interface: src/daemon/netlink-socket.ts gives it policy and typed errors. Calls throw, and promises
+// The addon's own interface: src/daemon/netlink-socket.ts gives it policy and typed errors. Calls for netlink throw, and promises
 // reject with, Errors that carry `errno` (positive) and `syscall`; those of `transact` also `replies`.
 
 export interface Addon {
@@ -29,6 +29,11 @@ export interface Addon {
   ): object;
   /** Idempotent; nothing is called back afterwards. */
   unsubscribe(subscription: object): void;
+  /**
+   * Sends one datagram to the Unix socket of this address, whose first byte is zero if it is an abstract one, without waiting.
+   * Returns 0 or an errno: EAGAIN when the receiver's queue is full, ECONNREFUSED or ENOENT when there is none.
+   */
+  sendDatagram(address: Uint8Array, message: Uint8Array): number;
 }
 
 /** Path that node-gyp gives the compiled addon. */

@@ -1,5 +1,5 @@
-// Netlink sockets for Node: open, transact, subscribe, close. The addon moves datagrams and knows no protocol inside
-// them; arguments and policy belong to src/daemon/netlink-socket.ts, its only caller.
+// Netlink sockets for Node: open, transact, subscribe, close; and datagrams to a Unix socket. The addon moves datagrams and
+// knows no protocol inside them; arguments and policy belong to its callers, src/daemon/netlink-socket.ts and sd-notify.ts.
 
 #include "kernel.h"
 #include "methods.h"
@@ -17,6 +17,7 @@ NAPI_MODULE_INIT() {
       method("close", Close),
       method("subscribe", Subscribe),
       method("unsubscribe", Unsubscribe),
+      method("sendDatagram", SendDatagram),
   };
   napi_define_properties(env, exports, sizeof methods / sizeof *methods, methods);
   return exports;

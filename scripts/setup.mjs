@@ -25,7 +25,10 @@ const PROGRAMS = {
   // g++ compiles the client that sets up connections.
   bench: ['ip', 'nft', 'iptables-nft', 'g++'],
   // The addon is compiled by its tests too, with sanitizers.
-  test: ['ip', 'nft', 'iptables-nft', 'iptables-legacy', 'conntrack', 'openssl', 'setpriv', ...COMPILER],
+  test: [
+    ...['ip', 'nft', 'iptables-nft', 'iptables-legacy', 'conntrack', 'openssl', 'setpriv', 'systemd-analyze'],
+    ...COMPILER,
+  ],
   // What its tests run there; it has the file system of this machine.
   guest: ['ip', 'nft', 'iptables-nft', 'conntrack', 'ipvsadm', 'setpriv', 'qemu-system-x86_64', 'xz'],
 };
@@ -45,6 +48,7 @@ const MANAGERS = [
       setpriv: 'util-linux',
       'qemu-system-x86_64': 'qemu-system-x86',
       xz: 'xz-utils',
+      'systemd-analyze': 'systemd',
     },
   },
   {
@@ -55,6 +59,7 @@ const MANAGERS = [
       nft: 'nftables',
       conntrack: 'conntrack-tools',
       setpriv: 'util-linux',
+      'systemd-analyze': 'systemd',
       'g++': 'gcc-c++',
     },
   },
@@ -78,6 +83,7 @@ const MANAGERS = [
       'iptables-legacy': 'iptables',
       conntrack: 'conntrack-tools',
       setpriv: 'util-linux',
+      'systemd-analyze': 'systemd',
       'g++': 'gcc',
       python3: 'python',
     },

@@ -150,6 +150,13 @@ export const SETTINGS_FLAGS = {
     help: 'address of the API server; overrides the one in the kubeconfig',
     kubeProxy: 'same',
   },
+  'state-dir': {
+    type: text('folder'),
+    default: '',
+    group: 'Where Services come from:',
+    help: 'where the last known objects are kept, for a start while the API server is away; without it nothing is kept',
+    kubeProxy: 'no such flag',
+  },
   'hostname-override': {
     type: scalar('name', parseHostname),
     default: '',

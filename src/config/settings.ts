@@ -30,6 +30,8 @@ export type SourceSettings =
 
 export interface Settings {
   readonly source: SourceSettings;
+  /** Where the last known objects are kept over restarts; undefined for nowhere. */
+  readonly stateFolder: string | undefined;
   /** Trimmed, lower case, never empty. */
   readonly nodeName: string;
   readonly proxyMode: ProxyMode;
@@ -120,6 +122,8 @@ export function buildSettings(
           kubeconfig: values.kubeconfig || undefined,
           master: values.master || undefined,
         },
+    // A folder of manifests is never away.
+    stateFolder: values.source ? undefined : values['state-dir'] || undefined,
     nodeName,
     proxyMode: values['proxy-mode'],
     detectLocal: detectLocalOf(values),
@@ -146,6 +150,8 @@ export function buildSettings(
   ).map(
     ({ name }) => `${spelled(name)} has no effect with ${spelled('detect-local-mode')}=${detectLocalMode}`,
   );
+  if (values.source && values['state-dir'])
+    warnings.push(`${spelled('state-dir')} has no effect with ${spelled('source')}`);
   const idle = withoutEffect(given, file);
   if (idle.length > 0) warnings.push(`without effect here: ${idle.join(', ')} (kproxy-ts --help says why)`);
   const config = effectiveConfig(CONFIG_FLAGS, given, file);

@@ -2,7 +2,7 @@
 
 import type { Settings } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
-import { Store } from '../model/store.ts';
+import { Store, type StoreChange } from '../model/store.ts';
 import type { NodeEvent } from '../source/node-event.ts';
 import type { Source } from '../source/source.ts';
 import { nodePortCidrs } from '../vip/node-port-addresses.ts';
@@ -10,6 +10,7 @@ import type { Surroundings } from '../vip/surroundings.ts';
 import { VipTable } from '../vip/vip-table.ts';
 import { allOf, answerHealthChecks, countForMetrics, forgetStaleFlows } from './after-sync.ts';
 import type { Backend } from './backend.ts';
+import { Checkpoint } from './checkpoint/checkpoint.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { notInForce, oddity, repaired, starting } from './events/compose.ts';
 import { EventPublisher } from './events/event-publisher.ts';
@@ -20,7 +21,9 @@ import { openBackend } from './open-backend.ts';
 import { openSource } from './open-source.ts';
 import { ProblemLog } from './problem-log.ts';
 import { releaseGarbage } from './release-garbage.ts';
+import { readManagerEnvironment, ServiceManager } from './sd-notify.ts';
 import { Servers } from './servers.ts';
+import { statusLine } from './status-line.ts';
 import { SyncLoop, type SyncReport } from './sync-loop.ts';
 
 /** A sync of as many Services leaves garbage that is worth collecting. */
@@ -63,8 +66,10 @@ async function serve(
     onOutcome: (outcome) => servers.eventEnded(outcome),
   });
   source.observeRequests?.((request) => servers.requested(request));
+  const manager = openServiceManager(servers, log);
   const stop = stopSignal();
   let isInForce = false;
+  let failure: string | undefined;
   let garbageTimer: NodeJS.Timeout | undefined;
   const loop = new SyncLoop({
     store,
@@ -95,6 +100,8 @@ async function serve(
       for (const problem of problems.show(present)) events.tell(oddity(problem));
       for (const event of eventsOf(report, settings.proxyMode)) events.tell(event);
       servers.synced(report, loop.isPending, present);
+      if (report.cause !== 'cleanup') failure = report.failures[0]?.error.message;
+      tellStatus();
       if (report.cause !== 'cleanup' && report.failures.length === 0 && !isInForce) {
         isInForce = true;
         log.info(
@@ -105,8 +112,30 @@ async function serve(
           },
           'rules in force',
         );
+        tellStatus();
+        manager?.ready();
       }
     },
+  });
+  const tellStatus = (): void =>
+    manager?.status(
+      statusLine({
+        source: source.description,
+        mode: settings.proxyMode,
+        serviceCount: store.serviceCount,
+        isInForce,
+        failure,
+        staleSince: servers.staleSince,
+      }),
+    );
+  const onHangUp = (): void => {
+    manager?.reloading();
+    log.info('nothing to reload: all settings are flags');
+    manager?.ready();
+  };
+  const checkpoint = openCheckpoint(settings, source, store, servers, log, (change) => {
+    servers.queued();
+    loop.changed(change);
   });
   try {
     onSuspicion(() => loop.suspect());
@@ -116,21 +145,62 @@ async function serve(
       const change = store.apply(events);
       servers.received(events, store.isSynced && (change.services.size > 0 || change.hasNewSurroundings));
       loop.changed(change);
+      checkpoint?.received(change.services.size > 0 || change.hasNewSurroundings);
+      tellStatus();
     });
     events.tell(starting(readVersion(), settings.proxyMode));
+    checkpoint?.start();
+    tellStatus();
+    process.on('SIGHUP', onHangUp);
     const signal = await stop.received;
     log.info({ signal }, 'stopping; the rules stay in force');
+    manager?.stopping();
     return 0;
   } finally {
     clearTimeout(garbageTimer);
+    process.off('SIGHUP', onHangUp);
+    manager?.close();
     stop.release();
     events.close();
     await source.stop();
+    await checkpoint?.close();
     await loop.stop();
     conntrack.close();
     await healthChecks.close();
     await servers.close();
   }
+}
+
+/** The manager that started this daemon, where it wants to be told how it goes. */
+function openServiceManager(servers: Servers, log: Log): ServiceManager | undefined {
+  const environment = readManagerEnvironment(process.env, process.pid);
+  // For this process alone, not for those that it starts (sd_notify(3), unset_environment).
+  for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete process.env[name];
+  return environment && new ServiceManager({ ...environment, isLive: () => servers.isLive, log });
+}
+
+/** What keeps the last known objects, where that is wanted. */
+function openCheckpoint(
+  { stateFolder, nodeName }: Settings,
+  source: Source,
+  store: Store,
+  servers: Servers,
+  log: Log,
+  onChange: (change: StoreChange) => void,
+): Checkpoint | undefined {
+  if (stateFolder === undefined) return undefined;
+  return new Checkpoint({
+    folder: stateFolder,
+    owner: () => ({ node: nodeName, source: source.description }),
+    store,
+    log,
+    onRestore: (objects, writtenAt) => {
+      servers.restored(writtenAt);
+      onChange(store.restore(objects));
+    },
+    onWritten: (bytes, writtenAt) => servers.checkpointWritten(bytes, writtenAt),
+    onFailure: () => servers.checkpointFailed(),
+  });
 }
 
 /** What of the settings decides Frontends. */

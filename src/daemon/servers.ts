@@ -26,6 +26,8 @@ export class Servers {
   readonly #listeners: HttpListener[] = [];
   readonly #lacking = new LackingLocal();
   #metrics: Metrics | undefined;
+  /** When the objects that were restored were written down. */
+  #restoredOf: Date | undefined;
 
   constructor(settings: Settings, store: Store, log: Log) {
     this.#settings = settings;
@@ -67,9 +69,10 @@ export class Servers {
       return {
         families: kernelFamilies(),
         isHealthy: this.#health.isHealthy(nowMs),
-        isLive: this.#health.isLive(nowMs),
+        isLive: this.isLive,
         isReady: this.#health.isReady,
         isNodeEligible: this.#isNodeEligible,
+        staleSince: this.staleSince,
         updatedAt: updatedAtMs === undefined ? undefined : new Date(Date.now() - nowMs + updatedAtMs),
       };
     };
@@ -79,10 +82,43 @@ export class Servers {
     await listen('health', healthAddress, healthHandler({ facts, now: () => new Date(), onAnswer }));
   }
 
+  /** False only when the sync loop is stuck. */
+  get isLive(): boolean {
+    return this.#health.isLive(performance.now());
+  }
+
+  /** When the objects that are served were written down, while nobody has confirmed them since. */
+  get staleSince(): Date | undefined {
+    return this.#store.isStale ? this.#restoredOf : undefined;
+  }
+
   /** A batch of the source, and whether a sync is due because of it. */
   received(events: readonly SourceEvent[], isSyncDue: boolean): void {
     this.#metrics?.received(events);
-    if (isSyncDue) this.#health.queued(performance.now());
+    this.#metrics?.stale(this.#store.isStale);
+    if (isSyncDue) this.queued();
+  }
+
+  /** A sync is due. */
+  queued(): void {
+    this.#health.queued(performance.now());
+  }
+
+  /** The store has been given what was known at `writtenAt`, since the source does not answer. */
+  restored(writtenAt: Date): void {
+    this.#restoredOf = writtenAt;
+    this.#metrics?.stale(true);
+    this.#metrics?.checkpointTime(writtenAt);
+  }
+
+  checkpointWritten(bytes: number, writtenAt: Date): void {
+    this.#metrics?.checkpointTime(writtenAt);
+    this.#metrics?.checkpointBytes(bytes);
+  }
+
+  /** None could be written, or the one that was needed could not be used. */
+  checkpointFailed(): void {
+    this.#metrics?.checkpointFailed();
   }
 
   /** What is about to be written. */

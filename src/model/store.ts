@@ -9,7 +9,8 @@ import type { Built } from './built.ts';
 import { outermost } from './cidr-list.ts';
 import { isDeepEqual } from './deep-equal.ts';
 import type { Cidr } from './ip.ts';
-import { isNamespaced, type ObjectKind, type SourceEvent } from './source-event.ts';
+import type { KnownObject } from './saved-object.ts';
+import { isNamespaced, OBJECT_KINDS, type ObjectKind, type SourceEvent } from './source-event.ts';
 import type { EndpointSlice, Node, Problem, Service, ServiceCidr, ServiceKey } from './types.ts';
 
 /** What a batch of events changed. */
@@ -39,6 +40,8 @@ export class Store {
   /** What was seen since `list-start`, per kind that is being listed. */
   readonly #listings = new Map<Kind, Listing>();
   readonly #synced = new Set<Kind>();
+  /** Not listed yet: what is known of them was restored. */
+  readonly #restored = new Set<Kind>();
   readonly #problems = new Map<string, readonly Problem[]>();
   /** Services touched by the batch being applied. */
   #touched = new Set<ServiceKey>();
@@ -52,12 +55,41 @@ export class Store {
     return { services: this.#touched, hasNewSurroundings: this.#hasNewSurroundings };
   }
 
-  /** True once Services and EndpointSlices have each been listed completely: nothing is written before. */
-  get isSynced(): boolean {
-    return this.isListed('Service') && this.isListed('EndpointSlice');
+  /**
+   * Takes in objects as they were known some time ago, of kinds that have not been listed since. What the source has said
+   * already is newer and stays; what it does not confirm until it has listed the kind goes then.
+   */
+  restore(objects: Iterable<KnownObject>): StoreChange {
+    this.#touched = new Set();
+    this.#hasNewSurroundings = false;
+    for (const kind of OBJECT_KINDS) if (!this.#synced.has(kind)) this.#restored.add(kind);
+    for (const object of objects) if (this.#restored.has(object.kind)) this.#restoreOne(object);
+    return { services: this.#touched, hasNewSurroundings: this.#hasNewSurroundings };
   }
 
-  /** True once the kind has been listed completely. */
+  /** All objects, each once; what changes while they are gone through is told as it is by then. */
+  *known(): Generator<KnownObject> {
+    if (this.#node !== undefined) yield { kind: 'Node', value: this.#node };
+    for (const value of this.#serviceCidrs.values()) yield { kind: 'ServiceCIDR', value };
+    for (const value of this.#services.values()) yield { kind: 'Service', value };
+    // A slice that changes moves to the end of its map, where it would be met again.
+    for (const key of [...this.#slicesByKey.keys()]) {
+      const value = this.#slicesByKey.get(key);
+      if (value !== undefined) yield { kind: 'EndpointSlice', value };
+    }
+  }
+
+  /** True once it is known what Services and EndpointSlices there are: nothing is written before. */
+  get isSynced(): boolean {
+    return this.#isKnown('Service') && this.#isKnown('EndpointSlice');
+  }
+
+  /** True while Services or EndpointSlices are what was restored, and no source has listed them since. */
+  get isStale(): boolean {
+    return this.#restored.has('Service') || this.#restored.has('EndpointSlice');
+  }
+
+  /** True once the source has listed the kind completely. */
   isListed(kind: Kind): boolean {
     return this.#synced.has(kind);
   }
@@ -91,6 +123,26 @@ export class Store {
   /** Everything odd about the present objects and documents. */
   problems(): Problem[] {
     return [...this.#problems.values()].flat();
+  }
+
+  #isKnown(kind: Kind): boolean {
+    return this.#synced.has(kind) || this.#restored.has(kind);
+  }
+
+  #restoreOne({ kind, value }: KnownObject): void {
+    switch (kind) {
+      case 'Service':
+        if (!this.#services.has(value.key)) this.#putService(value);
+        return;
+      case 'EndpointSlice':
+        if (!this.#slicesByKey.has(value.key)) this.#putSlice(value);
+        return;
+      case 'Node':
+        if (this.#node === undefined) this.#putNode(value);
+        return;
+      case 'ServiceCIDR':
+        if (!this.#serviceCidrs.has(value.name)) this.#putServiceCidr(value.name, value);
+    }
   }
 
   #applyOne(event: SourceEvent): void {
@@ -232,6 +284,7 @@ export class Store {
     const listing = this.#listings.get(kind);
     this.#listings.delete(kind);
     this.#synced.add(kind);
+    this.#restored.delete(kind);
     if (listing === undefined) return;
     for (const key of [...this.#keys(kind)]) if (!listing.keys.has(key)) this.#delete(kind, key);
     for (const subject of [...this.#problems.keys()]) {

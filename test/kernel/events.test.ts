@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type ApiServer, startApiServer } from '../support/api-server/api-server.ts';
-import { letIn, type WayIn } from '../support/api-server/in-netns.ts';
+import { ApiServerInNetns } from '../support/api-server/in-netns.ts';
 import type { ApiObject } from '../support/api-server/object-store.ts';
 import { ManifestDir, NODE_NAME, node as nodeObject, service, slice } from '../support/manifests.ts';
 import { Daemon } from '../support/netns/daemon.ts';
@@ -12,12 +12,12 @@ const HTTP = [{ name: 'http', port: 80 }];
 
 let netns: Netns;
 let server: ApiServer;
-let way: WayIn;
+let way: ApiServerInNetns;
 
 beforeEach(async () => {
   netns = await Netns.create('events');
   server = await startApiServer();
-  way = await letIn(netns, server);
+  way = await ApiServerInNetns.open(netns, server);
   put(nodeObject('192.168.50.10'));
   put(service('web', { clusterIps: ['10.96.0.1'], ports: HTTP, createdAt: '2026-01-01T00:00:00Z' }));
   put(slice('web', 'web-1', { ports: HTTP, endpoints: ['10.1.0.11'] }));

@@ -260,3 +260,71 @@ test('however events are cut into batches, the same is known and touched in the 
     ),
   );
 });
+
+describe('what was known before and is restored', () => {
+  const known = (...events: SourceEvent[]) => {
+    const store = new Store();
+    store.apply(events);
+    return [...store.known()];
+  };
+  const old = known(
+    service('stays'),
+    service('goes'),
+    service('changes', 80),
+    slice('s', 'stays', ['10.1.0.1']),
+    node('x', '192.0.2.1'),
+  );
+
+  test('makes the store known, and stale until Services and slices have been listed', () => {
+    const store = new Store();
+    expect([store.isSynced, store.isStale]).toEqual([false, false]);
+    const change = store.restore(old);
+    expect([...change.services].sort()).toEqual(['n/changes', 'n/goes', 'n/stays']);
+    expect(change.hasNewSurroundings).toBe(true);
+    expect([store.isSynced, store.isStale, store.isListed('Service')]).toEqual([true, true, false]);
+    store.apply([start('Service'), end('Service')]);
+    expect(store.isStale).toBe(true);
+    store.apply([start('EndpointSlice'), end('EndpointSlice')]);
+    expect([store.isSynced, store.isStale]).toEqual([true, false]);
+  });
+
+  test('a listing touches only what differs, and ends what is gone', () => {
+    const store = new Store();
+    store.restore(old);
+    const listing = [
+      start('Service'),
+      service('stays'),
+      service('changes', 81),
+      service('new'),
+      end('Service'),
+    ];
+    expect(touched(store, ...listing)).toEqual(['n/changes', 'n/goes', 'n/new']);
+    expect(store.service(key('goes'))).toBeUndefined();
+    expect(
+      touched(store, start('EndpointSlice'), slice('s', 'stays', ['10.1.0.1']), end('EndpointSlice')),
+    ).toEqual([]);
+  });
+
+  test('what the source has said is newer, listed or not, and a listing that is under way goes on', () => {
+    const store = new Store();
+    store.apply([start('Service'), service('changes', 81)]);
+    store.apply([start('EndpointSlice'), end('EndpointSlice')]);
+    store.restore(old);
+    expect(store.service(key('changes'))!.ports[0]!.port).toBe(81);
+    expect(store.slices(key('stays'))).toEqual([]);
+    expect(store.isStale).toBe(true);
+    expect(touched(store, service('stays'), end('Service'))).toEqual(['n/goes']);
+    expect(store.isStale).toBe(false);
+  });
+
+  test('each object is told once, also when it changes while they are gone through', () => {
+    const store = new Store();
+    store.apply([service('a'), slice('s', 'a', ['10.1.0.1']), slice('t', 'a', ['10.1.0.2'])]);
+    const told: string[] = [];
+    for (const { kind, value } of store.known()) {
+      told.push(kind === 'EndpointSlice' ? value.key : kind);
+      if (told.length < 10) store.apply([slice('s', 'a', [`10.1.0.${told.length + 10}`])]);
+    }
+    expect(told.sort()).toEqual(['Service', 'n/s', 'n/t']);
+  });
+});

@@ -23,18 +23,29 @@ export class FakeClock implements Clock {
     };
   }
 
+  /** At once, whatever waits for promises. */
+  pass(ms: number): void {
+    const end = this.#now + ms;
+    while (this.#fireNext(end));
+    this.#now = end;
+  }
+
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
-    for (;;) {
-      await settle();
-      const next = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
-      if (next === undefined) break;
-      this.#timers = this.#timers.filter((one) => one !== next);
-      this.#now = Math.max(this.#now, next.at);
-      next.callback();
-    }
+    do await settle();
+    while (this.#fireNext(end));
     this.#now = end;
     await settle();
+  }
+
+  /** False when nothing is due until then. */
+  #fireNext(end: number): boolean {
+    const next = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+    if (next === undefined) return false;
+    this.#timers = this.#timers.filter((one) => one !== next);
+    this.#now = Math.max(this.#now, next.at);
+    next.callback();
+    return true;
   }
 }
 

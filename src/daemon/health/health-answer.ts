@@ -10,6 +10,8 @@ export interface HealthFacts {
   readonly isReady: boolean;
   /** Load balancers may send traffic to this node: it is known, not being deleted, not being scaled down. */
   readonly isNodeEligible: boolean;
+  /** The rules follow objects as they were known then, which the source has not confirmed; undefined otherwise. */
+  readonly staleSince: Date | undefined;
   /** When the kernel was last known to hold what was desired; undefined before the first time. */
   readonly updatedAt: Date | undefined;
 }
@@ -44,7 +46,7 @@ export function readyzAnswer(facts: HealthFacts, now: Date): HttpAnswer {
 }
 
 function answer(
-  { families, updatedAt }: HealthFacts,
+  { families, updatedAt, staleSince }: HealthFacts,
   now: Date,
   isOk: boolean,
   healthy: boolean,
@@ -60,6 +62,8 @@ function answer(
     currentTime: now.toISOString(),
     ...extra,
     healthy,
+    // Not in kube-proxy. A node whose API server is away serves as well as it can: that alone makes nobody unhealthy.
+    ...(staleSince !== undefined && { staleSince: staleSince.toISOString() }),
     status,
   };
   return { status: isOk ? 200 : 503, headers: HEADERS, body: JSON.stringify(body) };

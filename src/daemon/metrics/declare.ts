@@ -125,6 +125,16 @@ export function declareMetrics(registry: Registry) {
       'Events about this Node, by what became of them (written, suppressed by rate limits, failed)',
       ['outcome'],
     ),
+    stale: gauge(
+      'kproxy_ts_state_stale',
+      '1 while Services and endpoints are those of a checkpoint, which the API server has not confirmed',
+    ),
+    checkpointTime: gauge('kproxy_ts_checkpoint_timestamp_seconds', 'When the last checkpoint was written'),
+    checkpointBytes: gauge('kproxy_ts_checkpoint_bytes', 'Size of the last checkpoint that was written'),
+    checkpointFailures: counter(
+      'kproxy_ts_checkpoint_failures_total',
+      'Checkpoints that could not be written, or not be used when needed',
+    ),
   };
 }
 

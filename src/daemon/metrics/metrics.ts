@@ -149,6 +149,23 @@ export class Metrics {
     this.#m.events.inc({ outcome });
   }
 
+  /** Whether the objects served are restored ones that no API server has confirmed. */
+  stale(isStale: boolean): void {
+    this.#m.stale.set(isStale ? 1 : 0);
+  }
+
+  checkpointTime(writtenAt: Date): void {
+    this.#m.checkpointTime.set(writtenAt.getTime() / 1000);
+  }
+
+  checkpointBytes(bytes: number): void {
+    this.#m.checkpointBytes.set(bytes);
+  }
+
+  checkpointFailed(): void {
+    this.#m.checkpointFailures.inc();
+  }
+
   /** What is known now. */
   counted(services: number, problems: readonly Problem[]): void {
     this.#m.services.set(services);

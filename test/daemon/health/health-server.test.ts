@@ -16,6 +16,7 @@ const GOOD: HealthFacts = {
   isLive: true,
   isReady: true,
   isNodeEligible: true,
+  staleSince: undefined,
   updatedAt: UPDATED,
 };
 
@@ -76,6 +77,15 @@ test("kube-proxy's keys and headers", async () => {
   const livez = JSON.parse((await ask('/livez', 'POST')).body);
   expect(livez).toMatchObject({ lastUpdated: NOW.toISOString(), healthy: true });
   expect(livez).not.toHaveProperty('nodeEligible');
+});
+
+test('objects that nobody has confirmed since are told with their time, and make nobody unhealthy', async () => {
+  const ask = await serve({ ...GOOD, staleSince: UPDATED });
+  for (const path of ['/healthz', '/livez', '/readyz']) {
+    const { status, body } = await ask(path);
+    expect(status).toBe(200);
+    expect(JSON.parse(body)).toMatchObject({ healthy: true, staleSince: UPDATED.toISOString() });
+  }
 });
 
 test('every answer is counted, and another path is none', async () => {

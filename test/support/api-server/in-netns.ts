@@ -1,54 +1,79 @@
 // Lets a daemon in a network namespace reach the API server of a test, which runs in the test's own process.
 
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import path from 'node:path';
 import type { Netns } from '../netns/netns.ts';
 import type { ApiServer } from './api-server.ts';
 
-const FORWARD = fileURLToPath(new URL('forward.mjs', import.meta.url));
+const FORWARD = path.join(import.meta.dirname, 'forward.mjs');
 
-/** Inside, the server is at `url`; `close()` ends the way to it. */
-export interface WayIn {
+export class ApiServerInNetns {
+  /** What the daemon calls it. The port is the server's own, so that its kubeconfigs hold inside, too. */
   readonly url: string;
-  close(): Promise<void>;
-}
+  readonly #folder: string;
+  readonly #gate: net.Server;
+  readonly #relay: ChildProcess;
+  readonly #sockets: Set<net.Socket>;
 
-/** The port is the server's own, so that its kubeconfigs hold inside, too. */
-export async function letIn(netns: Netns, server: ApiServer): Promise<WayIn> {
-  const folder = mkdtempSync(join(tmpdir(), 'kproxy-api-'));
-  const file = join(folder, 'socket');
-  const port = Number(new URL(server.url).port);
-  const sockets = new Set<net.Socket>();
-  const outside = net.createServer((near) => {
-    const far = net.connect(port, '127.0.0.1');
-    near.pipe(far);
-    far.pipe(near);
-    for (const [one, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(one);
-      one.on('error', () => other.destroy());
-      one.on('close', () => {
-        sockets.delete(one);
-        other.destroy();
-      });
-    }
-  });
-  outside.listen(file);
-  const inside = netns.spawn([process.execPath, FORWARD, String(port), file]);
-  await once(inside.stdout, 'data');
-  return {
-    url: server.url,
-    async close() {
-      inside.kill('SIGKILL');
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => outside.close(resolve));
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
+  private constructor(
+    url: string,
+    folder: string,
+    gate: net.Server,
+    relay: ChildProcess,
+    sockets: Set<net.Socket>,
+  ) {
+    this.url = url;
+    this.#folder = folder;
+    this.#gate = gate;
+    this.#relay = relay;
+    this.#sockets = sockets;
+  }
+
+  static async open(netns: Netns, server: ApiServer): Promise<ApiServerInNetns> {
+    const folder = mkdtempSync(path.join(tmpdir(), 'kproxy-api-'));
+    const socketPath = path.join(folder, 'socket');
+    const { hostname, port } = new URL(server.url);
+    const sockets = new Set<net.Socket>();
+    const gate = net.createServer((near) => {
+      const far = net.connect(Number(port), hostname);
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        sockets.add(from);
+        from.pipe(to);
+        from.on('error', () => to.destroy());
+        from.on('close', () => {
+          sockets.delete(from);
+          to.destroy();
+        });
+      }
+    });
+    gate.listen(socketPath);
+    await once(gate, 'listening');
+    const relay = netns.spawn([process.execPath, FORWARD, port, socketPath]);
+    await once(relay.stdout, 'data');
+    return new ApiServerInNetns(server.url, folder, gate, relay, sockets);
+  }
+
+  /** Connections are made, and nothing ever comes back. */
+  freeze(): void {
+    this.#relay.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#relay.kill('SIGCONT');
+  }
+
+  async close(): Promise<void> {
+    this.#relay.kill('SIGKILL');
+    for (const socket of this.#sockets) socket.destroy();
+    this.#gate.close();
+    await once(this.#gate, 'close');
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
 }

@@ -1,0 +1,55 @@
+// One datagram to a Unix socket: what a service says to its manager (sd_notify(3)). Authority: unix(7).
+
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cstddef>
+
+#include "methods.h"
+#include "node-values.h"
+
+namespace {
+
+struct Bytes {
+  const void* start = nullptr;
+  size_t size = 0;
+};
+
+bool GetBytes(napi_env env, napi_value value, Bytes& bytes) {
+  napi_typedarray_type type = napi_int8_array;
+  void* start = nullptr;
+  if (napi_get_typedarray_info(env, value, &type, &bytes.size, &start, nullptr, nullptr) != napi_ok) return false;
+  bytes.start = start;
+  return type == napi_uint8_array;
+}
+
+// Never waits: a manager that does not read is not to hold up whoever has something to tell it.
+int Send(const sockaddr_un& address, socklen_t address_size, const Bytes& message) {
+  const Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd.IsOpen()) return errno;
+  ssize_t sent;
+  do {
+    sent = sendto(fd.Get(), message.start, message.size, MSG_DONTWAIT | MSG_NOSIGNAL,
+                  reinterpret_cast<const sockaddr*>(&address), address_size);
+  } while (sent < 0 && errno == EINTR);
+  return sent < 0 ? errno : 0;
+}
+
+}  // namespace
+
+// sendDatagram(address, message) → 0 or an errno. The address is that of a Unix socket; an abstract one begins with a zero byte.
+napi_value SendDatagram(napi_env env, napi_callback_info info) {
+  napi_value arguments[2], result = nullptr;
+  Bytes name, message;
+  GetArguments(env, info, arguments);
+  if (!GetBytes(env, arguments[0], name) || !GetBytes(env, arguments[1], message)) return ThrowArgument(env);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  int error = name.size == 0 ? EINVAL : ENAMETOOLONG;
+  if (name.size > 0 && name.size <= sizeof address.sun_path) {
+    std::copy_n(static_cast<const char*>(name.start), name.size, address.sun_path);
+    error = Send(address, offsetof(sockaddr_un, sun_path) + name.size, message);
+  }
+  napi_create_int32(env, error, &result);
+  return result;
+}
