@@ -2,10 +2,11 @@
 // lost, what one Service is refused leaves the others in force, and in the end the kernel holds what was asked for.
 
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { servicePortHash } from '../../src/mode/iptables/names.ts';
 import { failure, interrupted, isBatch, type Pass, withoutEnd } from '../support/disturbed-netlink.ts';
 import { deletion, LISTED, upserts } from '../support/in-process-proxy.ts';
 import { failuresOf, web } from './faulty-node.ts';
-import { IptablesNode } from './iptables-node.ts';
+import { deadEnds, IptablesNode } from './iptables-node.ts';
 
 let node: IptablesNode;
 
@@ -55,6 +56,7 @@ async function play(n: number, fail: (request: Uint8Array, pass: Pass) => Promis
 test.each([
   ['EPERM before it was sent', 'EPERM', 1, false],
   ['EINTR before it was sent', 'EINTR', 4, false],
+  ['EBUSY before it was sent', 'EBUSY', 16, false],
   ['ENOBUFS: the outcome is unknown, and it had taken effect', 'ENOBUFS', 105, true],
 ])('%s, at any of its requests: reported, retried, and all is in force', async (_, code, errno, isSent) => {
   const { requests } = await play(Number.POSITIVE_INFINITY, (request, next) => next(request));
@@ -107,7 +109,7 @@ test('a small send buffer takes several transactions, none of which leads to a c
   const dangling: string[] = [];
   node.disturbed.disturb = async (request, next) => {
     const replies = await next(request);
-    if (isBatch(request)) dangling.push(...(await deadEnds()));
+    if (isBatch(request)) dangling.push(...deadEnds(await rules()));
     return replies;
   };
   const first = await node.apply(...LISTED, ...upserts(...numbers.flatMap((n) => web(n, 3))));
@@ -120,16 +122,6 @@ test('a small send buffer takes several transactions, none of which leads to a c
   expect(Math.max(...node.disturbed.batchBytes)).toBeLessThanOrEqual(24 * 1024);
   await expectInForce();
 });
-
-/** Chains that packets for a Service come to and find empty. */
-async function deadEnds(): Promise<string[]> {
-  const lines = (await rules()).split('\n');
-  const filled = new Set(lines.filter((line) => line.startsWith('-A ')).map((line) => line.split(' ')[1]));
-  return lines.filter((line) => {
-    const target = / -[jg] (KUBE-(?:SVC|SVL|EXT|SEP|SVCS|NP)-\S+)/.exec(line)?.[1];
-    return target !== undefined && !filled.has(target);
-  });
-}
 
 // linux/netfilter/nf_tables.h
 const NEW_RULE = (10 << 8) | 6;
@@ -230,5 +222,36 @@ test('chains that were taken away since they were read are noticed by the next c
     return next(request);
   };
   expect(failuresOf(await node.apply(...upserts(...web(1, 2))))).toEqual([]);
+  await expectInForce();
+});
+
+test('a chain that somebody leads to by the time that it is deleted stays, without rules', async () => {
+  await node.apply(...STEPS[0]!());
+  const chain = `KUBE-SVC-${servicePortHash('default/web-4:http', 'TCP')}`;
+  let isUsed = false;
+  node.disturbed.disturb = async (request, next) => {
+    if (isBatch(request) && !isUsed) {
+      isUsed = true;
+      await node.iptables('-t', 'nat', '-A', 'OUTPUT', '-d', '192.0.2.9', '-j', chain);
+    }
+    return next(request);
+  };
+  // EBUSY for the transaction, of which nothing is in force then; the whole comparison that follows finds the rule.
+  const result = await node.apply(deletion('Service', 'web-4'), ...upserts(...web(1, 2)));
+  expect(result).toMatchObject({ failures: [], isFull: true });
+  expect(await rules(chain)).toBe(`-N ${chain}\n`);
+  expect(await rules('OUTPUT')).toContain(`-d 192.0.2.9/32 -j ${chain}`);
+  expect(await rules('KUBE-SERVICES')).not.toContain('web-4');
+  await expectInForce();
+});
+
+test('what does not fit the socket even by itself is named', async () => {
+  await restart(200);
+  for (const result of [await node.apply(...STEPS[0]!()), await node.retry()]) {
+    expect(result.failures).toMatchObject([{ services: [], error: { code: 'EMSGSIZE' } }]);
+    expect(failuresOf(result)[0]).toMatch(/^-t \w+ -[AN] KUBE-/);
+  }
+  await restart();
+  expect(failuresOf(await node.apply(...STEPS[0]!()))).toEqual([]);
   await expectInForce();
 });

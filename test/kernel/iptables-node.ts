@@ -165,3 +165,13 @@ export async function saved(netns: Netns, program: 'iptables' | 'ip6tables' = 'i
     .filter((line) => line !== '' && !line.startsWith('#'))
     .map((line) => line.replace(/ \[\d+:\d+\]$/, ''));
 }
+
+/** Rules for Services, of those that `iptables -S` or `iptables-save` print of nat, that lead to a chain without any. */
+export function deadEnds(text: string): string[] {
+  const lines = text.split('\n');
+  const filled = new Set(lines.filter((line) => line.startsWith('-A ')).map((line) => line.split(' ')[1]));
+  return lines.filter((line) => {
+    const target = / -[jg] (KUBE-(?:SVC|SVL|EXT|FW|SEP)-\S+)/.exec(line)?.[1];
+    return target !== undefined && !filled.has(target);
+  });
+}
