@@ -114,7 +114,7 @@ async function serve(
     await servers.start();
     await source.start((events) => {
       const change = store.apply(events);
-      servers.received(events, store.isSynced && (change.services.size > 0 || change.hasNewSurroundings));
+      servers.received(events, change);
       loop.changed(change);
     });
     events.tell(starting(readVersion(), settings.proxyMode));
