@@ -143,7 +143,7 @@ async function serve(
     await servers.start();
     await source.start((events) => {
       const change = store.apply(events);
-      servers.received(events, store.isSynced && (change.services.size > 0 || change.hasNewSurroundings));
+      servers.received(events, change);
       loop.changed(change);
       checkpoint?.received(change.services.size > 0 || change.hasNewSurroundings);
       tellStatus();

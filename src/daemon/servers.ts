@@ -3,7 +3,7 @@
 import type { Settings } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
 import type { SourceEvent } from '../model/source-event.ts';
-import type { Store } from '../model/store.ts';
+import type { Store, StoreChange } from '../model/store.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { SentRequest } from '../source/source.ts';
 import type { Frontend } from '../vip/frontend.ts';
@@ -92,10 +92,11 @@ export class Servers {
     return this.#store.isStale ? this.#restoredOf : undefined;
   }
 
-  /** A batch of the source, and whether a sync is due because of it. */
-  received(events: readonly SourceEvent[], isSyncDue: boolean): void {
-    this.#metrics?.received(events);
+  /** A batch of the source, and what it changed. */
+  received(events: readonly SourceEvent[], change: StoreChange): void {
+    this.#metrics?.received(events, change);
     this.#metrics?.stale(this.#store.isStale);
+    const isSyncDue = this.#store.isSynced && (change.services.size > 0 || change.hasNewSurroundings);
     if (isSyncDue) this.queued();
   }
 

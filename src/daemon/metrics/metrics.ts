@@ -6,7 +6,8 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { IpFamily } from '../../model/ip.ts';
 import type { SourceEvent } from '../../model/source-event.ts';
-import type { Problem } from '../../model/types.ts';
+import type { StoreChange } from '../../model/store.ts';
+import type { Problem, ServiceKey } from '../../model/types.ts';
 import type { SentRequest } from '../../source/source.ts';
 import type { LackingCount } from '../../vip/lacking-local.ts';
 import type { EventOutcome } from '../events/event-publisher.ts';
@@ -68,8 +69,11 @@ export class Metrics {
     return this.#registry.metrics();
   }
 
-  /** A batch of the source, before it is synced. */
-  received(events: readonly SourceEvent[]): void {
+  /**
+   * A batch of the source, before it is synced, and what it changed. What changes nothing is counted, and no more: no sync will
+   * follow it, and the latencies of a second listing would be those of its age.
+   */
+  received(events: readonly SourceEvent[], { services: changed, hasNewSurroundings }: StoreChange): void {
     let services = 0;
     let slices = 0;
     for (const event of events) {
@@ -77,15 +81,16 @@ export class Metrics {
       if (event.kind === 'Service') services++;
       if (event.kind !== 'EndpointSlice') continue;
       slices++;
-      const trigger = event.type === 'upsert' ? triggerTimeSeconds(event.object) : undefined;
+      if (event.type === 'delete' || !changed.has(serviceKeyOf(event.object))) continue;
+      const trigger = triggerTimeSeconds(event.object);
       // What changed before this process ran is not its latency.
       const isNew = trigger !== undefined && trigger > this.#startedAtSeconds;
       if (isNew && this.#triggers.length < MAX_TRIGGERS) this.#triggers.push(trigger);
     }
-    if (services === 0 && slices === 0) return;
     this.#m.serviceChanges.inc(services);
-    this.#m.serviceChangesPending.inc(services);
     this.#m.endpointChanges.inc(slices);
+    if (changed.size === 0 && !hasNewSurroundings) return;
+    this.#m.serviceChangesPending.inc(services);
     this.#m.endpointChangesPending.inc(slices);
     this.#forFamilies((ip_family) => this.#m.lastQueued.set({ ip_family }, this.#nowSeconds()));
   }
@@ -180,6 +185,14 @@ export class Metrics {
 
 /** Written by the endpoint slice controller: when the change that led to this version of the slice happened. */
 const TRIGGER_ANNOTATION = 'endpoints.kubernetes.io/last-change-trigger-time';
+
+/** The Service that a raw slice names; what is no slice names none that exists. */
+function serviceKeyOf(object: unknown): ServiceKey {
+  const { metadata } = (object ?? {}) as {
+    metadata?: { namespace?: unknown; labels?: Record<string, unknown> | null } | null;
+  };
+  return `${metadata?.namespace}/${metadata?.labels?.['kubernetes.io/service-name']}` as ServiceKey;
+}
 
 /** Seconds since the epoch; undefined when the object does not say. Nothing about the object is trusted. */
 function triggerTimeSeconds(object: unknown): number | undefined {

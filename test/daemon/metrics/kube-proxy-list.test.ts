@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Metrics } from '../../../src/daemon/metrics/metrics.ts';
 import type { SyncReport } from '../../../src/daemon/sync-loop.ts';
+import type { ServiceKey } from '../../../src/model/types.ts';
 import { service } from '../../support/manifests.ts';
 
 interface Listed {
@@ -39,10 +40,14 @@ async function exercised(mode: string): Promise<string> {
   const annotations = {
     'endpoints.kubernetes.io/last-change-trigger-time': new Date((startSeconds + 1) * 1000).toISOString(),
   };
-  metrics.received([
-    { type: 'upsert', kind: 'Service', object: service('a', { clusterIps: [], ports: [] }), origin: '' },
-    { type: 'upsert', kind: 'EndpointSlice', object: { metadata: { annotations } }, origin: '' },
-  ]);
+  const metadata = { namespace: 'a', labels: { 'kubernetes.io/service-name': 'web' }, annotations };
+  metrics.received(
+    [
+      { type: 'upsert', kind: 'Service', object: service('a', { clusterIps: [], ports: [] }), origin: '' },
+      { type: 'upsert', kind: 'EndpointSlice', object: { metadata }, origin: '' },
+    ],
+    { services: new Set(['a/web' as ServiceKey]), hasNewSurroundings: false },
+  );
   metrics.synced(report);
   metrics.synced({ ...report, isFull: true });
   metrics.conntrackPassed({ durationMs: 1, deleted: 1 });

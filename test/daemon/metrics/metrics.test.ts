@@ -3,6 +3,7 @@
 import { expect, test } from 'vitest';
 import { Metrics } from '../../../src/daemon/metrics/metrics.ts';
 import type { SyncReport } from '../../../src/daemon/sync-loop.ts';
+import type { ServiceKey } from '../../../src/model/types.ts';
 
 const START_SECONDS = 1_800_000_000;
 
@@ -43,26 +44,34 @@ const report = (over: Partial<SyncReport> = {}): SyncReport => ({
   ...over,
 });
 
-const slice = (trigger?: string) =>
+/** The Service that slices here are of. */
+const CHANGED = { services: new Set(['a/web' as ServiceKey]), hasNewSurroundings: false };
+const UNCHANGED = { services: new Set<ServiceKey>(), hasNewSurroundings: false };
+
+const slice = (trigger?: string, name = 'web') =>
   ({
     type: 'upsert',
     kind: 'EndpointSlice',
     object: {
-      metadata:
-        trigger === undefined
-          ? {}
-          : { annotations: { 'endpoints.kubernetes.io/last-change-trigger-time': trigger } },
+      metadata: {
+        namespace: 'a',
+        labels: { 'kubernetes.io/service-name': name },
+        annotations: { 'endpoints.kubernetes.io/last-change-trigger-time': trigger },
+      },
     },
     origin: '',
   }) as const;
 
 test('changes are pending until a clean sync', async () => {
   const { metrics, samples } = begin();
-  metrics.received([
-    { type: 'list-start', kind: 'Service' },
-    { type: 'upsert', kind: 'Service', object: {}, origin: '' },
-    { type: 'delete', kind: 'EndpointSlice', namespace: 'a', name: 'b' },
-  ]);
+  metrics.received(
+    [
+      { type: 'list-start', kind: 'Service' },
+      { type: 'upsert', kind: 'Service', object: {}, origin: '' },
+      { type: 'delete', kind: 'EndpointSlice', namespace: 'a', name: 'b' },
+    ],
+    CHANGED,
+  );
   const state = async () => {
     const all = await samples();
     return ['service', 'endpoint'].flatMap((kind) =>
@@ -76,11 +85,27 @@ test('changes are pending until a clean sync', async () => {
   expect(await state()).toEqual([0, 1, 0, 1]);
 });
 
+test('what changes nothing is counted, waits for no sync, and is no latency', async () => {
+  const { metrics, samples, tick } = begin();
+  tick(3600);
+  const trigger = new Date((START_SECONDS + 1) * 1000).toISOString();
+  metrics.received([slice(trigger), slice()], UNCHANGED);
+  metrics.synced(report());
+  const all = await samples();
+  expect(all.get('kubeproxy_sync_proxy_rules_endpoint_changes_total')).toBe(2);
+  expect(all.get('kubeproxy_sync_proxy_rules_endpoint_changes_pending')).toBe(0);
+  expect([...all.keys()].filter((key) => key.includes('last_queued'))).toEqual([]);
+  expect([...all.keys()].filter((key) => key.includes('programming_duration_seconds_count'))).toEqual([]);
+});
+
 test('network programming latency runs from the change in the cluster to the first clean sync', async () => {
   const { metrics, samples, tick } = begin();
   const at = (seconds: number) => new Date((START_SECONDS + seconds) * 1000).toISOString();
   tick(10);
-  metrics.received([slice(at(8)), slice(at(-5)), slice('yesterday'), slice()]);
+  metrics.received(
+    [slice(at(8)), slice(at(-5)), slice('yesterday'), slice(), slice(at(1), 'other')],
+    CHANGED,
+  );
   metrics.synced(report({ failures: [{ error: new Error('no'), services: [] }] }));
   tick(2);
   metrics.synced(report());
