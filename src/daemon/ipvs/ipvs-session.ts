@@ -2,7 +2,7 @@
 // values. Decides nothing. Authority: net/netfilter/ipvs/ip_vs_ctl.c.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { DecodeError, KernelError } from '../../errors.ts';
+import { KernelError } from '../../errors.ts';
 import { collectDump, collectDumps } from '../../netlink/dump.ts';
 import { decodeFamily, encodeFamilyQuery } from '../../netlink/genetlink/family.ts';
 import {
@@ -31,18 +31,12 @@ import type {
 } from '../../netlink/ipvs/table.ts';
 import { IPVS_GENL_NAME } from '../../netlink/ipvs/uapi.ts';
 import type { MarkedServerKey, VirtualServerKey } from '../../netlink/ipvs/virtual-server.ts';
-import { decodeStatus, type NetlinkMessage, splitMessages } from '../../netlink/message.ts';
-import { Writer } from '../../netlink/writer.ts';
+import type { NetlinkMessage } from '../../netlink/message.ts';
 import { NETLINK_GENERIC, type NetlinkTransport, openNetlink } from '../netlink-socket.ts';
+import { ROW_RECEIVE_BUFFER_BYTES, sendInRows } from './change-rows.ts';
 
 /** Code of the KernelError that tells that the kernel has no IPVS, or has not loaded it. */
 export const NO_IPVS = 'NO_IPVS';
-
-/** Some milliseconds of the kernel's time; a refusal of each fits the receive buffer. */
-const CHANGES_AT_ONCE = 1024;
-
-/** About 1 KB, as the kernel accounts it, for every refusal of one row. */
-const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 
 /** Some milliseconds, after which others get their turn. */
 const DUMPS_AT_ONCE = 256;
@@ -76,7 +70,9 @@ export class IpvsSession {
    * has none.
    */
   static async open(
-    transport: NetlinkTransport = openNetlink(NETLINK_GENERIC, { receiveBufferBytes: RECEIVE_BUFFER_BYTES }),
+    transport: NetlinkTransport = openNetlink(NETLINK_GENERIC, {
+      receiveBufferBytes: ROW_RECEIVE_BUFFER_BYTES,
+    }),
   ): Promise<IpvsSession> {
     const session = new IpvsSession(transport);
     try {
@@ -99,11 +95,18 @@ export class IpvsSession {
    * known (the socket failed): some may be in force then.
    */
   async apply(requests: readonly IpvsRequest[]): Promise<(KernelError | undefined)[]> {
-    const results: (KernelError | undefined)[] = [];
-    for (let start = 0; start < requests.length; start += CHANGES_AT_ONCE) {
-      results.push(...(await this.#applyRow(requests.slice(start, start + CHANGES_AT_ONCE))));
-    }
-    return results;
+    this.#changes += requests.length;
+    const failures = await sendInRows(
+      this.#transport,
+      requests,
+      (count) => this.#takeSeq(count),
+      (writer, request, seq, isAcked) => encodeChange(writer, this.#familyId, request, seq, isAcked),
+    );
+    return failures.map((failure, i) => {
+      if (failure === undefined) return undefined;
+      const { code, errno, message } = failure;
+      return new KernelError(code, errno, formatRequest(requests[i]!), message);
+    });
   }
 
   /**
@@ -167,34 +170,6 @@ export class IpvsSession {
         cause,
       });
     }
-  }
-
-  /** One datagram: the kernel carries out its messages in order, and says which it refused. */
-  async #applyRow(requests: readonly IpvsRequest[]): Promise<(KernelError | undefined)[]> {
-    const firstSeq = this.#takeSeq(requests.length);
-    const writer = new Writer(requests.length * 128);
-    const last = requests.length - 1;
-    requests.forEach((request, i) => {
-      encodeChange(writer, this.#familyId, request, firstSeq + i, i === last);
-    });
-    const bytes = writer.bytes();
-    this.#transport.reserveSendBuffer(bytes.length);
-    this.#changes += requests.length;
-    const results: (KernelError | undefined)[] = requests.map(() => undefined);
-    let isEnded = false;
-    for (const datagram of await this.#transport.transact(bytes)) {
-      for (const message of splitMessages(datagram)) {
-        const index = message.seq - firstSeq;
-        const request = requests[index];
-        const status = decodeStatus(message);
-        if (request === undefined || status === undefined) continue;
-        if (index === last) isEnded = true;
-        if (status.kind !== 'error') continue;
-        results[index] = new KernelError(status.code, status.errno, formatRequest(request), status.message);
-      }
-    }
-    if (!isEnded) throw new DecodeError('IPVS changes', 0, `no answer to the last of ${requests.length}`);
-    return results;
   }
 
   /** The messages of the answer to one question. */
