@@ -136,7 +136,7 @@ describe.each(OVERLAYS)('%s', (name) => {
     });
     for (const { securityContext } of containers) expect(securityContext.readOnlyRootFilesystem).toBe(true);
     const privileged = containers.filter(({ securityContext }) => securityContext.privileged === true);
-    expect(privileged.map((one) => one.name)).toEqual(['init']);
+    expect(privileged.map((one) => one.name)).toEqual(['sysctls']);
     expect(JSON.stringify(containers)).not.toMatch(/\/sh\b|"-c"/);
   });
 
@@ -156,7 +156,7 @@ describe.each(OVERLAYS)('%s', (name) => {
       'iptables-legacy': ['/run/xtables.lock'],
       ipvs: ['/lib/modules'],
     };
-    expect(paths).toEqual(needed[name] ?? []);
+    expect(paths).toEqual(['/var/lib/kproxy-ts', ...(needed[name] ?? [])]);
     const volumes = new Set(pod.volumes.map((volume) => volume.name));
     const mounted = containers.flatMap(({ volumeMounts = [] }) => volumeMounts.map((mount) => mount.name));
     expect(new Set(mounted)).toEqual(volumes);
@@ -177,7 +177,7 @@ describe.each(OVERLAYS)('%s', (name) => {
     const tools = `kproxy-ts-tools:${version}`;
     expect(images).toEqual([
       ...(name === 'ipvs' ? [['modules', tools]] : []),
-      ['init', `kproxy-ts:${version}`],
+      ['sysctls', tools],
       ['kproxy-ts', name === 'iptables-legacy' ? tools : `kproxy-ts:${version}`],
     ]);
   });
@@ -189,26 +189,24 @@ describe.each(OVERLAYS)('%s', (name) => {
     );
     expect(new Set(keys)).toEqual(new Set(Object.keys(data).filter((key) => key !== 'config.conf')));
     const mount = main.volumeMounts!.find((one) => one.name === 'config')!;
-    for (const { args = [], command } of containers) {
-      if (command !== undefined) continue;
-      expect(args).toContain(`--config=${mount.mountPath}/config.conf`);
-      expect(args).toContain('--hostname-override=$(NODE_NAME)');
-    }
+    const state = main.volumeMounts!.find((one) => one.name === 'state')!;
+    expect(main.args!.slice(0, 3)).toEqual([
+      `--config=${mount.mountPath}/config.conf`,
+      '--hostname-override=$(NODE_NAME)',
+      `--state-dir=${state.mountPath}`,
+    ]);
     expect(yaml.load(data['config.conf']!)).toMatchObject({
       apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
       kind: 'KubeProxyConfiguration',
     });
   });
 
-  test('asks for its mode in both containers', () => {
+  test('asks for its mode', () => {
     const mode = name.replace('-legacy', '');
     const { data } = only(objects, 'ConfigMap') as unknown as { data: Record<string, string> };
     const inFile = (yaml.load(data['config.conf']!) as { mode: string }).mode;
-    for (const { args, command } of containers) {
-      if (command !== undefined) continue;
-      const asked = args!.findLast((arg) => arg.startsWith('--proxy-mode='));
-      expect(asked?.replace('--proxy-mode=', '') ?? inFile).toBe(mode);
-    }
+    const asked = main.args!.findLast((arg) => arg.startsWith('--proxy-mode='));
+    expect(asked?.replace('--proxy-mode=', '') ?? inFile).toBe(mode);
   });
 });
 
@@ -219,8 +217,7 @@ describe('flags', () => {
     .flatMap(({ args = [] }) => args.map((arg) => /^--([^=]+)/.exec(arg)![1]!));
 
   test('are all of the program', () => {
-    // kube-proxy's own, whether this version has them yet or not.
-    const known = [...Object.keys(flags), 'config', 'init-only'];
+    const known = [...Object.keys(flags), 'config', 'state-dir'];
     expect([...new Set(used)].filter((flag) => !known.includes(flag))).toEqual([]);
   });
 });
@@ -232,6 +229,19 @@ test('the overlay that the docs show is one, and says where the API server is', 
   const objects = buildText(beside, DEPLOY);
   expect(only(objects, 'ConfigMap')['data']).toMatchObject({ 'api-server-host': '192.168.50.2' });
   expect(objects.map(({ kind }) => kind)).toContain('PodMonitor');
+});
+
+describe('init containers', () => {
+  test('set only what does no harm, and run programs of the image with tools', () => {
+    const dockerfile = readFileSync(path.join(DEPLOY, 'Dockerfile'), 'utf8');
+    const packages: Record<string, string> = { sysctl: 'procps', modprobe: 'kmod' };
+    for (const name of OVERLAYS) {
+      for (const { command = [] } of podOf(overlay(name)).initContainers) {
+        expect(dockerfile).toMatch(new RegExp(`install .*\\b${packages[command[0]!]}\\b`));
+        expect(command.join(' ')).not.toContain('route_localnet');
+      }
+    }
+  });
 });
 
 describe('the schema check', () => {
