@@ -6,12 +6,13 @@ import { fileURLToPath } from 'node:url';
 import yaml from 'js-yaml';
 import { describe, expect, test } from 'vitest';
 import { COMMAND_FLAGS } from '../../src/cli/command-flags.ts';
+import { SETTINGS_FLAGS } from '../../src/config/flags.ts';
 import { NODE_EVENTS, resourcesOf } from '../../src/source/kubernetes/resources.ts';
 import { build, buildText, type Manifest } from './kustomize.ts';
 import { schemaProblems } from './schema.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
-const OVERLAYS = ['nftables', 'iptables', 'iptables-legacy', 'ipvs'];
+const OVERLAYS = ['nftables', 'iptables', 'iptables-legacy'];
 const MONITORING = path.join(DEPLOY, 'monitoring');
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
@@ -154,7 +155,6 @@ describe.each(OVERLAYS)('%s', (name) => {
     const paths = pod.volumes.flatMap(({ hostPath }) => hostPath?.path ?? []);
     const needed: Record<string, string[]> = {
       'iptables-legacy': ['/run/xtables.lock'],
-      ipvs: ['/lib/modules'],
     };
     expect(paths).toEqual(['/var/lib/kproxy-ts', ...(needed[name] ?? [])]);
     const volumes = new Set(pod.volumes.map((volume) => volume.name));
@@ -165,8 +165,8 @@ describe.each(OVERLAYS)('%s', (name) => {
   test('is probed where the program answers', () => {
     const ports = Object.fromEntries(main.ports!.map((port) => [port.name, port.containerPort]));
     expect(ports).toEqual({ health: 10256, metrics: 10249 });
-    expect(COMMAND_FLAGS.run['healthz-bind-address'].default).toBe('0.0.0.0:10256');
-    expect(COMMAND_FLAGS.run['metrics-bind-address'].default).toBe('127.0.0.1:10249');
+    expect(SETTINGS_FLAGS['healthz-bind-address'].default).toBe('0.0.0.0:10256');
+    expect(SETTINGS_FLAGS['metrics-bind-address'].default).toBe('127.0.0.1:10249');
     const probes = ['startup', 'liveness', 'readiness'].map((probe) => main[`${probe}Probe`]!.httpGet);
     expect(probes.map((probe) => probe.port)).toEqual(['health', 'health', 'health']);
     expect(probes.map((probe) => probe.path)).toEqual(['/livez', '/livez', '/readyz']);
@@ -176,7 +176,6 @@ describe.each(OVERLAYS)('%s', (name) => {
     const images = containers.map(({ name: container, image }) => [container, image]);
     const tools = `kproxy-ts-tools:${version}`;
     expect(images).toEqual([
-      ...(name === 'ipvs' ? [['modules', tools]] : []),
       ['sysctls', tools],
       ['kproxy-ts', name === 'iptables-legacy' ? tools : `kproxy-ts:${version}`],
     ]);
