@@ -3,6 +3,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { KernelError } from '../errors.ts';
 
+/** At 1, packets from and to 127.0.0.0/8 may pass other interfaces than `lo`. */
+export const ROUTE_LOCALNET = 'net/ipv4/conf/all/route_localnet';
+
 /** Writes it unless it has the value already. `name` as in sysctl(8), with slashes. Throws KernelError. */
 export function setSysctl(name: string, value: string): void {
   if (readSysctl(name) === value) return;

@@ -401,26 +401,25 @@ describe.each([
     expect(daemon.log.slice(from)).toEqual([]);
   });
 
-  test.runIf(backend === 'nft')(
-    'a fight with somebody who always undoes it costs ten repairs a second, each of them told',
-    async () => {
-      const from = daemon.log.length;
-      const seconds = 2;
-      const undo = `while :; do iptables-${backend} -t nat -F KUBE-POSTROUTING; done`;
-      const { status } = await node.netns.tryExec(['timeout', `${seconds}`, 'sh', '-c', undo], { env });
-      expect(status).toBe(124);
-      const told = daemon.log.slice(from).filter(({ msg }) => msg.includes('repaired'));
-      expect(told.length).toBeGreaterThan(0);
-      const times = told.map(({ time }) => Date.parse(String(time)));
-      const pauses = times.slice(1).map((time, i) => time - times[i]!);
-      for (const pause of pauses) expect(pause).toBeGreaterThanOrEqual(100);
-      // In the end the last word is ours.
-      await expect
-        .poll(async () => (await rules()).filter((line) => line.startsWith('-A KUBE-POSTROUTING')).length, {
-          timeout: limitMs,
-        })
-        .toBe(3);
-      expect(await node.topology.client.agent().probe(WEB)).toMatchObject({ outcome: 'reply' });
-    },
-  );
+  // Where the kernel tells of nothing, repairs are as rare as the looks.
+  if (backend === 'legacy') return;
+  test('a fight with somebody who always undoes it costs ten repairs a second, each of them told', async () => {
+    const from = daemon.log.length;
+    const seconds = 2;
+    const undo = `while :; do iptables-${backend} -t nat -F KUBE-POSTROUTING; done`;
+    const { status } = await node.netns.tryExec(['timeout', `${seconds}`, 'sh', '-c', undo], { env });
+    expect(status).toBe(124);
+    const told = daemon.log.slice(from).filter(({ msg }) => msg.includes('repaired'));
+    expect(told.length).toBeGreaterThan(0);
+    const times = told.map(({ time }) => Date.parse(String(time)));
+    const pauses = times.slice(1).map((time, i) => time - times[i]!);
+    for (const pause of pauses) expect(pause).toBeGreaterThanOrEqual(100);
+    // In the end the last word is ours.
+    await expect
+      .poll(async () => (await rules()).filter((line) => line.startsWith('-A KUBE-POSTROUTING')).length, {
+        timeout: limitMs,
+      })
+      .toBe(3);
+    expect(await node.topology.client.agent().probe(WEB)).toMatchObject({ outcome: 'reply' });
+  });
 });

@@ -191,6 +191,19 @@ describe('a node with a daemon of ours', () => {
     expect(await node.generation()).toBe(generation);
   });
 
+  test('diff says which setting of the kernel a daemon changes, for node ports on 127.0.0.1', async () => {
+    const set = (value: number) => node.netns.sysctl({ 'net.ipv4.conf.all.route_localnet': value });
+    await set(0);
+    expect(await node.diff(MODE)).toEqual({
+      status: 1,
+      stdout: '+ sysctl net.ipv4.conf.all.route_localnet=1\n',
+      stderr: '1 to write.\n',
+    });
+    expect((await node.diff(MODE, '--nodeport-addresses=192.168.50.0/24')).stdout).not.toContain('sysctl');
+    await (await node.start(MODE)).stop();
+    expect((await node.diff(MODE)).status).toBe(0);
+  });
+
   test('diff says what a daemon then writes, in the words of iptables -S', async () => {
     const listing = async (): Promise<string[]> => {
       const lines: string[] = [];

@@ -23,6 +23,7 @@ import type { CleanupOptions, CleanupReport, Inspector } from '../inspector.ts';
 import { kernelFamilies } from '../interfaces.ts';
 import type { Log } from '../log.ts';
 import { iptablesRules } from '../open-backend.ts';
+import { ROUTE_LOCALNET, readSysctl } from '../sysctl.ts';
 import { openIptablesTables } from './open-tables.ts';
 import { planAgainst, seen } from './plan-against.ts';
 import type { IptablesTables } from './tables.ts';
@@ -73,6 +74,8 @@ export class IptablesInspector implements Inspector {
       const see = (chain: ObservedChain): number => observed.push(chain);
       const plan = await planAgainst(this.#tables, family, desired.chains(), { see });
       for (const line of formatPlan(plan, observed, family)) lines.push(line);
+      if (desired.needsRouteLocalnet && readSysctl(ROUTE_LOCALNET) !== '1')
+        lines.push(`+ sysctl ${ROUTE_LOCALNET.replaceAll('/', '.')}=1`);
     }
     return lines;
   }

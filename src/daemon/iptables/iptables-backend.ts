@@ -17,6 +17,7 @@ import type { Frontend } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
 import type { Log } from '../log.ts';
+import { ROUTE_LOCALNET } from '../sysctl.ts';
 import { planAgainst } from './plan-against.ts';
 import type { Applied, IptablesRefusal, IptablesTables } from './tables.ts';
 
@@ -136,7 +137,7 @@ export class IptablesBackend implements Backend {
   #routeLocalnet(): void {
     if (!this.#isTrusted || this.#desired.get(4)?.needsRouteLocalnet !== true) return;
     try {
-      this.#setSysctl('net/ipv4/conf/all/route_localnet', '1');
+      this.#setSysctl(ROUTE_LOCALNET, '1');
       this.#localnetProblem = undefined;
     } catch (error) {
       if (!(error instanceof KproxyError)) throw error;
