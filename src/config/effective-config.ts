@@ -1,4 +1,4 @@
-// The configuration in effect as a KubeProxyConfiguration: what `--write-config-to` writes and /configz shows. Reading it gives the
+// The configuration in effect as a KubeProxyConfiguration: what `--write-config-to` writes. Reading it gives the
 // settings that it was written from.
 
 import { STRING } from './field-form.ts';
