@@ -275,6 +275,8 @@ export class NftablesBackend implements Backend {
         if (revived !== undefined) now.push(revived);
       }
     }
+    // Last, behind the slots that led to them.
+    now.push(...this.#deferred.revokePicked(changes));
     return now;
   }
 

@@ -126,6 +126,21 @@ test(`${RUNS} histories of ten changes`, async () => {
   await fc.assert(property, { numRuns: RUNS, seed, endOnFailure: true });
 }, 120_000);
 
+test('a backend that waits to be forgotten is forgotten as soon as its frontend remembers clients again', async () => {
+  await netns.exec(['nft', 'flush', 'ruleset']);
+  const kernel = new FrontendsInKernel(netlink);
+  await kernel.update(new Map());
+  const spec: FrontendSpec = { address: '10.96.0.1', backends: ['10.1.0.1:80', '10.1.0.2:80'] };
+  await kernel.set(frontend('web', { ...spec, affinityTimeoutSeconds: 60 }));
+  await kernel.set(frontend('web', spec));
+  await kernel.set(frontend('web', { ...spec, affinityTimeoutSeconds: 60, backends: ['10.1.0.2:80'] }));
+  const picked = await netns.exec(['nft', 'list', 'map', 'ip', 'kproxy-ts', 'picked']);
+  expect(picked).toContain('10.1.0.2 . 80');
+  expect(picked).not.toContain('10.1.0.1 . 80');
+  await kernel.flush();
+  expect(await kernel.compare()).toEqual({ now: [], later: [] });
+});
+
 test('the table is small again when nobody needs it', async () => {
   await netns.exec(['nft', 'flush', 'ruleset']);
   const kernel = new FrontendsInKernel(netlink);

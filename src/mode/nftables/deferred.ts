@@ -2,7 +2,8 @@
 // A packet that read a frontend's element before a commit may read the slot after it; by the next round it has passed.
 
 import type { IpFamily } from '../../model/ip.ts';
-import { type ElementChange, elementId } from './element-change.ts';
+import { type ElementChange, elementId, sideOf } from './element-change.ts';
+import { PICKED_SETS } from './names.ts';
 
 /** A chain, or a set of somebody else, that is to go. */
 export interface DeferredObject {
@@ -20,6 +21,8 @@ interface Pending<T> {
 export class Deferred {
   readonly #elements = new Map<string, Pending<ElementChange>>();
   readonly #objects = new Map<string, Pending<DeferredObject>>();
+  /** Ids of the elements of `picked` sets among these, per side of a frontend. */
+  readonly #pickedBySide = new Map<string, Set<string>>();
   #round = 0;
 
   get size(): number {
@@ -28,7 +31,13 @@ export class Deferred {
 
   /** Puts off the deletion of a slot. */
   addElement(change: ElementChange): void {
-    this.#elements.set(elementId(change), { item: change, round: this.#round });
+    const id = elementId(change);
+    this.#elements.set(id, { item: change, round: this.#round });
+    if (!PICKED_SETS.has(change.set)) return;
+    const side = sideOf(change);
+    const ids = this.#pickedBySide.get(side);
+    if (ids === undefined) this.#pickedBySide.set(side, new Set([id]));
+    else ids.add(id);
   }
 
   /** Puts off the deletion of a chain or set. */
@@ -49,23 +58,52 @@ export class Deferred {
     const id = elementId(change);
     const pending = this.#elements.get(id);
     if (pending === undefined || change.before !== undefined) return change;
-    this.#elements.delete(id);
+    this.#removeElement(id, pending.item);
     const before = pending.item.before;
     return before === change.after ? undefined : { ...change, before };
   }
 
+  /**
+   * Backends that wait to be forgotten by the sides of frontends that `changes` give backends with ids again: who sticks to
+   * one of them must miss it from now on.
+   */
+  revokePicked(changes: readonly ElementChange[]): ElementChange[] {
+    if (this.#pickedBySide.size === 0) return [];
+    const revoked: ElementChange[] = [];
+    for (const change of changes) {
+      if (change.after === undefined || !PICKED_SETS.has(change.set)) continue;
+      const side = sideOf(change);
+      for (const id of this.#pickedBySide.get(side) ?? []) {
+        revoked.push({ ...this.#elements.get(id)!.item, isRevocation: true });
+        this.#elements.delete(id);
+      }
+      this.#pickedBySide.delete(side);
+    }
+    return revoked;
+  }
+
   /** What was put off before the previous call of `take`; younger deletions stay for the next one. */
   take(): { elements: ElementChange[]; objects: DeferredObject[] } {
-    const ripe = {
-      elements: takeRipe(this.#elements, this.#round),
-      objects: takeRipe(this.#objects, this.#round),
-    };
+    const elements = ripe(this.#elements, this.#round);
+    for (const change of elements) this.#removeElement(elementId(change), change);
+    const objects = ripe(this.#objects, this.#round);
+    for (const object of objects) this.#objects.delete(objectKey(object));
     this.#round++;
-    return ripe;
+    return { elements, objects };
+  }
+
+  #removeElement(id: string, change: ElementChange): void {
+    this.#elements.delete(id);
+    if (!PICKED_SETS.has(change.set)) return;
+    const side = sideOf(change);
+    const ids = this.#pickedBySide.get(side);
+    ids?.delete(id);
+    if (ids?.size === 0) this.#pickedBySide.delete(side);
   }
 
   clear(): void {
     this.#elements.clear();
+    this.#pickedBySide.clear();
     this.#objects.clear();
   }
 }
@@ -74,12 +112,6 @@ function objectKey({ kind, family, name }: DeferredObject): string {
   return `${kind} ${family} ${name}`;
 }
 
-function takeRipe<T>(pending: Map<string, Pending<T>>, round: number): T[] {
-  const ripe: T[] = [];
-  for (const [id, { item, round: since }] of pending) {
-    if (since >= round) continue;
-    ripe.push(item);
-    pending.delete(id);
-  }
-  return ripe;
+function ripe<T>(pending: ReadonlyMap<string, Pending<T>>, round: number): T[] {
+  return [...pending.values()].filter(({ round: since }) => since < round).map(({ item }) => item);
 }

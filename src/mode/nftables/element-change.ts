@@ -29,6 +29,11 @@ export function elementId(change: Pick<ElementChange, 'family' | 'set' | 'key'>)
   return `${change.family}${change.set} ${change.key}`;
 }
 
+/** What the elements of a numbered set that belong to one side of a frontend share: all of the key but the number. */
+export function sideOf({ family, set, key }: Pick<ElementChange, 'family' | 'set' | 'key'>): string {
+  return elementId({ family, set, key: key.slice(0, -4) });
+}
+
 /** Sets that are read after `services` or `nodeports` by the same packet. */
 const READ_LATER: ReadonlySet<SetName> = new Set([
   ...SHAPE_SETS,

@@ -3,7 +3,7 @@
 
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
-import { type ElementChange, mustWait } from './element-change.ts';
+import { type ElementChange, elementId, mustWait, sideOf } from './element-change.ts';
 import { intervalChanges } from './intervals.ts';
 import {
   INTERVAL_SETS,
@@ -48,7 +48,7 @@ export function* reconcileElements(
         for (const [key, before] of elements.get(set) ?? []) {
           if (frozenKeys.size > 0 && frozenKeys.has(frozenKey(family, set, key))) continue;
           const change: ElementChange = { family, set, key, before, after: undefined, service: undefined };
-          if (mustWait(change) && !picking.has(frontendOf(family, set, key))) wait(change);
+          if (mustWait(change) && !picking.has(sideOf(change))) wait(change);
           else yield change;
         }
         elements.get(set)?.clear();
@@ -84,7 +84,7 @@ export function* reconcileElements(
     const before = elements?.get(change.key);
     elements?.delete(change.key);
     if (PICKED_SETS.has(change.set) && (elements?.size ?? 0) > 0) {
-      picking.add(frontendOf(change.family, change.set, change.key));
+      picking.add(sideOf(change));
     }
     const ranges = change.set === 'services' ? rangesOf(change, seenRanges, wantedRanges) : NO_CHANGES;
     if (change.set === 'services' && wantedRanges.size > 0) wantedRanges = new Map();
@@ -135,12 +135,8 @@ function rangesOf(
 
 /** Slots and backends of a frozen frontend are found by the frontend's key, whatever their number. */
 function frozenKey(family: IpFamily, set: SetName, key: string): string {
-  return NUMBERED_SETS.has(set) ? frontendOf(family, set, key) : `${family}${set} ${key}`;
-}
-
-/** What the elements of a numbered set that belong to one frontend share. */
-function frontendOf(family: IpFamily, set: SetName, key: string): string {
-  return `${family}${set} ${key.slice(0, -4)}`;
+  const element = { family, set, key };
+  return NUMBERED_SETS.has(set) ? sideOf(element) : elementId(element);
 }
 
 /** Names of the chains that elements refer to. */
