@@ -1,13 +1,16 @@
 // deploy/ against the API's schemas, and against the program: what it asks of the API server, its ports, flags and version.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import yaml from 'js-yaml';
 import { describe, expect, test } from 'vitest';
 import { COMMAND_FLAGS } from '../../src/cli/command-flags.ts';
 import { SETTINGS_FLAGS } from '../../src/config/flags.ts';
+import type { Settings } from '../../src/config/settings.ts';
 import { NODE_EVENTS, resourcesOf } from '../../src/source/kubernetes/resources.ts';
+import { run } from '../cli/run.ts';
 import { build, buildText, type Manifest } from './kustomize.ts';
 import { schemaProblems } from './schema.ts';
 
@@ -41,6 +44,8 @@ interface PodSpec {
   readonly serviceAccountName: string;
   readonly [field: string]: unknown;
 }
+
+const modeOf = (name: string) => name.replace('-legacy', '');
 
 const overlay = (name: string) => build(path.join(DEPLOY, name));
 
@@ -201,11 +206,10 @@ describe.each(OVERLAYS)('%s', (name) => {
   });
 
   test('asks for its mode', () => {
-    const mode = name.replace('-legacy', '');
     const { data } = only(objects, 'ConfigMap') as unknown as { data: Record<string, string> };
     const inFile = (yaml.load(data['config.conf']!) as { mode: string }).mode;
     const asked = main.args!.findLast((arg) => arg.startsWith('--proxy-mode='));
-    expect(asked?.replace('--proxy-mode=', '') ?? inFile).toBe(mode);
+    expect(asked?.replace('--proxy-mode=', '') ?? inFile).toBe(modeOf(name));
   });
 });
 
@@ -228,6 +232,29 @@ test('the overlay that the docs show is one, and says where the API server is', 
   const objects = buildText(beside, DEPLOY);
   expect(only(objects, 'ConfigMap')['data']).toMatchObject({ 'api-server-host': '192.168.50.2' });
   expect(objects.map(({ kind }) => kind)).toContain('PodMonitor');
+});
+
+test.each(OVERLAYS)('%s: the program takes its arguments and its configuration', async (name) => {
+  const objects = build(path.join(DEPLOY, name), [MONITORING]);
+  const { data } = only(objects, 'ConfigMap') as unknown as { data: Record<string, string> };
+  const folder = mkdtempSync(path.join(tmpdir(), 'kproxy-deploy-'));
+  try {
+    writeFileSync(path.join(folder, 'config.conf'), data['config.conf']!);
+    const args = podOf(objects).containers[0].args!.map((arg) =>
+      arg.replace('/etc/kproxy-ts', folder).replace('$(NODE_NAME)', 'node-1'),
+    );
+    let wanted: Settings | undefined;
+    const { stderr } = await run(args, {
+      runDaemon: async (settings) => {
+        wanted = settings;
+        return 0;
+      },
+    });
+    expect(stderr).toBe('');
+    expect(wanted).toMatchObject({ nodeName: 'node-1', proxyMode: modeOf(name) });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 describe('init containers', () => {

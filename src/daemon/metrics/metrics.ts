@@ -119,7 +119,10 @@ export class Metrics {
     this.#m.endpointChangesPending.set(0);
     this.#forFamilies((ip_family) => {
       this.#m.lastSync.set({ ip_family }, now);
-      for (const trigger of this.#triggers) this.#m.programming.observe({ ip_family }, now - trigger);
+      // Clocks of nodes differ, and jump.
+      for (const trigger of this.#triggers) {
+        this.#m.programming.observe({ ip_family }, Math.max(now - trigger, 0));
+      }
     });
     this.#triggers = [];
   }

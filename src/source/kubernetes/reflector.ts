@@ -1,7 +1,7 @@
 // Keeps a sink in step with one collection: list, then watch from there, for ever (client-go tools/cache/reflector.go).
 //
 //   list ──▶ watch ──▶ ended, dropped or stalled: watch again from the last version seen
-//     ▲                410, unreadable event, ERROR event: list again
+//     ▲                410, unreadable event, ERROR event, an event older than one before it: list again
 //     └──────────────┘ every failure waits for the back-off first, so that no fault of a server makes a storm of lists
 //
 // The sink hears nothing while the server is away: the last known state stays in force. An optional collection that the
@@ -48,6 +48,21 @@ const WATCH_GUARD_FACTOR = 1.1;
 const NEWEST = '';
 /** Any version, as the server's cache has it: what a first list asks for, so that a restart costs etcd nothing. */
 const ANY = '0';
+
+/** A server, or what stands before several, that tells of the past. */
+class OutOfOrderError extends KubeError {
+  constructor(plural: string) {
+    super(`watch ${plural}: an event is older than one before it`);
+  }
+}
+
+/** Versions are decimal numbers of any length since Kubernetes 1.35 (KEP-5504), and have always been; of others nothing is known. */
+function isOlder(version: string, than: string): boolean {
+  if (!DECIMAL.test(version) || !DECIMAL.test(than)) return false;
+  return version.length === than.length ? version < than : version.length < than.length;
+}
+
+const DECIMAL = /^[1-9]\d*$/;
 
 export class Reflector {
   readonly #options: ReflectorOptions;
@@ -208,13 +223,17 @@ export class Reflector {
     return clock.now() - openedAtMs >= SHORT_WATCH_MS ? 0 : backoff.next();
   }
 
-  /** Delivers the events of one chunk as one batch; those before an unreadable one still count. */
+  /**
+   * Delivers the events of one chunk as one batch; those before an unreadable one still count. A repeated event does no harm,
+   * but one that is older than another before it could undo that one for ever.
+   */
   #apply(lines: Iterable<Buffer>): void {
     const batch: SourceEvent[] = [];
     let version = this.#version;
     try {
       for (const line of lines) {
         const { event, resourceVersion } = decodeWatchEvent(line, this.#options.resource);
+        if (isOlder(resourceVersion, version)) throw new OutOfOrderError(this.#options.resource.plural);
         if (event !== undefined) batch.push(event);
         version = resourceVersion;
       }
@@ -252,6 +271,8 @@ export class Reflector {
     } else if (status?.isExpired || status?.isVersionTooLarge) {
       log('debug', fields, 'the version to go on from is not available; listing again');
       this.#relaxList();
+    } else if (error instanceof OutOfOrderError) {
+      log('warn', fields, 'the API server sent events out of order; listing again');
     } else if (this.#phase === 'stream') {
       log(status === undefined ? 'debug' : 'warn', fields, 'watch broken off');
     } else {

@@ -98,6 +98,16 @@ test('what changes nothing is counted, waits for no sync, and is no latency', as
   expect([...all.keys()].filter((key) => key.includes('programming_duration_seconds_count'))).toEqual([]);
 });
 
+test('a change that seems to come from the future took no time', async () => {
+  const { metrics, samples, tick } = begin();
+  metrics.received([slice(new Date((START_SECONDS + 100) * 1000).toISOString())], CHANGED);
+  tick(-3600);
+  metrics.synced(report());
+  const all = await samples();
+  expect(all.get('kubeproxy_network_programming_duration_seconds_sum{ip_family="IPv4"}')).toBe(0);
+  expect(all.get('kubeproxy_network_programming_duration_seconds_count{ip_family="IPv4"}')).toBe(1);
+});
+
 test('network programming latency runs from the change in the cluster to the first clean sync', async () => {
   const { metrics, samples, tick } = begin();
   const at = (seconds: number) => new Date((START_SECONDS + seconds) * 1000).toISOString();

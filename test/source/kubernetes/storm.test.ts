@@ -44,3 +44,35 @@ test('a flapping server does not make a storm of lists', { timeout: 20_000 }, as
   server.put(service('probe'));
   await until('in step', () => source.state.Service.has('default/probe'));
 });
+
+test.each([false, true])(
+  '410 on every watch does not make a storm of lists (as HTTP status: %s)',
+  {
+    timeout: 20_000,
+  },
+  async (isGoneAsStatus) => {
+    server.faults.isGoneAsStatus = isGoneAsStatus;
+    server.faults.isEveryWatchGone = true;
+    await source.start();
+    const endMs = performance.now() + 2000;
+    let changes = 0;
+    while (performance.now() < endMs) {
+      server.put(service('api', { clusterIP: `10.96.1.${++changes % 250}` }));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    // 2 s at 50 times the speed stand for 100 s: room for 11 attempts.
+    const count = (kind: string, verb: string) =>
+      server.requests.filter((request) => request.kind === kind && request.verb === verb).length;
+    for (const kind of OBJECT_KINDS) {
+      expect(count(kind, 'list'), `lists of ${kind}`).toBeGreaterThan(2);
+      expect(count(kind, 'list'), `lists of ${kind}`).toBeLessThanOrEqual(12);
+      expect(count(kind, 'watch'), `watches of ${kind}`).toBeLessThanOrEqual(12);
+    }
+    // Each of these lists was a look at the present.
+    expect(source.state.Service.has('default/api')).toBe(true);
+    server.faults.isEveryWatchGone = false;
+    await until('watching', () => server.watchCount === KIND_COUNT);
+    server.put(service('probe'));
+    await until('in step', () => source.state.Service.has('default/probe'));
+  },
+);

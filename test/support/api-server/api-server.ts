@@ -158,11 +158,16 @@ export class ApiServer {
     for (const watch of this.#collections.watches) watch.catchUp();
   }
 
+  /** Serves another certificate of the same CA from the next connection on. */
+  renewCertificate(): void {
+    (this.#server as https.Server).setSecureContext(this.#secureContext());
+  }
+
   /** Serves a certificate of a new CA from the next connection on; returns the new CA's certificate. */
   renewAuthority(): string {
     this.ca.remove();
     this.#authority = new CertificateAuthority('renewed CA');
-    (this.#server as https.Server).setSecureContext(this.#secureContext());
+    this.renewCertificate();
     return this.#authority.cert;
   }
 

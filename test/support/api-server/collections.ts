@@ -111,7 +111,7 @@ export class Collections {
   ): void {
     const from = Number(query['resourceVersion'] ?? 0);
     const tooOld = `too old resource version: ${from} (${this.store.compacted})`;
-    const changes = this.store.changesSince(kind, from);
+    const changes = this.#faults.isEveryWatchGone ? undefined : this.store.changesSince(kind, from);
     if (from !== 0 && changes === undefined && this.#faults.isGoneAsStatus) {
       sendStatus(response, 410, 'Expired', tooOld);
       return;

@@ -24,6 +24,8 @@ export class Faults {
   mangleList: ((body: string) => string) | undefined;
   /** A watch from a compacted version is answered with HTTP 410 instead of an ERROR event inside HTTP 200. */
   isGoneAsStatus = false;
+  /** No version is recent enough for a watch, as when etcd is compacted all the time. */
+  isEveryWatchGone = false;
   /** Paging also applies to lists at resourceVersion=0; servers with a watch cache ignore the limit there. */
   isPagedAtZero = false;
   /** Statuses of the next answers to writes of Events; the Event is not stored. 0 stores it, and cuts the connection. */

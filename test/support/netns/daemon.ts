@@ -47,8 +47,13 @@ export class Daemon {
   }
 
   /** Starts the daemon with `flags`. It is up when `rulesInForce` settles. */
-  static start(netns: Netns, flags: readonly string[], env: Readonly<Record<string, string>> = {}): Daemon {
-    return new Daemon(netns.spawn([process.execPath, KPROXY, ...flags], env));
+  static start(
+    netns: Netns,
+    flags: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    program = KPROXY,
+  ): Daemon {
+    return new Daemon(netns.spawn([process.execPath, program, ...flags], env));
   }
 
   /** Resident memory and the like are found under `/proc/<pid>`: `ip netns exec` replaces itself by the daemon. */
