@@ -15,7 +15,8 @@ import { type Parts, parts as realParts } from './parts.ts';
 
 /**
  * Runs `kproxy-ts` with the arguments after the program's name. Never rejects.
- * Exit codes: 0 success or a requested stop, 1 failure (`diff`: differences), 2 bad configuration (`diff`: any failure).
+ * Exit codes: 0 success or a requested stop, 1 failure (`diff`: differences), 2 bad configuration (`diff`: any failure), 3
+ * another daemon.
  */
 export async function main(argv: readonly string[], io: Io, parts: Parts = realParts): Promise<number> {
   let line: CommandLine | undefined;

@@ -307,6 +307,14 @@ export const SETTINGS_FLAGS = {
     help: 'least time between two writes, in every mode. 0 only groups changes that arrive together, which is enough: a write costs what changed, not what exists',
     kubeProxy: 'defaults to 1s',
   },
+  'takeover-wait': {
+    type: nonNegativeDuration,
+    default: '10s',
+    field: 'kproxyTs.takeoverWait',
+    group: 'Timing:',
+    help: 'how long to wait for another kproxy-ts of this network namespace to end, as at an upgrade, before giving up with exit status 3',
+    kubeProxy: 'no such flag; two of them write over each other',
+  },
   'healthz-bind-address': {
     type: listenAddress(10256),
     default: '0.0.0.0:10256',

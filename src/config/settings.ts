@@ -56,6 +56,8 @@ export interface Settings {
   readonly minSyncPeriodMs: number;
   /** Period of the drift check, above 0. Always fits a timer. */
   readonly syncPeriodMs: number;
+  /** How long a daemon that is there already may take to end. Always fits a timer. */
+  readonly takeoverWaitMs: number;
   readonly logFormat: LogFormat;
   /** 0 info, 2 debug, 5 trace. */
   readonly verbosity: number;
@@ -142,6 +144,7 @@ export function buildSettings(
     isBindHardFail: values['bind-address-hard-fail'],
     minSyncPeriodMs: Math.min(minSyncPeriodMs, MAX_TIMER_MS),
     syncPeriodMs: Math.min(syncPeriodMs, MAX_TIMER_MS),
+    takeoverWaitMs: Math.min(values['takeover-wait'], MAX_TIMER_MS),
     logFormat: values['logging-format'],
     verbosity: values.v,
   };

@@ -17,6 +17,7 @@ import { EventPublisher } from './events/event-publisher.ts';
 import { HealthCheckServers } from './health-check-servers.ts';
 import { interfaceAddresses } from './interfaces.ts';
 import type { Log } from './log.ts';
+import { takeNodeLock } from './node-lock.ts';
 import { openBackend } from './open-backend.ts';
 import { openSource } from './open-source.ts';
 import { ProblemLog } from './problem-log.ts';
@@ -34,15 +35,25 @@ const GARBAGE_DELAY_MS = 1000;
 
 /** Runs until SIGTERM or SIGINT, which leave the rules in force. Resolves with the exit code. Throws KproxyError. */
 export async function runDaemon(settings: Settings, log: Log): Promise<number> {
-  let suspect = (): void => undefined;
-  const backend = await openBackend(settings, log, () => suspect());
+  const lock = await takeNodeLock({
+    version: readVersion(),
+    mode: settings.proxyMode,
+    waitMs: settings.takeoverWaitMs,
+    log,
+  });
   try {
-    const source = await openSource(settings, log);
-    return await serve(settings, log, source, backend, (look) => {
-      suspect = look;
-    });
+    let suspect = (): void => undefined;
+    const backend = await openBackend(settings, log, () => suspect());
+    try {
+      const source = await openSource(settings, log);
+      return await serve(settings, log, source, backend, (look) => {
+        suspect = look;
+      });
+    } finally {
+      backend.close();
+    }
   } finally {
-    backend.close();
+    lock.release();
   }
 }
 

@@ -31,9 +31,22 @@ it('has these defaults', () => {
     isBindHardFail: false,
     minSyncPeriodMs: 0,
     syncPeriodMs: 30_000,
+    takeoverWaitMs: 10_000,
     logFormat: 'auto',
     verbosity: 0,
   });
+});
+
+it('keeps state where it is told to, but not of manifests, which are never away', () => {
+  expect(settingsOf(['state-dir', '/var/lib/x'])).toMatchObject({ stateFolder: '/var/lib/x' });
+  const { settings, warnings } = build(['state-dir', '/var/lib/x'], ['source', 'm']);
+  expect(settings).toMatchObject({ stateFolder: undefined });
+  expect(warnings).toEqual(['--state-dir has no effect with --source']);
+});
+
+it('waits for a predecessor no longer than a timer can', () => {
+  expect(settingsOf(['takeover-wait', '0s']).takeoverWaitMs).toBe(0);
+  expect(settingsOf(['takeover-wait', '10000h']).takeoverWaitMs).toBe(2 ** 31 - 1);
 });
 
 it('is frozen to the bottom', () => {
