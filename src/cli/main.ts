@@ -8,7 +8,7 @@ import { buildSettings, type SettingsResult } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
 import { CLEANUP_FLAGS, CONFIG_FILE_FLAGS, INSTEAD_FLAGS, TABLE_FLAGS } from './command-flags.ts';
 import { type CommandLine, readCommandLine } from './command-line.ts';
-import { cleanUp, printDiff, printTable, runDaemon, writeConfig } from './commands.ts';
+import { cleanUp, initNode, printDiff, printTable, runDaemon, writeConfig } from './commands.ts';
 import { reportFailure } from './failure.ts';
 import type { Io } from './io.ts';
 import { type Parts, parts as realParts } from './parts.ts';
@@ -59,6 +59,7 @@ async function runCommand(line: CommandLine, io: Io, parts: Parts): Promise<numb
   const configPath = instead.values['write-config-to'];
   if (configPath) return writeConfig(io, config, configPath);
   if (instead.values.cleanup) return cleanUp(parts, io, parseFlags(CLEANUP_FLAGS, given).values);
+  if (instead.values['init-only']) return initNode(parts, io, settings, warnings);
   return runDaemon(parts, io, settings, warnings);
 }
 

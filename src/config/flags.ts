@@ -10,6 +10,7 @@ import { featureGates } from './feature-gates.ts';
 import { BOOLEAN, STRING, STRINGS } from './field-form.ts';
 import { type Flags, type FlagType, scalar } from './flag.ts';
 import { boolean, integer, nonNegativeDuration, positiveDuration, text } from './flag-types.ts';
+import { HOST_FLAGS } from './host-flags.ts';
 import {
   type ListenAddress,
   parseBoolean,
@@ -289,6 +290,7 @@ export const SETTINGS_FLAGS = {
     help: 'masquerade all traffic to cluster IPs',
     kubeProxy: 'same',
   },
+  ...HOST_FLAGS,
   'iptables-sync-period': {
     type: positiveDuration,
     default: '30s',

@@ -15,6 +15,7 @@ import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { notInForce, oddity, repaired, starting } from './events/compose.ts';
 import { EventPublisher } from './events/event-publisher.ts';
 import { HealthCheckServers } from './health-check-servers.ts';
+import { HostPreparation } from './host/prepare-host.ts';
 import { interfaceAddresses } from './interfaces.ts';
 import type { Log } from './log.ts';
 import { takeNodeLock } from './node-lock.ts';
@@ -41,12 +42,15 @@ export async function runDaemon(settings: Settings, log: Log): Promise<number> {
     waitMs: settings.takeoverWaitMs,
     log,
   });
+  const host = new HostPreparation(settings, log);
   try {
+    host.begin();
     let suspect = (): void => undefined;
     const backend = await openBackend(settings, log, () => suspect());
     try {
+      host.tell();
       const source = await openSource(settings, log);
-      return await serve(settings, log, source, backend, (look) => {
+      return await serve(settings, log, source, backend, host, (look) => {
         suspect = look;
       });
     } finally {
@@ -63,6 +67,7 @@ async function serve(
   log: Log,
   source: Source,
   backend: Backend,
+  host: HostPreparation,
   onSuspicion: (suspect: () => void) => void,
 ): Promise<number> {
   const store = new Store();
@@ -123,6 +128,7 @@ async function serve(
           },
           'rules in force',
         );
+        host.rulesInForce();
         tellStatus();
         manager?.ready();
       }
