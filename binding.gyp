@@ -3,12 +3,12 @@
     {
       "target_name": "netlink",
       "sources": [
-        "native/datagram.cc",
         "native/kernel.cc",
         "native/netlink.cc",
         "native/node-values.cc",
         "native/subscription.cc",
-        "native/transport.cc"
+        "native/transport.cc",
+        "native/unix-socket.cc"
       ],
       "defines": ["NAPI_VERSION=8"],
       "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden"],

@@ -34,6 +34,11 @@ export interface Addon {
    * Returns 0 or an errno: EAGAIN when the receiver's queue is full, ECONNREFUSED or ENOENT when there is none.
    */
   sendDatagram(address: Uint8Array, message: Uint8Array): number;
+  /**
+   * Which process listens at the stream socket of this address, as the kernel knows it: its pid, 0 when it is of a pid namespace
+   * that cannot be seen from here, or a negative errno: -ECONNREFUSED when there is none.
+   */
+  listenerPid(address: Uint8Array): number;
 }
 
 /** Path that node-gyp gives the compiled addon. */

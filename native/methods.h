@@ -11,3 +11,4 @@ napi_value Close(napi_env env, napi_callback_info info);
 napi_value Subscribe(napi_env env, napi_callback_info info);
 napi_value Unsubscribe(napi_env env, napi_callback_info info);
 napi_value SendDatagram(napi_env env, napi_callback_info info);
+napi_value ListenerPid(napi_env env, napi_callback_info info);

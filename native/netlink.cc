@@ -1,5 +1,5 @@
-// Netlink sockets for Node: open, transact, subscribe, close; and datagrams to a Unix socket. The addon moves datagrams and
-// knows no protocol inside them; arguments and policy belong to its callers, src/daemon/netlink-socket.ts and sd-notify.ts.
+// Netlink sockets for Node: open, transact, subscribe, close; and what Node lacks of Unix sockets. The addon moves
+// datagrams and knows no protocol inside them; arguments and policy belong to its callers in src/daemon.
 
 #include "kernel.h"
 #include "methods.h"
@@ -18,6 +18,7 @@ NAPI_MODULE_INIT() {
       method("subscribe", Subscribe),
       method("unsubscribe", Unsubscribe),
       method("sendDatagram", SendDatagram),
+      method("listenerPid", ListenerPid),
   };
   napi_define_properties(env, exports, sizeof methods / sizeof *methods, methods);
   return exports;

@@ -63,6 +63,13 @@ export class KernelError extends KproxyError {
   }
 }
 
+/** Another kproxy-ts serves this network namespace. The process exits with status 3. */
+export class AlreadyRunningError extends KproxyError {
+  constructor(message: string) {
+    super('ALREADY_RUNNING', message);
+  }
+}
+
 /** A state that only a bug can produce. */
 export class InternalError extends KproxyError {
   constructor(message: string, options?: { cause?: unknown }) {

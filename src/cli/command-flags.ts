@@ -74,6 +74,13 @@ export const INSTEAD_FLAGS = {
     group: 'Instead of running:',
     help: `with --cleanup: ${INCLUDE_KUBE_PROXY.help}`,
   },
+  'init-only': {
+    type: boolean,
+    default: 'false',
+    group: 'Instead of running:',
+    help: 'set what needs more than CAP_NET_ADMIN (sysctls, connection tracking), see whether the mode works here, and exit',
+    kubeProxy: 'asks the API server as well',
+  },
   'write-config-to': {
     type: text('file'),
     default: '',

@@ -17,7 +17,8 @@ Examples:
   kproxy-ts table default/web -o wide   virtual IPs, backends and connections, as the kernel holds them
   kproxy-ts cleanup                     remove every rule of kproxy-ts
 
-Exit status: 0 success or a requested stop, 1 failure, 2 a flag or setting that cannot be used.
+Exit status: 0 success or a requested stop, 1 failure, 2 a flag or setting that cannot be used,
+3 another kproxy-ts serves this network namespace.
 'kproxy-ts diff' exits with 0 when nothing would be written, 1 when something would, 2 on any failure.
 `;
 

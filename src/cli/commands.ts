@@ -40,6 +40,18 @@ export async function runDaemon(
   return parts.runDaemon(settings, log);
 }
 
+/** `--init-only`. */
+export async function initNode(
+  parts: Parts,
+  io: Io,
+  settings: Settings,
+  warnings: readonly string[],
+): Promise<number> {
+  const log = await openLog(io, settings.logFormat, settings.verbosity, { isOneShot: false });
+  for (const warning of warnings) log.warn(warning);
+  return parts.initNode(settings, log);
+}
+
 export async function printTable(
   parts: Parts,
   io: Io,

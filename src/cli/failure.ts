@@ -2,7 +2,7 @@
 
 import { inspect } from 'node:util';
 import { printable, printableLines } from '../config/printable.ts';
-import { ConfigError, InternalError, KernelError, KproxyError } from '../errors.ts';
+import { AlreadyRunningError, ConfigError, InternalError, KernelError, KproxyError } from '../errors.ts';
 import type { TextStream } from './io.ts';
 
 /** Writes a failure for a human and gives the exit code it calls for. */
@@ -16,6 +16,7 @@ export function reportFailure(error: unknown, stderr: TextStream, verbosity: num
       : `kproxy-ts: unexpected error: ${printable(message)}${hasStack ? '' : ' (-v=4 shows the stack trace)'}\n`,
   );
   if (hasStack) stderr.write(`${printableLines(inspect(error))}\n`);
+  if (error instanceof AlreadyRunningError) return 3;
   return error instanceof ConfigError ? 2 : 1;
 }
 

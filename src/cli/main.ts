@@ -8,14 +8,15 @@ import { buildSettings, type SettingsResult } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
 import { CLEANUP_FLAGS, CONFIG_FILE_FLAGS, INSTEAD_FLAGS, TABLE_FLAGS } from './command-flags.ts';
 import { type CommandLine, readCommandLine } from './command-line.ts';
-import { cleanUp, printDiff, printTable, runDaemon, writeConfig } from './commands.ts';
+import { cleanUp, initNode, printDiff, printTable, runDaemon, writeConfig } from './commands.ts';
 import { reportFailure } from './failure.ts';
 import type { Io } from './io.ts';
 import { type Parts, parts as realParts } from './parts.ts';
 
 /**
  * Runs `kproxy-ts` with the arguments after the program's name. Never rejects.
- * Exit codes: 0 success or a requested stop, 1 failure (`diff`: differences), 2 bad configuration (`diff`: any failure).
+ * Exit codes: 0 success or a requested stop, 1 failure (`diff`: differences), 2 bad configuration (`diff`: any failure), 3
+ * another daemon.
  */
 export async function main(argv: readonly string[], io: Io, parts: Parts = realParts): Promise<number> {
   let line: CommandLine | undefined;
@@ -58,6 +59,7 @@ async function runCommand(line: CommandLine, io: Io, parts: Parts): Promise<numb
   const configPath = instead.values['write-config-to'];
   if (configPath) return writeConfig(io, config, configPath);
   if (instead.values.cleanup) return cleanUp(parts, io, parseFlags(CLEANUP_FLAGS, given).values);
+  if (instead.values['init-only']) return initNode(parts, io, settings, warnings);
   return runDaemon(parts, io, settings, warnings);
 }
 

@@ -9,6 +9,8 @@ import type { Log } from '../daemon/log.ts';
 export interface Parts {
   /** Runs until stopped by a signal; the exit code. Throws KproxyError. */
   runDaemon(settings: Settings, log: Log): Promise<number>;
+  /** Sets this host up for a daemon with these settings; the exit code. Throws KproxyError. */
+  initNode(settings: Settings, log: Log): Promise<number>;
   /** What the kernel holds of a mode, or of the first that it holds something of; undefined when it holds nothing. */
   readVipTable(
     mode: ProxyMode | undefined,
@@ -23,6 +25,7 @@ export interface Parts {
 
 export const parts: Parts = {
   runDaemon: async (settings, log) => (await import('../daemon/run.ts')).runDaemon(settings, log),
+  initNode: async (settings, log) => (await import('../daemon/host/prepare-host.ts')).initNode(settings, log),
   readVipTable: async (...args) => (await import('../daemon/inspect.ts')).readVipTable(...args),
   planDiff: async (...args) => (await import('../daemon/inspect.ts')).planDiff(...args),
   cleanUp: async (...args) => (await import('../daemon/inspect.ts')).cleanUp(...args),

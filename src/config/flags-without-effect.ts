@@ -161,20 +161,6 @@ const ROWS = {
     why: 'no ipvs mode',
   },
 
-  'oom-score-adj': {
-    type: integer('N', -1000, 1000),
-    default: '-999',
-    field: 'oomScoreAdj',
-    why: 'set by whoever starts the daemon',
-  },
-  ...conntrack('max-per-core', 'maxPerCore', integer('N', 0), '32768'),
-  ...conntrack('min', 'min', integer('N', 0), '131072'),
-  ...conntrack('tcp-timeout-established', 'tcpEstablishedTimeout', nonNegativeDuration, '24h'),
-  ...conntrack('tcp-timeout-close-wait', 'tcpCloseWaitTimeout', nonNegativeDuration, '1h'),
-  ...conntrack('tcp-be-liberal', 'tcpBeLiberal', boolean, 'false'),
-  ...conntrack('udp-timeout', 'udpTimeout', nonNegativeDuration, '0s'),
-  ...conntrack('udp-timeout-stream', 'udpStreamTimeout', nonNegativeDuration, '0s'),
-
   'windows-service': { type: boolean, default: 'false', field: 'windowsRunAsService', why: WINDOWS },
   'source-vip': { type: string, field: 'winkernel.sourceVip', why: WINDOWS },
   'network-name': { type: string, field: 'winkernel.networkName', why: WINDOWS },
@@ -194,17 +180,6 @@ const ROWS = {
   'boot-id-file': { type: text('file'), why: CADVISOR },
   'machine-id-file': { type: text('file'), why: CADVISOR },
 } satisfies Record<string, Row>;
-
-/** Settings of the host's connection tracking. */
-function conntrack<T>(
-  flag: string,
-  field: string,
-  type: FlagType<T>,
-  byDefault: string,
-): Record<string, Row> {
-  const why = 'set by whoever sets up the node';
-  return { [`conntrack-${flag}`]: { type, default: byDefault, field: `conntrack.${field}`, why } };
-}
 
 export const FLAGS_WITHOUT_EFFECT: Flags = Object.fromEntries(
   Object.entries(ROWS as Record<string, Row>).map(([name, { why, ...row }]) => [

@@ -10,6 +10,7 @@ import { featureGates } from './feature-gates.ts';
 import { BOOLEAN, STRING, STRINGS } from './field-form.ts';
 import { type Flags, type FlagType, scalar } from './flag.ts';
 import { boolean, integer, nonNegativeDuration, positiveDuration, text } from './flag-types.ts';
+import { HOST_FLAGS } from './host-flags.ts';
 import {
   type ListenAddress,
   parseBoolean,
@@ -289,6 +290,7 @@ export const SETTINGS_FLAGS = {
     help: 'masquerade all traffic to cluster IPs',
     kubeProxy: 'same',
   },
+  ...HOST_FLAGS,
   'iptables-sync-period': {
     type: positiveDuration,
     default: '30s',
@@ -306,6 +308,14 @@ export const SETTINGS_FLAGS = {
     group: 'Timing:',
     help: 'least time between two writes, in every mode. 0 only groups changes that arrive together, which is enough: a write costs what changed, not what exists',
     kubeProxy: 'defaults to 1s',
+  },
+  'takeover-wait': {
+    type: nonNegativeDuration,
+    default: '10s',
+    field: 'kproxyTs.takeoverWait',
+    group: 'Timing:',
+    help: 'how long to wait for another kproxy-ts of this network namespace to end, as at an upgrade, before giving up with exit status 3',
+    kubeProxy: 'no such flag; two of them write over each other',
   },
   'healthz-bind-address': {
     type: listenAddress(10256),

@@ -28,6 +28,18 @@ export type SourceSettings =
       readonly master?: string | undefined;
     };
 
+/** Settings of connection tracking; 0 leaves what is there, as false does. */
+export interface ConntrackSettings {
+  readonly maxPerCore: number;
+  /** Counts only with `maxPerCore`. */
+  readonly min: number;
+  readonly tcpEstablishedTimeoutMs: number;
+  readonly tcpCloseWaitTimeoutMs: number;
+  readonly isTcpLiberal: boolean;
+  readonly udpTimeoutMs: number;
+  readonly udpStreamTimeoutMs: number;
+}
+
 export interface Settings {
   readonly source: SourceSettings;
   /** Where the last known objects are kept over restarts; undefined for nowhere. */
@@ -56,6 +68,11 @@ export interface Settings {
   readonly minSyncPeriodMs: number;
   /** Period of the drift check, above 0. Always fits a timer. */
   readonly syncPeriodMs: number;
+  readonly conntrack: ConntrackSettings;
+  /** -1000 to 1000. */
+  readonly oomScoreAdj: number;
+  /** How long a daemon that is there already may take to end. Always fits a timer. */
+  readonly takeoverWaitMs: number;
   readonly logFormat: LogFormat;
   /** 0 info, 2 debug, 5 trace. */
   readonly verbosity: number;
@@ -142,6 +159,17 @@ export function buildSettings(
     isBindHardFail: values['bind-address-hard-fail'],
     minSyncPeriodMs: Math.min(minSyncPeriodMs, MAX_TIMER_MS),
     syncPeriodMs: Math.min(syncPeriodMs, MAX_TIMER_MS),
+    conntrack: {
+      maxPerCore: values['conntrack-max-per-core'],
+      min: values['conntrack-min'],
+      tcpEstablishedTimeoutMs: values['conntrack-tcp-timeout-established'],
+      tcpCloseWaitTimeoutMs: values['conntrack-tcp-timeout-close-wait'],
+      isTcpLiberal: values['conntrack-tcp-be-liberal'],
+      udpTimeoutMs: values['conntrack-udp-timeout'],
+      udpStreamTimeoutMs: values['conntrack-udp-timeout-stream'],
+    },
+    oomScoreAdj: values['oom-score-adj'],
+    takeoverWaitMs: Math.min(values['takeover-wait'], MAX_TIMER_MS),
     logFormat: values['logging-format'],
     verbosity: values.v,
   };

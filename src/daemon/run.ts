@@ -15,8 +15,10 @@ import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { notInForce, oddity, repaired, starting } from './events/compose.ts';
 import { EventPublisher } from './events/event-publisher.ts';
 import { HealthCheckServers } from './health-check-servers.ts';
+import { HostPreparation } from './host/prepare-host.ts';
 import { interfaceAddresses } from './interfaces.ts';
 import type { Log } from './log.ts';
+import { takeNodeLock } from './node-lock.ts';
 import { openBackend } from './open-backend.ts';
 import { openSource } from './open-source.ts';
 import { ProblemLog } from './problem-log.ts';
@@ -34,15 +36,28 @@ const GARBAGE_DELAY_MS = 1000;
 
 /** Runs until SIGTERM or SIGINT, which leave the rules in force. Resolves with the exit code. Throws KproxyError. */
 export async function runDaemon(settings: Settings, log: Log): Promise<number> {
-  let suspect = (): void => undefined;
-  const backend = await openBackend(settings, log, () => suspect());
+  const lock = await takeNodeLock({
+    version: readVersion(),
+    mode: settings.proxyMode,
+    waitMs: settings.takeoverWaitMs,
+    log,
+  });
+  const host = new HostPreparation(settings, log);
   try {
-    const source = await openSource(settings, log);
-    return await serve(settings, log, source, backend, (look) => {
-      suspect = look;
-    });
+    host.begin();
+    let suspect = (): void => undefined;
+    const backend = await openBackend(settings, log, () => suspect());
+    try {
+      host.tell();
+      const source = await openSource(settings, log);
+      return await serve(settings, log, source, backend, host, (look) => {
+        suspect = look;
+      });
+    } finally {
+      backend.close();
+    }
   } finally {
-    backend.close();
+    lock.release();
   }
 }
 
@@ -52,6 +67,7 @@ async function serve(
   log: Log,
   source: Source,
   backend: Backend,
+  host: HostPreparation,
   onSuspicion: (suspect: () => void) => void,
 ): Promise<number> {
   const store = new Store();
@@ -112,6 +128,7 @@ async function serve(
           },
           'rules in force',
         );
+        host.rulesInForce();
         tellStatus();
         manager?.ready();
       }

@@ -254,3 +254,16 @@ describe.each([[['cleanup']], [['--cleanup']], [['--cleanup', '--source', 'm']]]
     expect(seen).toEqual([expected]);
   });
 });
+
+describe('--init-only', () => {
+  it('sets the node up in place of running, with the settings of a daemon', async () => {
+    const modes: string[] = [];
+    const { code } = await run(['--init-only', '--proxy-mode=iptables'], {
+      initNode: async ({ proxyMode }) => {
+        modes.push(proxyMode);
+        return 1;
+      },
+    });
+    expect({ code, modes }).toEqual({ code: 1, modes: ['iptables'] });
+  });
+});

@@ -17,6 +17,7 @@ export async function run(argv: readonly string[], parts: Partial<Parts> = {}) {
   const io = { stdout: stream('stdout'), stderr: stream('stderr'), isTty: false };
   const allParts = {
     runDaemon: unexpected,
+    initNode: unexpected,
     readVipTable: unexpected,
     planDiff: unexpected,
     cleanUp: unexpected,

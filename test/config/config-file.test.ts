@@ -94,6 +94,14 @@ describe('each field reaches its setting', () => {
     ],
     [{ featureGates: { AllowServiceExternalIPs: false } }, { allowedExternalIps: [] }],
     [{ 'kproxyTs.allowExternalIPs': false }, { allowedExternalIps: [] }],
+    [
+      { oomScoreAdj: -5, 'conntrack.min': 9, 'conntrack.udpTimeout': '7s', 'kproxyTs.takeoverWait': '1m' },
+      {
+        oomScoreAdj: -5,
+        conntrack: { ...settingsOf({}).conntrack, min: 9, udpTimeoutMs: 7000 },
+        takeoverWaitMs: 60_000,
+      },
+    ],
     [{ 'kproxyTs.source': './m' }, { source: { kind: 'manifests', path: './m' } }],
     [
       { 'logging.format': 'json', 'logging.verbosity': 3 },
@@ -222,7 +230,7 @@ describe('what is odd is told with its path', () => {
       'mode: must be a string, got 1',
       'ipvs.tcpTimeout: must be a duration such as 30s or 1h30m, got "x"',
       'oomScoreAdj: must be an integer from -1000 to 1000, got "2000"',
-      'conntrack.min: must be an integer of at least 0, got "-1"',
+      'conntrack.min: must be an integer from 0 to 2147483647, got "-1"',
     ],
   ])('%s', (text, ...errors) => {
     expect(read(text).errors).toEqual(errors);

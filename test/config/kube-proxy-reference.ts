@@ -6,6 +6,7 @@ export const KUBE_PROXY_FLAGS: Readonly<Record<string, string>> = {
   config: '/no/such/file',
   'write-config-to': '',
   cleanup: 'false',
+  'init-only': 'false',
   'feature-gates': 'AllowServiceExternalIPs=true',
   kubeconfig: '/etc/kubernetes/kube-proxy.conf',
   master: 'https://10.0.0.1:6443',

@@ -31,9 +31,51 @@ it('has these defaults', () => {
     isBindHardFail: false,
     minSyncPeriodMs: 0,
     syncPeriodMs: 30_000,
+    conntrack: {
+      maxPerCore: 32_768,
+      min: 131_072,
+      tcpEstablishedTimeoutMs: 86_400_000,
+      tcpCloseWaitTimeoutMs: 3_600_000,
+      isTcpLiberal: false,
+      udpTimeoutMs: 0,
+      udpStreamTimeoutMs: 0,
+    },
+    oomScoreAdj: -999,
+    takeoverWaitMs: 10_000,
     logFormat: 'auto',
     verbosity: 0,
   });
+});
+
+it('keeps state where it is told to, but not of manifests, which are never away', () => {
+  expect(settingsOf(['state-dir', '/var/lib/x'])).toMatchObject({ stateFolder: '/var/lib/x' });
+  const { settings, warnings } = build(['state-dir', '/var/lib/x'], ['source', 'm']);
+  expect(settings).toMatchObject({ stateFolder: undefined });
+  expect(warnings).toEqual(['--state-dir has no effect with --source']);
+});
+
+it('takes what kube-proxy takes for its host, and names what it does not', () => {
+  expect(settingsOf(['oom-score-adj', '1000'], ['conntrack-min', '0'])).toMatchObject({
+    oomScoreAdj: 1000,
+    conntrack: { min: 0 },
+  });
+  const bad = build(
+    ['oom-score-adj', '1001'],
+    ['conntrack-max-per-core', '-1'],
+    ['conntrack-min', '2147483648'],
+    ['conntrack-udp-timeout', '-1s'],
+  );
+  expect([...bad.errors].sort()).toEqual([
+    '--conntrack-max-per-core: must be an integer from 0 to 2147483647, got "-1"',
+    '--conntrack-min: must be an integer from 0 to 2147483647, got "2147483648"',
+    '--conntrack-udp-timeout: must not be negative, got "-1s"',
+    '--oom-score-adj: must be an integer from -1000 to 1000, got "1001"',
+  ]);
+});
+
+it('waits for a predecessor no longer than a timer can', () => {
+  expect(settingsOf(['takeover-wait', '0s']).takeoverWaitMs).toBe(0);
+  expect(settingsOf(['takeover-wait', '10000h']).takeoverWaitMs).toBe(2 ** 31 - 1);
 });
 
 it('is frozen to the bottom', () => {
