@@ -58,7 +58,11 @@ async function runCommand(line: CommandLine, io: Io, parts: Parts): Promise<numb
   const configPath = instead.values['write-config-to'];
   if (configPath) return writeConfig(io, config, configPath);
   if (instead.values.cleanup) return cleanUp(parts, io, parseFlags(CLEANUP_FLAGS, given).values);
-  return runDaemon(parts, io, settings, warnings);
+  return runDaemon(parts, io, settings, warnings, {
+    config,
+    load,
+    configPath: at.values.config || undefined,
+  });
 }
 
 /** Settings as flags and file, which is read anew, say at the time of the call. */
