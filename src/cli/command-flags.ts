@@ -103,8 +103,8 @@ export const CONFIG_FILE_FLAGS = {
     type: text('file'),
     default: '',
     group: 'Configuration file:',
-    help: 'KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1), YAML or JSON; flags that are given win over it',
-    kubeProxy: 'a file makes it drop most flags',
+    help: 'KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1), YAML or JSON; flags that are given win over it. When it changes, and at SIGHUP, it is read again and applied',
+    kubeProxy: 'a file makes it drop most flags; a changed file makes it exit',
   },
 } satisfies Flags;
 

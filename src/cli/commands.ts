@@ -6,7 +6,8 @@ import type { LogFormat, ProxyMode } from '../config/flags.ts';
 import { printable } from '../config/printable.ts';
 import type { Settings } from '../config/settings.ts';
 import type { FoundTable } from '../daemon/inspect.ts';
-import type { Log } from '../daemon/log.ts';
+import type { TunableLog } from '../daemon/log.ts';
+import type { RunOptions } from '../daemon/run.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import type { CLEANUP_FLAGS, TABLE_FLAGS } from './command-flags.ts';
 import { formatJson, formatTable, formatYaml, selectRows, sortRows } from './format-table.ts';
@@ -19,7 +20,7 @@ async function openLog(
   format: LogFormat,
   verbosity: number,
   { isOneShot }: { isOneShot: boolean },
-): Promise<Log> {
+): Promise<TunableLog> {
   const { createLog } = await import('../daemon/log.ts');
   return createLog({
     format: isOneShot && format === 'auto' ? 'text' : format,
@@ -34,10 +35,11 @@ export async function runDaemon(
   io: Io,
   settings: Settings,
   warnings: readonly string[],
+  options: RunOptions,
 ): Promise<number> {
   const log = await openLog(io, settings.logFormat, settings.verbosity, { isOneShot: false });
   for (const warning of warnings) log.warn(warning);
-  return parts.runDaemon(settings, log);
+  return parts.runDaemon(settings, log, options);
 }
 
 /** `--init-only`. */

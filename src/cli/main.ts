@@ -60,7 +60,11 @@ async function runCommand(line: CommandLine, io: Io, parts: Parts): Promise<numb
   if (configPath) return writeConfig(io, config, configPath);
   if (instead.values.cleanup) return cleanUp(parts, io, parseFlags(CLEANUP_FLAGS, given).values);
   if (instead.values['init-only']) return initNode(parts, io, settings, warnings);
-  return runDaemon(parts, io, settings, warnings);
+  return runDaemon(parts, io, settings, warnings, {
+    config,
+    load,
+    configPath: at.values.config || undefined,
+  });
 }
 
 /** Settings as flags and file, which is read anew, say at the time of the call. */

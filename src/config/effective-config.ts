@@ -25,7 +25,9 @@ export function effectiveConfig(
     for (const path of fieldPaths(field)) {
       const ofFile = file?.fields.get(path) ?? [];
       const all = ofFlags.length === 0 || type.isAdded === true ? [...ofFile, ...ofFlags] : ofFlags;
-      values.set(path, (type.form ?? STRING).write(all.length === 0 ? [byDefault] : all));
+      // A flag may be given as '', which a field of a string cannot tell from none.
+      const isGiven = all.length > 0 && !(type.form === undefined && all.at(-1) === '');
+      values.set(path, (type.form ?? STRING).write(isGiven ? all : [byDefault]));
     }
   }
   const config = {};

@@ -92,7 +92,6 @@ const ROWS = {
     field: 'showHiddenMetricsForVersion',
     why: 'no metric is hidden',
   },
-  profiling: { type: boolean, default: 'false', field: 'enableProfiling', why: 'no profiles are served' },
   portRange: { type: string, field: 'portRange', isFieldOnly: true, why: 'a leftover of the userspace mode' },
 
   'log-flush-frequency': {

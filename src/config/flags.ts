@@ -330,7 +330,7 @@ export const SETTINGS_FLAGS = {
     default: '127.0.0.1:10249',
     field: 'metricsBindAddress',
     group: 'Servers:',
-    help: 'where /metrics and /proxyMode are answered; none for nowhere',
+    help: 'where /metrics, /proxyMode and /configz are answered; none for nowhere',
     kubeProxy: 'same, but cannot be empty',
   },
   'healthz-port': {
@@ -346,6 +346,14 @@ export const SETTINGS_FLAGS = {
     group: 'Servers:',
     help: 'deprecated: 0 for no metrics server, else the port of a --metrics-bind-address that says none',
     kubeProxy: 'ignored with --config',
+  },
+  profiling: {
+    type: boolean,
+    default: 'false',
+    field: 'enableProfiling',
+    group: 'Servers:',
+    help: 'answer on the metrics address: /debug/pprof/profile, /debug/pprof/heap, /debug/flags/v and, to this node only, /debug/table',
+    kubeProxy: "Go's profiles; no table",
   },
   'bind-address-hard-fail': {
     type: boolean,

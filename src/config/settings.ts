@@ -64,6 +64,8 @@ export interface Settings {
   readonly metricsAddress: ListenAddress | undefined;
   /** An address that cannot be had is an error. */
   readonly isBindHardFail: boolean;
+  /** Profiles and the table are served on the metrics address. */
+  readonly hasProfiling: boolean;
   /** Least time between two writes; 0 coalesces only. */
   readonly minSyncPeriodMs: number;
   /** Period of the drift check, above 0. Always fits a timer. */
@@ -157,6 +159,7 @@ export function buildSettings(
     healthAddress: values['healthz-bind-address'],
     metricsAddress: values['metrics-bind-address'],
     isBindHardFail: values['bind-address-hard-fail'],
+    hasProfiling: values.profiling,
     minSyncPeriodMs: Math.min(minSyncPeriodMs, MAX_TIMER_MS),
     syncPeriodMs: Math.min(syncPeriodMs, MAX_TIMER_MS),
     conntrack: {

@@ -7,8 +7,8 @@ import type { SyncFailure } from './backend.ts';
 import type { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { HealthCheckServers } from './health-check-servers.ts';
 import type { Log } from './log.ts';
-import type { Servers } from './servers.ts';
 import type { AfterSync } from './sync-loop.ts';
+import type { Vitals } from './vitals.ts';
 
 /** Several such parts as one; each is settled whatever becomes of the others. */
 export function allOf(...parts: readonly AfterSync[]): AfterSync {
@@ -73,9 +73,9 @@ export function answerHealthChecks(servers: HealthCheckServers, store: Store, no
 }
 
 /** Counts what an update says. */
-export function countForMetrics(servers: Pick<Servers, 'noted'>): AfterSync {
+export function countForMetrics(vitals: Pick<Vitals, 'noted'>): AfterSync {
   return {
-    note: ({ frontends }) => servers.noted(frontends),
+    note: ({ frontends }) => vitals.noted(frontends),
     distrust: () => undefined,
     settle: async () => [],
     nextDueMs: () => undefined,

@@ -12,7 +12,7 @@ import { VipTable } from '../vip/vip-table.ts';
 import type { CleanupOptions, CleanupReport, Inspector } from './inspector.ts';
 import type { Log } from './log.ts';
 import { openSource } from './open-source.ts';
-import { frontendSettings, surroundingsOf } from './run.ts';
+import { frontendSettings, surroundingsOf } from './pipeline.ts';
 
 /** How long `diff` waits for a source to be listed. */
 const LIST_TIMEOUT_MS = 60_000;
@@ -111,6 +111,20 @@ export async function cleanUp(
     kept: reports.flatMap(({ kept }) => kept),
     failures,
   };
+}
+
+/** Removes what is ours of one mode. Throws KproxyError. */
+export async function cleanUpMode(
+  mode: ProxyMode,
+  options: InspectOptions,
+  log: Log,
+): Promise<CleanupReport> {
+  const inspector = await openInspector(mode, options, log);
+  try {
+    return await inspector.cleanUp({ includesKubeProxy: false });
+  } finally {
+    inspector.close();
+  }
 }
 
 /** One mode after the other; returns why some could not be used, at most one reason each. */

@@ -24,21 +24,38 @@ export interface LogOptions {
   readonly destination: LogDestination;
 }
 
-export function createLog({ format, verbosity, isTty, destination }: LogOptions): Log {
-  const isText = format === 'text' || (format === 'auto' && isTty);
-  return pino(
+/** A log whose form and verbosity may change. */
+export interface TunableLog extends Log {
+  tune(tuning: Partial<Pick<LogOptions, 'format' | 'verbosity'>>): void;
+}
+
+export function createLog({ format, verbosity, isTty, destination }: LogOptions): TunableLog {
+  const now = { format, verbosity };
+  const isText = () => now.format === 'text' || (now.format === 'auto' && isTty);
+  const logger = pino(
     {
-      level: verbosity < 0 ? 'warn' : verbosity < 2 ? 'info' : verbosity < 5 ? 'debug' : 'trace',
+      level: levelOf(verbosity),
       base: null,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
-      serializers: { err: (error) => describeError(error, verbosity >= 4) },
+      serializers: { err: (error) => describeError(error, now.verbosity >= 4) },
     },
     {
       write: (line: string) =>
-        destination.write(isText ? formatLine(JSON.parse(line), isTty) : printableLines(line)),
+        destination.write(isText() ? formatLine(JSON.parse(line), isTty) : printableLines(line)),
     },
   );
+  return Object.assign(logger, {
+    tune: (tuning: Parameters<TunableLog['tune']>[0]) => {
+      now.format = tuning.format ?? now.format;
+      now.verbosity = tuning.verbosity ?? now.verbosity;
+      logger.level = levelOf(now.verbosity);
+    },
+  });
+}
+
+function levelOf(verbosity: number): string {
+  return verbosity < 0 ? 'warn' : verbosity < 2 ? 'info' : verbosity < 5 ? 'debug' : 'trace';
 }
 
 function describeError(error: unknown, hasStack: boolean): unknown {

@@ -13,7 +13,8 @@ import { mayAdministerNetwork } from './process-rights.ts';
 export interface NodeLockOptions {
   /** Both are told to those who come after. */
   readonly version: string;
-  readonly mode: string;
+  /** At the time of asking: it may change. */
+  readonly mode: () => string;
   /** How long a holder may take to end. */
   readonly waitMs: number;
   readonly log: Log;
@@ -51,12 +52,16 @@ export async function takeNodeLock({
   name = 'kproxy-ts',
 }: NodeLockOptions): Promise<NodeLock> {
   const path = `\0${name}`.padEnd(NAME_BYTES, '\0');
-  const self: Holder = { pid: process.pid, version, mode, since: new Date().toISOString() };
+  const since = new Date().toISOString();
+  const answer = (): string => {
+    const self: Holder = { pid: process.pid, version, mode: mode(), since };
+    return `${JSON.stringify(self)}\n`;
+  };
   const startMs = performance.now();
   let isTold = false;
   let unheard = 0;
   for (;;) {
-    const server = await listen(path, `${JSON.stringify(self)}\n`);
+    const server = await listen(path, answer);
     if (server instanceof Error) {
       // A policy may keep us from it (LSMs mediate Unix sockets). The node needs its proxy more than the lock.
       log.warn({ err: server }, 'no lock against a second kproxy-ts can be had here; going on without');
@@ -100,11 +105,11 @@ function describe(pid: number, holder: Partial<Holder>): string {
 }
 
 /** Undefined when somebody else has the name, an error where nobody may have it. */
-function listen(path: string, answer: string): Promise<Server | Error | undefined> {
+function listen(path: string, answer: () => string): Promise<Server | Error | undefined> {
   const server = createServer((socket) => {
     socket.on('error', () => undefined);
     socket.setTimeout(ANSWER_LIMIT_MS, () => socket.destroy());
-    socket.end(answer);
+    socket.end(answer());
     socket.resume();
   });
   server.maxConnections = 16;

@@ -50,6 +50,7 @@ export class ServiceManager {
   /** The manager is told that the service lives so often. */
   readonly #lifeSignMs: number;
   #isReady = false;
+  #isReloading = false;
   #status = '';
   #sentStatus = '';
   /** What is to be said, in order, and is said again until it has been heard. */
@@ -66,16 +67,25 @@ export class ServiceManager {
     this.#giveLifeSign();
   }
 
-  /** The rules are in force; also after a reload. */
+  /** The rules are in force. */
   ready(): void {
+    if (this.#isReady) return;
     this.#isReady = true;
     this.#say('READY=1');
   }
 
-  /** Settings are being read again; `ready` ends that. */
+  /** Settings are being read again; `reloaded` ends that. Who is not ready yet does not become so by it. */
   reloading(): void {
+    if (!this.#isReady) return;
+    this.#isReloading = true;
     const monotonicUsec = process.hrtime.bigint() / 1000n;
     this.#say(`RELOADING=1\nMONOTONIC_USEC=${monotonicUsec}`);
+  }
+
+  reloaded(): void {
+    if (!this.#isReloading) return;
+    this.#isReloading = false;
+    this.#say('READY=1');
   }
 
   /** The one line of `systemctl status`. */

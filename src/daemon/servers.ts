@@ -1,166 +1,138 @@
 // The HTTP servers of the daemon: health for load balancers and the kubelet, metrics for whoever scrapes them.
 
+import type { EffectiveConfig } from '../config/effective-config.ts';
 import type { Settings } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
-import type { SourceEvent } from '../model/source-event.ts';
-import type { Store, StoreChange } from '../model/store.ts';
-import type { Problem, ServiceKey } from '../model/types.ts';
-import type { SentRequest } from '../source/source.ts';
-import type { Frontend } from '../vip/frontend.ts';
-import { LackingLocal } from '../vip/lacking-local.ts';
-import type { EventOutcome } from './events/event-publisher.ts';
+import { isDeepEqual } from '../model/deep-equal.ts';
 import { healthHandler } from './health/health-server.ts';
-import { SyncHealth } from './health/sync-health.ts';
 import { HttpListener } from './http-listener.ts';
 import { kernelFamilies } from './interfaces.ts';
 import type { Log } from './log.ts';
-import type { Metrics } from './metrics/metrics.ts';
-import type { SyncReport } from './sync-loop.ts';
+import type { Vitals } from './vitals.ts';
 
-/** What the daemon tells of itself; what nobody listens to costs next to nothing. */
+export interface ServersOptions {
+  readonly settings: Settings;
+  /** What the settings were made from. */
+  readonly config: EffectiveConfig;
+  readonly vitals: Vitals;
+  readonly log: Log;
+  /** Verbosity of the log until the settings change. */
+  readonly setVerbosity: (verbosity: number) => void;
+}
+
+/** Which of the daemon's servers, and where the settings say that it listens. */
+const SERVERS = { health: 'healthAddress', metrics: 'metricsAddress' } as const;
+type ServerName = keyof typeof SERVERS;
+
 export class Servers {
-  readonly #settings: Settings;
-  readonly #store: Store;
+  #settings: Settings;
+  #config: EffectiveConfig;
+  readonly #vitals: Vitals;
   readonly #log: Log;
-  readonly #health: SyncHealth;
-  readonly #listeners: HttpListener[] = [];
-  readonly #lacking = new LackingLocal();
-  #metrics: Metrics | undefined;
-  /** When the objects that were restored were written down. */
-  #restoredOf: Date | undefined;
+  readonly #setVerbosity: (verbosity: number) => void;
+  readonly #listeners = new Map<ServerName, HttpListener>();
+  #debug: HttpHandler | undefined;
 
-  constructor(settings: Settings, store: Store, log: Log) {
+  constructor({ settings, config, vitals, log, setVerbosity }: ServersOptions) {
     this.#settings = settings;
-    this.#store = store;
+    this.#config = config;
+    this.#vitals = vitals;
     this.#log = log;
-    this.#health = new SyncHealth(settings.syncPeriodMs, performance.now());
+    this.#setVerbosity = setVerbosity;
   }
 
   /** Throws KernelError when an address cannot be had and that is final (`--bind-address-hard-fail`). */
   async start(): Promise<void> {
-    const { healthAddress, metricsAddress, isBindHardFail } = this.#settings;
-    const listen = async (name: string, address: typeof healthAddress, handler: HttpHandler) => {
-      if (address === undefined) return;
-      const listener = new HttpListener({
-        name,
-        address,
-        handler,
-        log: this.#log,
-        isHardFail: isBindHardFail,
-      });
-      this.#listeners.push(listener);
-      await listener.start();
-    };
-    if (metricsAddress !== undefined) {
-      // Loaded when needed: 10 MB.
-      const { Metrics } = await import('./metrics/metrics.ts');
-      const { metricsHandler } = await import('./metrics/metrics-handler.ts');
-      const mode = this.#settings.proxyMode;
-      const metrics = new Metrics({ version: readVersion(), mode, families: kernelFamilies() });
-      this.#metrics = metrics;
-      // Loaded when asked for: most nodes are never asked.
-      const connections = async () =>
-        (await import('./inspect.ts')).readConnections(this.#settings, this.#log);
-      await listen('metrics', metricsAddress, metricsHandler({ metrics, mode, connections }));
+    for (const name of ['metrics', 'health'] as const) await this.#listen(name, this.#settings);
+  }
+
+  /**
+   * Goes over to other settings; an address that stays is not touched. Throws KernelError when one cannot be had and that is
+   * final: then the servers are where they were.
+   */
+  async apply(settings: Settings, config: EffectiveConfig): Promise<void> {
+    const former = this.#settings;
+    const moved = (Object.keys(SERVERS) as ServerName[]).filter(
+      (name) => !isDeepEqual(former[SERVERS[name]], settings[SERVERS[name]]),
+    );
+    const done: ServerName[] = [];
+    try {
+      for (const name of moved) {
+        done.push(name);
+        await this.#move(name, settings);
+      }
+    } catch (error) {
+      for (const name of done) await this.#move(name, { ...former, isBindHardFail: false });
+      throw error;
     }
-    const facts = () => {
-      const nowMs = performance.now();
-      const { updatedAtMs } = this.#health;
-      return {
-        families: kernelFamilies(),
-        isHealthy: this.#health.isHealthy(nowMs),
-        isLive: this.isLive,
-        isReady: this.#health.isReady,
-        isNodeEligible: this.#isNodeEligible,
-        staleSince: this.staleSince,
-        updatedAt: updatedAtMs === undefined ? undefined : new Date(Date.now() - nowMs + updatedAtMs),
-      };
-    };
-    const onAnswer = (path: 'healthz' | 'livez' | 'readyz', status: number): void => {
-      if (path !== 'readyz') this.#metrics?.answered(path, status);
-    };
-    await listen('health', healthAddress, healthHandler({ facts, now: () => new Date(), onAnswer }));
-  }
-
-  /** False only when the sync loop is stuck. */
-  get isLive(): boolean {
-    return this.#health.isLive(performance.now());
-  }
-
-  /** When the objects that are served were written down, while nobody has confirmed them since. */
-  get staleSince(): Date | undefined {
-    return this.#store.isStale ? this.#restoredOf : undefined;
-  }
-
-  /** A batch of the source, and what it changed. */
-  received(events: readonly SourceEvent[], change: StoreChange): void {
-    this.#metrics?.received(events, change);
-    this.#metrics?.stale(this.#store.isStale);
-    const isSyncDue = this.#store.isSynced && (change.services.size > 0 || change.hasNewSurroundings);
-    if (isSyncDue) this.queued();
-  }
-
-  /** A sync is due. */
-  queued(): void {
-    this.#health.queued(performance.now());
-  }
-
-  /** The store has been given what was known at `writtenAt`, since the source does not answer. */
-  restored(writtenAt: Date): void {
-    this.#restoredOf = writtenAt;
-    this.#metrics?.stale(true);
-    this.#metrics?.checkpointTime(writtenAt);
-  }
-
-  checkpointWritten(bytes: number, writtenAt: Date): void {
-    this.#metrics?.checkpointTime(writtenAt);
-    this.#metrics?.checkpointBytes(bytes);
-  }
-
-  /** None could be written, or the one that was needed could not be used. */
-  checkpointFailed(): void {
-    this.#metrics?.checkpointFailed();
-  }
-
-  /** What is about to be written. */
-  noted(frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>): void {
-    this.#metrics?.withoutLocalEndpoints(this.#lacking.update(frontends));
-  }
-
-  /** A sync, or another step of the loop. */
-  synced(report: SyncReport, isPending: boolean, problems: readonly Problem[]): void {
-    this.#metrics?.synced(report);
-    this.#metrics?.counted(this.#store.serviceCount, problems);
-    if (report.cause === 'cleanup') return;
-    const hasFailed = report.failures.some(({ services }) => services.length === 0);
-    this.#health.stepped({ hasFailed }, isPending, performance.now());
-  }
-
-  /** The kernel was looked at and is as it should be. */
-  checked(): void {
-    this.#health.stepped({ hasFailed: false }, false, performance.now());
-  }
-
-  conntrackPassed(pass: { durationMs: number; deleted: number }): void {
-    this.#metrics?.conntrackPassed(pass);
-  }
-
-  requested(request: SentRequest): void {
-    this.#metrics?.requested(request);
-  }
-
-  eventEnded(outcome: EventOutcome): void {
-    this.#metrics?.eventEnded(outcome);
+    this.#settings = settings;
+    this.#config = config;
+    if (settings.hasProfiling) await this.#loadDebug();
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    await Promise.all([...this.#listeners.values()].map((listener) => listener.close()));
   }
 
-  /** As kube-proxy: a node that the API server does not know is not; manifests need not name one. */
-  get #isNodeEligible(): boolean {
-    const { node } = this.#store;
-    return node === undefined ? this.#settings.source.kind === 'manifests' : node.isEligible;
+  /** The port is let go first: of two addresses with one port each may need it. */
+  async #move(name: ServerName, settings: Settings): Promise<void> {
+    await this.#listeners.get(name)?.close();
+    this.#listeners.delete(name);
+    await this.#listen(name, settings);
+  }
+
+  async #listen(name: ServerName, settings: Settings): Promise<void> {
+    const address = settings[SERVERS[name]];
+    if (address === undefined) return;
+    const handler = name === 'metrics' ? await this.#metricsHandler() : this.#healthHandler();
+    const listener = new HttpListener({
+      name,
+      address,
+      handler,
+      log: this.#log,
+      isHardFail: settings.isBindHardFail,
+    });
+    this.#listeners.set(name, listener);
+    await listener.start();
+  }
+
+  async #metricsHandler(): Promise<HttpHandler> {
+    // Loaded when needed: 10 MB.
+    const { Metrics } = await import('./metrics/metrics.ts');
+    const { metricsHandler } = await import('./metrics/metrics-handler.ts');
+    const mode = () => this.#settings.proxyMode;
+    const metrics =
+      this.#vitals.metrics ??
+      new Metrics({ version: readVersion(), mode: mode(), families: kernelFamilies() });
+    this.#vitals.countIn(metrics);
+    if (this.#settings.hasProfiling) await this.#loadDebug();
+    return metricsHandler({
+      metrics,
+      mode,
+      config: () => this.#config,
+      // Loaded when asked for: most nodes are never asked.
+      connections: async () => (await import('./inspect.ts')).readConnections(this.#settings, this.#log),
+      debug: () => (this.#settings.hasProfiling ? this.#debug : undefined),
+    });
+  }
+
+  async #loadDebug(): Promise<void> {
+    const { debugHandler } = await import('./debug/debug-handler.ts');
+    this.#debug ??= debugHandler({
+      tableJson: async () => {
+        const { tableJson } = await import('./debug/table-json.ts');
+        return tableJson(this.#settings, this.#log);
+      },
+      setVerbosity: this.#setVerbosity,
+    });
+  }
+
+  #healthHandler(): HttpHandler {
+    return healthHandler({
+      facts: () => this.#vitals.healthFacts(),
+      now: () => new Date(),
+      onAnswer: (path, status) => this.#vitals.answered(path, status),
+    });
   }
 }
 

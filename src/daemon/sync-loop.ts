@@ -127,6 +127,11 @@ export class SyncLoop {
     return this.#dirty.size > 0 || this.#hasNewSurroundings;
   }
 
+  /** Services that changed and were not handed to the backend. */
+  get unsynced(): ReadonlySet<ServiceKey> {
+    return this.#dirty;
+  }
+
   /** Somebody else may have changed what is ours: looks soon. */
   suspect(): void {
     if (!this.#hasStarted || this.#isStopped) return;

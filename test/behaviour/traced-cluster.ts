@@ -2,7 +2,7 @@
 
 import { buildSettings, type Settings } from '../../src/config/settings.ts';
 import type { BackendUpdate } from '../../src/daemon/backend.ts';
-import { frontendSettings, surroundingsOf } from '../../src/daemon/run.ts';
+import { frontendSettings, surroundingsOf } from '../../src/daemon/pipeline.ts';
 import type { ObjectKind, SourceEvent } from '../../src/model/source-event.ts';
 import { Store } from '../../src/model/store.ts';
 import { VipTable } from '../../src/vip/vip-table.ts';

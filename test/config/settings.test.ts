@@ -29,6 +29,7 @@ it('has these defaults', () => {
     healthAddress: { host: '0.0.0.0', port: 10256 },
     metricsAddress: { host: '127.0.0.1', port: 10249 },
     isBindHardFail: false,
+    hasProfiling: false,
     minSyncPeriodMs: 0,
     syncPeriodMs: 30_000,
     conntrack: {
@@ -126,6 +127,7 @@ describe('each flag reaches its setting', () => {
     ['healthz-bind-address', '', { healthAddress: undefined }],
     ['metrics-bind-address', '0.0.0.0:0', { metricsAddress: { host: '0.0.0.0', port: 0 } }],
     ['bind-address-hard-fail', 'true', { isBindHardFail: true }],
+    ['profiling', 'true', { hasProfiling: true }],
     ['iptables-sync-period', '1m', { syncPeriodMs: 60_000 }],
     ['iptables-min-sync-period', '10s', { minSyncPeriodMs: 10_000 }],
     ['logging-format', 'json', { logFormat: 'json' }],

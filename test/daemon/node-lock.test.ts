@@ -28,7 +28,7 @@ afterEach(() => {
 async function take(waitMs = 0, mode = 'nftables'): Promise<NodeLock> {
   const destination = { write: (line: string) => lines.push(JSON.parse(line)) };
   const log = createLog({ format: 'json', verbosity: 0, isTty: false, destination });
-  const lock = await takeNodeLock({ version: '1.2.3', mode, waitMs, log, name });
+  const lock = await takeNodeLock({ version: '1.2.3', mode: () => mode, waitMs, log, name });
   locks.push(lock);
   return lock;
 }

@@ -126,13 +126,25 @@ describe('what is said', () => {
 
   test('a reload has the time on the clock that systemd compares', () => {
     open();
+    manager.ready();
     said = [];
     const before = process.hrtime.bigint() / 1000n;
     manager.reloading();
     const [, usec] = /^RELOADING=1\nMONOTONIC_USEC=(\d+)$/.exec(said[0]!)!;
     expect(BigInt(usec!) - before).toBeLessThan(1_000_000n);
+    manager.reloaded();
+    expect(said.slice(1)).toEqual(['READY=1']);
+  });
+
+  test('a reload makes nobody ready who is not, and ready is said once', () => {
+    open();
+    said = [];
+    manager.reloading();
+    manager.reloaded();
+    expect(said).toEqual([]);
     manager.ready();
-    expect(said[1]).toBe('READY=1');
+    manager.ready();
+    expect(said).toEqual(['READY=1']);
   });
 
   test('a manager that does not hear is told of once, and told again in order', () => {
@@ -208,6 +220,10 @@ test.each([
   [{}, '1 Service in force, nftables mode'],
   [{ serviceCount: 2 }, '2 Services in force, nftables mode'],
   [{ isInForce: false }, 'Waiting for API server https://192.0.2.1'],
+  [
+    { refusal: '--v: must be an integer' },
+    '1 Service in force, nftables mode; the new configuration is refused: --v: must be an integer',
+  ],
   [{ failure: 'add table: EPERM' }, 'Not all is in force, trying again: add table: EPERM'],
   [
     { staleSince: new Date('2026-03-01T12:00:00Z') },

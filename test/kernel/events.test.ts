@@ -1,5 +1,8 @@
 // Events of the real daemon: what an operator reads with `kubectl describe node`.
 
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type ApiServer, startApiServer } from '../support/api-server/api-server.ts';
 import { ApiServerInNetns } from '../support/api-server/in-netns.ts';
@@ -74,6 +77,27 @@ test('the start, odd objects, conflicts and repairs are told, each once', async 
   await expect.poll(() => told().at(-1)?.[2], { timeout: 10_000 }).toMatch(/^Service default\/latest: /);
   expect(server.events.writes).toEqual(Array(5).fill('POST 201'));
   expect(await daemon.stop()).toBe(0);
+});
+
+test('a configuration that cannot be used is told, and the one before stays', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'kproxy-ts-events-'));
+  const file = path.join(folder, 'config.yaml');
+  const head = 'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n';
+  writeFileSync(file, head);
+  try {
+    const daemon = await start(`--config=${file}`);
+    writeFileSync(file, `${head}zzz: 1\n`);
+    await expect
+      .poll(() => told().at(-1), { timeout: 10_000 })
+      .toEqual([
+        'Warning',
+        'ConfigurationRefused',
+        expect.stringMatching(/^the new configuration is refused, the old one stays: .*zzz: unknown field/),
+      ]);
+    expect(await daemon.stop()).toBe(0);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('a role that does not allow them is told once, and costs nothing else', async () => {

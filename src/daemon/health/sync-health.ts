@@ -13,7 +13,7 @@ export interface StepOutcome {
 
 /** All times are milliseconds of one monotonic clock. */
 export class SyncHealth {
-  readonly #limitMs: number;
+  #limitMs: number;
   /** Since when something general is wanted that is not in force. */
   #pendingSinceMs: number | undefined;
   /** When the kernel was last known to hold what was desired; undefined before the first sync. */
@@ -27,6 +27,11 @@ export class SyncHealth {
   constructor(syncPeriodMs: number, nowMs: number) {
     this.#limitMs = 2 * syncPeriodMs;
     this.#steppedAtMs = nowMs;
+  }
+
+  /** The drift check has another period. */
+  retime(syncPeriodMs: number): void {
+    this.#limitMs = 2 * syncPeriodMs;
   }
 
   /** A sync is wanted. */

@@ -1,6 +1,6 @@
 // When the host is set up: before the rules, once more after the first of them, and for `--init-only` instead of them.
 
-import type { Settings } from '../../config/settings.ts';
+import type { ConntrackSettings, Settings } from '../../config/settings.ts';
 import { nodePortPlaces } from '../../mode/iptables/node-ports.ts';
 import type { Log } from '../log.ts';
 import { openBackend } from '../open-backend.ts';
@@ -9,23 +9,22 @@ import type { Sysctl } from './host-settings.ts';
 
 /** What this process does to its host and itself before it writes rules. */
 export class HostPreparation {
-  readonly #settings: Settings;
   readonly #log: Log;
-  #isAwaitingConntrack = false;
+  /** Of connection tracking, what cannot be set before rules have loaded its module. */
+  #awaiting: ConntrackSettings | undefined;
   #untold: (() => void)[] = [];
 
-  constructor(settings: Settings, log: Log) {
-    this.#settings = settings;
+  constructor(log: Log) {
     this.#log = log;
   }
 
   /** Says nothing yet: a daemon that cannot work at all has one thing to tell. */
-  begin(): void {
-    for (const { what, error } of applyOomScore(this.#settings.oomScoreAdj)) {
+  prepare({ oomScoreAdj, conntrack }: Settings): void {
+    for (const { what, error } of applyOomScore(oomScoreAdj)) {
       this.#untold.push(() => this.#log.info({ what, err: error }, 'left to whoever starts this process'));
     }
-    const unset = applyConntrackSettings(this.#settings.conntrack);
-    this.#isAwaitingConntrack = unset.some(({ kind }) => kind === 'absent');
+    const unset = applyConntrackSettings(conntrack);
+    this.#awaiting = unset.some(({ kind }) => kind === 'absent') ? conntrack : undefined;
     for (const one of unset) if (one.kind !== 'absent') this.#untold.push(() => tell(this.#log, one));
   }
 
@@ -36,9 +35,9 @@ export class HostPreparation {
 
   /** Rules are in force: connection tracking is there now, if ever. */
   rulesInForce(): void {
-    if (!this.#isAwaitingConntrack) return;
-    this.#isAwaitingConntrack = false;
-    for (const one of applyConntrackSettings(this.#settings.conntrack)) tell(this.#log, one);
+    if (this.#awaiting === undefined) return;
+    for (const one of applyConntrackSettings(this.#awaiting)) tell(this.#log, one);
+    this.#awaiting = undefined;
   }
 }
 

@@ -43,13 +43,18 @@ const BY_MODE: Readonly<Record<string, readonly Declaration[]>> = {
   ipvs: [RESTORE],
 };
 
-/** Registers those of a mode, at 0; what it returns counts one failure, for every family since one sync writes all. */
+/**
+ * Registers those of a mode, at 0; what it returns counts one failure, for every family since one sync writes all. Those of modes
+ * that were in use before stay.
+ */
 export function declareFailures(
   registry: Registry,
   mode: string,
   families: readonly string[],
 ): (failure: Failure) => void {
   const declared = (BY_MODE[mode] ?? []).map(({ name, help, counts }) => {
+    const former = registry.getSingleMetric(name);
+    if (former instanceof Counter) return { counter: former, counts };
     const counter = new Counter({ name, help, labelNames: ['ip_family'], registers: [registry] });
     for (const ip_family of families) counter.inc({ ip_family }, 0);
     return { counter, counts };

@@ -119,6 +119,19 @@ export function declareMetrics(registry: Registry) {
       'Kernel objects written or deleted in these repairs',
     ),
     problems: gauge('kproxy_ts_problems', 'What is odd about objects and rules now, by code', ['code']),
+    configReloads: counter(
+      'kproxy_ts_config_reloads_total',
+      'Changed configurations that were read, by result (applied, refused)',
+      ['result'],
+    ),
+    configReloadSuccess: gauge(
+      'kproxy_ts_config_last_reload_successful',
+      'Whether the last configuration that was read is in force: 1, or 0 when it was refused',
+    ),
+    configReloadTime: gauge(
+      'kproxy_ts_config_last_reload_success_timestamp_seconds',
+      'When the configuration in force was read',
+    ),
     services: gauge('kproxy_ts_services', 'Services known'),
     events: counter(
       'kproxy_ts_events_total',

@@ -31,10 +31,11 @@ export class Metrics {
   readonly #families: readonly string[];
   readonly #nowSeconds: () => number;
   readonly #m: DeclaredMetrics;
-  readonly #failed: ReturnType<typeof declareFailures>;
+  #failed: ReturnType<typeof declareFailures>;
   /** When endpoints changed in the cluster (seconds since the epoch) whose rules are not in force yet. */
   #triggers: number[] = [];
   readonly #startedAtSeconds: number;
+  readonly #version: string;
 
   constructor({ version, mode, families, nowSeconds = () => Date.now() / 1000 }: MetricsOptions) {
     this.#families = families.map((family) => `IPv${family}`);
@@ -42,8 +43,12 @@ export class Metrics {
     this.#startedAtSeconds = nowSeconds();
     collectDefaultMetrics({ register: this.#registry });
     this.#m = declareMetrics(this.#registry);
+    this.#version = version;
     this.#failed = declareFailures(this.#registry, mode, this.#families);
     this.#m.info.set({ version, mode }, 1);
+    for (const result of ['applied', 'refused']) this.#m.configReloads.inc({ result }, 0);
+    this.#m.configReloadSuccess.set(1);
+    this.#m.configReloadTime.set(this.#startedAtSeconds);
     // What never happened is 0 and not missing: an alert on a rate needs that.
     for (const ip_family of this.#families) {
       this.#m.conntrackDeleted.inc({ ip_family }, 0);
@@ -140,6 +145,20 @@ export class Metrics {
       if (!this.#families.includes(ip_family)) continue;
       this.#m.noLocalEndpoints.set({ traffic_policy: policy, ip_family }, count);
     }
+  }
+
+  /** The mode that is in use. */
+  mode(mode: string): void {
+    this.#failed = declareFailures(this.#registry, mode, this.#families);
+    this.#m.info.reset();
+    this.#m.info.set({ version: this.#version, mode }, 1);
+  }
+
+  /** A changed configuration was read. */
+  reloaded(result: 'applied' | 'refused'): void {
+    this.#m.configReloads.inc({ result });
+    this.#m.configReloadSuccess.set(result === 'applied' ? 1 : 0);
+    if (result === 'applied') this.#m.configReloadTime.set(this.#nowSeconds());
   }
 
   answered(path: 'healthz' | 'livez', status: number): void {

@@ -157,3 +157,20 @@ test('repairs, writes and problems are counted', async () => {
   metrics.counted(3, []);
   expect((await samples()).has('kproxy_ts_problems{code="INVALID_FIELD"}')).toBe(false);
 });
+
+test('another mode: failures of each are counted under its names, and none is lost', async () => {
+  const { metrics, samples } = begin();
+  const failed = report({ failures: [{ error: new Error('x'), services: [] }] });
+  const nftables = 'kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family="IPv4"}';
+  const iptables = 'kubeproxy_sync_proxy_rules_iptables_restore_failures_total{ip_family="IPv4"}';
+  metrics.synced(failed);
+  for (const mode of ['iptables', 'nftables', 'iptables']) {
+    metrics.mode(mode);
+    metrics.synced(failed);
+  }
+  const now = await samples();
+  expect([now.get(nftables), now.get(iptables)]).toEqual([2, 2]);
+  expect([...now.keys()].filter((key) => key.startsWith('kproxy_ts_build_info'))).toEqual([
+    'kproxy_ts_build_info{version="1",mode="iptables"}',
+  ]);
+});

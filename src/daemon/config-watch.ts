@@ -1,0 +1,72 @@
+// Says when a file has other content. It is looked at each second, by name: so it does not matter whether it was written in place,
+// replaced by another (editors), or stands behind symbolic links that now lead elsewhere (a ConfigMap that kubelet mounts swaps the
+// folder). It is read once it has been at rest between two looks: who writes in place truncates first.
+
+import { stat } from 'node:fs/promises';
+
+/** Between looks, in milliseconds. */
+const LOOK_MS = 1000;
+
+export class ConfigWatch {
+  readonly #path: string;
+  readonly #onChange: () => void;
+  readonly #lookMs: number;
+  /** Of the content that was told of last. */
+  #told: string | undefined;
+  /** At the last look. */
+  #seen: string | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(path: string, onChange: () => void, lookMs = LOOK_MS) {
+    this.#path = path;
+    this.#onChange = onChange;
+    this.#lookMs = lookMs;
+  }
+
+  /** Settles when a change from now on will be noticed. */
+  async open(): Promise<void> {
+    await this.skip();
+    this.#plan();
+  }
+
+  /** Somebody is about to read the file: what it is now need not be told. */
+  async skip(): Promise<void> {
+    this.#told = await identityOf(this.#path);
+    this.#seen = this.#told;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+  }
+
+  async #look(): Promise<void> {
+    const identity = await identityOf(this.#path);
+    if (this.#isClosed) return;
+    const isAtRest = identity === this.#seen;
+    this.#seen = identity;
+    if (isAtRest && identity !== this.#told) {
+      this.#told = identity;
+      this.#onChange();
+    }
+    this.#plan();
+  }
+
+  #plan(): void {
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => void this.#look(), this.#lookMs);
+    this.#timer.unref();
+  }
+}
+
+/** Equal for the same content of the same file; empty when there is none that can be looked at. */
+async function identityOf(path: string): Promise<string> {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+    return '';
+  }
+}
