@@ -9,6 +9,7 @@ import type { ServiceKey } from '../model/types.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
 import type { VipTable } from '../vip/vip-table.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from './backend.ts';
+import { Turn } from './turn.ts';
 
 /** Timers as the loop needs them, so that tests own time. */
 export interface Clock {
@@ -238,8 +239,8 @@ export class SyncLoop {
     this.#dirty = new Set();
     const hasNewSurroundings = this.#hasNewSurroundings;
     this.#hasNewSurroundings = false;
-    const { table, store, backend, afterSync } = this.#options;
-    const frontends = table.refresh(store, services);
+    const { backend, afterSync } = this.#options;
+    const frontends = await this.#refresh(services);
     // After the table, which takes note of the node.
     const surroundings = hasNewSurroundings ? this.#options.surroundings() : undefined;
     const update: BackendUpdate = { frontends, surroundings };
@@ -250,6 +251,18 @@ export class SyncLoop {
     this.#refused = refusedServices(result);
     const failures = [...result.failures, ...(await this.#settle())];
     return { result: { ...result, failures }, changedServices };
+  }
+
+  /** Others get their turn meanwhile; what the store learns then is dirty for the next sync. */
+  async #refresh(services: ReadonlySet<ServiceKey>): Promise<BackendUpdate['frontends']> {
+    const { table, store } = this.#options;
+    const steps = table.refreshInSteps(store, services);
+    const turn = new Turn();
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+      if (turn.isOver) await turn.next();
+    }
   }
 
   async #settle(): Promise<readonly SyncFailure[]> {
