@@ -133,8 +133,12 @@ export class TracedTables implements IptablesTables {
 
   async begin(): Promise<void> {}
 
-  async observe(family: IpFamily): Promise<Iterable<ObservedChain>> {
-    return this.of(family).chains();
+  async list(family: IpFamily): Promise<readonly ChainPlace[]> {
+    return [...this.of(family).chains()];
+  }
+
+  async observe(family: IpFamily, see: (chain: ObservedChain) => boolean): Promise<void> {
+    for (const chain of [...this.of(family).chains()]) see(chain);
   }
 
   async apply(

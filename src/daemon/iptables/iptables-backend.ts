@@ -6,10 +6,15 @@
 // refused stays as it was, until it changes or the loop retries.
 
 import { KproxyError } from '../../errors.ts';
-import { type Delta, Desired } from '../../mode/iptables/desired.ts';
+import { Desired } from '../../mode/iptables/desired.ts';
 import type { RuleSettings } from '../../mode/iptables/fixed-chains.ts';
 import { isOwnChain } from '../../mode/iptables/names.ts';
-import { type ChainPlace, chainId, type PlannedChain } from '../../mode/iptables/planned-chain.ts';
+import {
+  type ChainPlace,
+  chainId,
+  chainPlace,
+  type PlannedChain,
+} from '../../mode/iptables/planned-chain.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import type { Scheduler } from '../../model/service-policy.ts';
 import type { Problem, ServiceKey } from '../../model/types.ts';
@@ -18,11 +23,15 @@ import type { Surroundings } from '../../vip/surroundings.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
 import type { Log } from '../log.ts';
 import { ROUTE_LOCALNET } from '../sysctl.ts';
+import { inPieces, Turn } from '../turn.ts';
 import { planAgainst } from './plan-against.ts';
 import type { Applied, IptablesRefusal, IptablesTables } from './tables.ts';
 
 /** How often one sync compares everything anew because the kernel refused some Service. */
 const MAX_ROUNDS = 8;
+
+/** So many Services are some milliseconds of planning. */
+const PIECE_SERVICES = 100;
 
 export interface IptablesBackendOptions {
   readonly tables: IptablesTables;
@@ -168,8 +177,11 @@ export class IptablesBackend implements Backend {
 
   /** False when something was refused: all is to be compared. */
   async #syncPartly(progress: Progress): Promise<boolean> {
+    const { frontends, surroundings } = this.#takePending();
     // All are told before the first is written: what one family refuses is not lost to the other.
-    const deltas = this.#updateDesired();
+    const deltas = [...this.#desired].map(
+      ([family, desired]) => [family, desired.update(frontends, surroundings)] as const,
+    );
     // In chains of all, which rules are ours is only known from a look at them.
     if (deltas.some(([, { edited }]) => edited.some(isSharedChain))) return false;
     for (const [family, delta] of deltas) {
@@ -186,7 +198,7 @@ export class IptablesBackend implements Backend {
    */
   async #syncFully(progress: Progress): Promise<void> {
     progress.isFull = true;
-    this.#updateDesired();
+    await this.#updateDesired();
     for (let round = 1; ; round++) {
       const refusals = await this.#compareAll(progress);
       if (refusals.length === 0) {
@@ -212,7 +224,7 @@ export class IptablesBackend implements Backend {
     const former = (this.#former.get(service) ?? []).filter((frontend) => places.has(placeOf(frontend)));
     this.#former.delete(service);
     this.#refused.set(service, { error, frontends: wanted });
-    for (const desired of this.#desired.values()) desired.update(new Map([[service, former]]));
+    for (const desired of this.#desired.values()) desired.replace(new Map([[service, former]]));
   }
 
   async #compareAll(progress: Progress): Promise<readonly IptablesRefusal[]> {
@@ -231,12 +243,13 @@ export class IptablesBackend implements Backend {
     wanted: Iterable<PlannedChain>,
     only?: ReadonlySet<string>,
   ): Promise<Applied> {
-    const plan = await planAgainst(this.#tables, family, wanted, only === undefined ? {} : { only });
+    const options = only === undefined ? {} : { only: [...only].map(chainPlace) };
+    const plan = await planAgainst(this.#tables, family, wanted, options);
     return this.#tables.apply(family, plan, plan.shared);
   }
 
-  /** Takes what is pending into `#desired`; what it returns brings a trusted kernel there. */
-  #updateDesired(): (readonly [IpFamily, Delta])[] {
+  /** What is pending and goes into `#desired` now. */
+  #takePending(): BackendUpdate {
     const [frontends, surroundings] = [new Map(this.#pending), this.#pendingSurroundings];
     this.#pending.clear();
     this.#pendingSurroundings = undefined;
@@ -244,7 +257,17 @@ export class IptablesBackend implements Backend {
       const former = this.#frontendsOf(service);
       if (former.length > 0 && !this.#former.has(service)) this.#former.set(service, former);
     }
-    return [...this.#desired].map(([family, desired]) => [family, desired.update(frontends, surroundings)]);
+    return { frontends, surroundings };
+  }
+
+  /** Takes what is pending into `#desired`, in pieces: what follows compares everything, and needs no deltas. */
+  async #updateDesired(): Promise<void> {
+    const { frontends, surroundings } = this.#takePending();
+    const turn = new Turn();
+    for (const some of inPieces(frontends, PIECE_SERVICES)) {
+      for (const desired of this.#desired.values()) desired.replace(new Map(some), surroundings);
+      if (turn.isOver) await turn.next();
+    }
   }
 
   #frontendsOf(service: ServiceKey): readonly Frontend[] {
