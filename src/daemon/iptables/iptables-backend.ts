@@ -2,12 +2,13 @@
 // src/mode/iptables.
 //
 // INVARIANT: while `#isTrusted`, the kernel holds what `#desired` says, but for chains that the tables tell were changed by
-// others. After any failure it is not trusted, and the next sync observes and compares everything. A Service that the kernel
+// others, and those that a `#comparison` has not come to yet. After any failure it is not trusted, and the next sync observes and compares everything. A Service that the kernel
 // refused stays as it was, until it changes or the loop retries.
 
 import { KproxyError } from '../../errors.ts';
 import { Desired } from '../../mode/iptables/desired.ts';
 import type { RuleSettings } from '../../mode/iptables/fixed-chains.ts';
+import type { FullSync } from '../../mode/iptables/full-sync.ts';
 import { isOwnChain } from '../../mode/iptables/names.ts';
 import {
   type ChainPlace,
@@ -24,11 +25,15 @@ import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend
 import type { Log } from '../log.ts';
 import { ROUTE_LOCALNET } from '../sysctl.ts';
 import { inPieces, Turn } from '../turn.ts';
+import { Comparison } from './comparison.ts';
 import { planAgainst } from './plan-against.ts';
-import type { Applied, IptablesRefusal, IptablesTables } from './tables.ts';
+import type { Applied, ChainsByFamily, IptablesRefusal, IptablesTables } from './tables.ts';
 
 /** How often one sync compares everything anew because the kernel refused some Service. */
 const MAX_ROUNDS = 8;
+
+/** So many chains are some milliseconds of comparing. */
+const PIECE_CHAINS = 200;
 
 /** So many Services are some milliseconds of planning. */
 const PIECE_SERVICES = 100;
@@ -63,6 +68,8 @@ export class IptablesBackend implements Backend {
   /** What Services in `#desired` had before, until what they have now is in force. */
   readonly #former = new Map<ServiceKey, readonly Frontend[]>();
   #isTrusted = false;
+  /** Under way, since others may have changed anything. */
+  #comparison: Comparison | undefined;
   /** Others were noticed to have changed our chains. */
   #isSuspicious = false;
 
@@ -75,6 +82,10 @@ export class IptablesBackend implements Backend {
 
   /** A rule goes in the transaction that no longer needs it: nothing waits. */
   readonly hasDeferred = false;
+
+  get hasMore(): boolean {
+    return this.#comparison !== undefined;
+  }
 
   flushDeferred(): Promise<SyncResult> {
     return this.#attempt(async () => undefined);
@@ -131,10 +142,25 @@ export class IptablesBackend implements Backend {
     }
     this.#pendingSurroundings = surroundings ?? this.#pendingSurroundings;
     const result = await this.#attempt(async (progress) => {
-      if (this.#isTrusted && (await this.#repair(progress)) && (await this.#syncPartly(progress))) return;
-      this.#isTrusted = false;
+      const isUnderWay = this.#comparison !== undefined;
+      if (this.#isTrusted && (await this.#repair(progress)) && (await this.#syncPartly(progress)))
+        if (isUnderWay || (await this.#compareSome(progress))) return;
       await this.#syncFully(progress);
     });
+    return this.#concluded(result);
+  }
+
+  async resume(): Promise<SyncResult> {
+    const result = await this.#attempt(async (progress) => {
+      if (this.#isTrusted && (await this.#compareSome(progress))) return;
+      await this.#syncFully(progress);
+      progress.repairs = progress.writes;
+    });
+    return this.#concluded(result);
+  }
+
+  #concluded(result: Progress): Progress {
+    if (!this.#isTrusted || result.isFull) this.#comparison = undefined;
     this.#isSuspicious = false;
     if (this.#isTrusted) this.#former.clear();
     this.#routeLocalnet();
@@ -159,19 +185,75 @@ export class IptablesBackend implements Backend {
   /** Compares the chains that others have changed. False when all is to be compared. */
   async #repair(progress: Progress): Promise<boolean> {
     const changed = (await this.#tables.takeChanged?.()) ?? new Map();
-    if (changed === 'all') return false;
-    for (const [family, only] of changed) {
+    if (changed !== 'all') return this.#compareThose(changed, progress);
+    // What comes from now on is noticed again.
+    await this.#tables.begin();
+    await this.#tables.watch?.();
+    this.#comparison = new Comparison(this.#desired);
+    return true;
+  }
+
+  /** False when all is to be compared. */
+  async #compareThose(chains: ChainsByFamily, progress: Progress): Promise<boolean> {
+    for (const [family, only] of chains) {
+      if (only.size === 0) continue;
       const wanted: PlannedChain[] = [];
+      const turn = new Turn();
       for (const chain of this.#desired.get(family)?.chains() ?? []) {
         if (only.has(chainId(chain))) wanted.push(chain);
+        if (turn.isOver) await turn.next();
       }
-      const applied = await this.#compare(family, wanted, only);
-      count(progress, applied);
-      if (applied.refusals.length > 0) return false;
-      // The loop tells of what it has asked for.
-      if (applied.writes > 0 && !this.#isSuspicious)
-        this.#log.warn({ writes: applied.writes }, 'repaired what somebody else had changed');
+      const plan = await planAgainst(this.#tables, family, wanted, { only: [...only].map(chainPlace) });
+      if (!(await this.#repairWith(family, plan, progress))) return false;
     }
+    return true;
+  }
+
+  /**
+   * Some pieces of the comparison under way. False when all is to be compared at once: something was refused, or chains are gone,
+   * which then are not the only ones.
+   */
+  async #compareSome(progress: Progress): Promise<boolean> {
+    const comparison = this.#comparison;
+    if (comparison === undefined) return true;
+    const turn = new Turn();
+    while (!turn.isOver) {
+      const piece = comparison.take(PIECE_CHAINS);
+      if (piece === undefined) return this.#endComparison(comparison, progress);
+      const { family, wanted } = piece;
+      const plan = await planAgainst(this.#tables, family, wanted, { only: wanted });
+      const [missing] = plan.added;
+      if (missing !== undefined) return false;
+      if (!(await this.#repairWith(family, plan, progress))) return false;
+    }
+    return true;
+  }
+
+  /** Compares what was written meanwhile, and takes away what nobody wants. */
+  async #endComparison(comparison: Comparison, progress: Progress): Promise<boolean> {
+    if (!(await this.#compareThose(comparison.written, progress))) return false;
+    for (const family of this.#desired.keys()) {
+      const places = await this.#tables.list(family);
+      const strays = comparison.strays(family, places);
+      if (strays.length === 0) continue;
+      // Who else leads there is only known from all the others.
+      const others = places.filter(({ table, name }) => !isOwnChain(table, name));
+      const plan = await planAgainst(this.#tables, family, [], { only: [...others, ...strays] });
+      if (!(await this.#repairWith(family, plan, progress))) return false;
+    }
+    progress.isFull = true;
+    return true;
+  }
+
+  /** False when something was refused. */
+  async #repairWith(family: IpFamily, plan: FullSync, progress: Progress): Promise<boolean> {
+    const applied = await this.#tables.apply(family, plan, plan.shared);
+    count(progress, applied);
+    progress.repairs += applied.writes;
+    if (applied.refusals.length > 0) return false;
+    // The loop tells of what it has asked for.
+    if (applied.writes > 0 && !this.#isSuspicious && this.#comparison === undefined)
+      this.#log.warn({ writes: applied.writes }, 'repaired what somebody else had changed');
     return true;
   }
 
@@ -185,6 +267,7 @@ export class IptablesBackend implements Backend {
     // In chains of all, which rules are ours is only known from a look at them.
     if (deltas.some(([, { edited }]) => edited.some(isSharedChain))) return false;
     for (const [family, delta] of deltas) {
+      this.#comparison?.note(family, delta);
       const applied = await this.#tables.apply(family, delta);
       count(progress, applied);
       if (applied.refusals.length > 0) return false;
@@ -197,6 +280,7 @@ export class IptablesBackend implements Backend {
    * when there are more of them than rounds, the next sync goes on finding them.
    */
   async #syncFully(progress: Progress): Promise<void> {
+    this.#isTrusted = false;
     progress.isFull = true;
     await this.#updateDesired();
     for (let round = 1; ; round++) {
@@ -230,22 +314,12 @@ export class IptablesBackend implements Backend {
   async #compareAll(progress: Progress): Promise<readonly IptablesRefusal[]> {
     await this.#tables.begin();
     for (const [family, desired] of this.#desired) {
-      const applied = await this.#compare(family, desired.chains());
+      const plan = await planAgainst(this.#tables, family, desired.chains());
+      const applied = await this.#tables.apply(family, plan, plan.shared);
       count(progress, applied);
       if (applied.refusals.length > 0) return applied.refusals;
     }
     return [];
-  }
-
-  /** Brings chains to what is wanted: all that there are, or only some. */
-  async #compare(
-    family: IpFamily,
-    wanted: Iterable<PlannedChain>,
-    only?: ReadonlySet<string>,
-  ): Promise<Applied> {
-    const options = only === undefined ? {} : { only: [...only].map(chainPlace) };
-    const plan = await planAgainst(this.#tables, family, wanted, options);
-    return this.#tables.apply(family, plan, plan.shared);
   }
 
   /** What is pending and goes into `#desired` now. */
@@ -286,7 +360,7 @@ export class IptablesBackend implements Backend {
 
   /** Runs a step; whatever goes wrong in the kernel ends up in its result. */
   async #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
-    const progress: Progress = { writes: 0, transactions: 0, isFull: false, failures: [] };
+    const progress: Progress = { writes: 0, repairs: 0, transactions: 0, isFull: false, failures: [] };
     try {
       await step(progress);
     } catch (error) {
@@ -310,6 +384,7 @@ function isSharedChain({ table, name }: ChainPlace): boolean {
 /** A SyncResult in the making. */
 interface Progress {
   writes: number;
+  repairs: number;
   transactions: number;
   isFull: boolean;
   readonly failures: SyncFailure[];
