@@ -16,6 +16,8 @@ export interface BackendUpdate {
 export interface SyncResult {
   /** Elements, rules, chains, sets and tables written or deleted. */
   readonly writes: number;
+  /** Of the writes those that undo what others did, where that is known. */
+  readonly repairs?: number;
   /** True when the kernel was read and compared as a whole. */
   readonly isFull: boolean;
   /** Commits it took. */
@@ -36,6 +38,10 @@ export interface Backend {
   distrust(): void;
   /** True when the kernel is not as it should be: changed by others (cheap: a generation id), or after refusals. */
   hasDrifted(): Promise<boolean>;
+  /** True while a look at all that the kernel holds is under way, in pieces that a sync need not wait for. */
+  readonly hasMore?: boolean;
+  /** Takes the next of these pieces. Part of the sync sequence: never call concurrently with `sync`. */
+  resume?(): Promise<SyncResult>;
   /** True while deletions wait that had to outlive their transaction. */
   readonly hasDeferred: boolean;
   /** Carries out deletions that have waited long enough. Part of the sync sequence: never call concurrently with `sync`. */

@@ -1,12 +1,13 @@
 // One netlink socket used for nf_tables: dumps, the generation, batches. Decides nothing and knows nobody's tables.
 
 import { KernelError } from '../errors.ts';
-import { collectDump, collectDumps } from '../netlink/dump.ts';
+import { collectDump, collectDumps, DumpReader } from '../netlink/dump.ts';
 import { decodeFailures, type NetlinkFailure, type NetlinkMessage } from '../netlink/message.ts';
 import { encodeBatch, type NftRequest, type Origin, originOf } from '../netlink/nftables/batch.ts';
 import { type DumpRequest, encodeDumpRequest } from '../netlink/nftables/dump-request.ts';
 import { decodeGeneration } from '../netlink/nftables/generation.ts';
 import { NETLINK_NETFILTER, type NetlinkTransport, openNetlink } from './netlink-socket.ts';
+import { Turn } from './turn.ts';
 
 /** What the kernel said against a batch; nothing of the batch is in force. */
 export interface BatchFailure extends NetlinkFailure {
@@ -20,8 +21,8 @@ export const MAX_ATTEMPTS = 8;
 /** Room for an error reply per message of a refused batch: a few hundred fill the kernel's default. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 
-/** Some tens of milliseconds, after which others get their turn. */
-const DUMPS_AT_ONCE = 256;
+/** Some milliseconds, after which others get their turn. */
+const DUMPS_AT_ONCE = 64;
 
 /** Sequence numbers have 32 bits: from here on they begin anew, so that those of a batch never wrap around. */
 const LAST_FIRST_SEQ = 2 ** 31;
@@ -77,18 +78,56 @@ export class NftConnection {
   }
 
   /**
-   * The messages of many short dumps, in order; undefined for one that asks for what is not there. Each is of one moment, all
-   * together are not. Throws KernelError, DecodeError.
+   * What `read` makes of each message of a long dump that nobody interrupted; others get their turn meanwhile. No message
+   * outlives its call: of those that are kept V8 learns to put all into the old generation, of other dumps as well. Throws
+   * KernelError, DecodeError, and what `read` throws.
    */
-  async *dumps(
-    requests: readonly DumpRequest[],
+  async collect<T>(
+    request: DumpRequest,
     operation: string,
-  ): AsyncGenerator<readonly NetlinkMessage[] | undefined> {
-    for (let start = 0; start < requests.length; start += DUMPS_AT_ONCE) {
-      const some = requests.slice(start, start + DUMPS_AT_ONCE);
-      for (const [i, answer] of (await this.#dumpsTogether(some, operation)).entries()) {
-        yield answer === 'ask alone' ? await this.#dumpIfThere(some[i]!, operation) : answer;
+    read: (message: NetlinkMessage) => T,
+  ): Promise<T[]> {
+    for (let attempt = 1; ; attempt++) {
+      const seq = this.#takeSeq(1);
+      const dump = new DumpReader(seq, operation);
+      const items: T[] = [];
+      const turn = new Turn();
+      for (const datagram of await this.transport.transact(encodeDumpRequest(request, seq))) {
+        for (const message of dump.take(datagram)) items.push(read(message));
+        if (turn.isOver) await turn.next();
       }
+      if (!dump.end()) return items;
+      if (attempt === MAX_ATTEMPTS) throw new KernelError('EINTR', 4, operation);
+    }
+  }
+
+  /**
+   * The messages of many short dumps, in the order of `items`, some at a time; undefined for one that asks for what is not
+   * there. Each is of one moment, all together are not. While some are looked at, the kernel works on the next. Throws
+   * KernelError, DecodeError.
+   */
+  async *dumps<T>(
+    items: readonly T[],
+    requestOf: (item: T) => DumpRequest,
+    operation: string,
+  ): AsyncGenerator<readonly (readonly NetlinkMessage[] | undefined)[]> {
+    const ask = (start: number) => {
+      const requests = items.slice(start, start + DUMPS_AT_ONCE).map(requestOf);
+      const answers = this.#dumpsTogether(requests, operation);
+      // Nobody may be there any more when it fails.
+      answers.catch(() => undefined);
+      return { requests, answers };
+    };
+    let next = ask(0);
+    for (let start = 0; start < items.length; start += DUMPS_AT_ONCE) {
+      const { requests, answers } = next;
+      const some = await answers;
+      if (start + DUMPS_AT_ONCE < items.length) next = ask(start + DUMPS_AT_ONCE);
+      const complete: (readonly NetlinkMessage[] | undefined)[] = [];
+      for (const [i, answer] of some.entries()) {
+        complete.push(answer === 'ask alone' ? await this.#dumpIfThere(requests[i]!, operation) : answer);
+      }
+      yield complete;
     }
   }
 

@@ -9,6 +9,7 @@ import type { ServiceKey } from '../model/types.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
 import type { VipTable } from '../vip/vip-table.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from './backend.ts';
+import { Turn } from './turn.ts';
 
 /** Timers as the loop needs them, so that tests own time. */
 export interface Clock {
@@ -94,8 +95,11 @@ export class SyncLoop {
   #cancelCheck: (() => void) | undefined;
   #cancelFlush: (() => void) | undefined;
   #cancelSettle: (() => void) | undefined;
+  #cancelResume: (() => void) | undefined;
   /** The Services that the last sync left out; undefined when it is not known what is in force. */
   #refused: ReadonlySet<ServiceKey> | undefined;
+  /** The last step was a piece of a comparison. */
+  #hasResumed = false;
   #isSuspicious = false;
   #settledAtMs = Number.NEGATIVE_INFINITY;
   #idle: (() => void)[] = [];
@@ -149,6 +153,7 @@ export class SyncLoop {
     this.#cancelCheck?.();
     this.#cancelFlush?.();
     this.#cancelSettle?.();
+    this.#cancelResume?.();
     if (this.#isRunning) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
@@ -186,6 +191,8 @@ export class SyncLoop {
 
   #planNext(): void {
     if (this.#isStopped) return;
+    // What is planned first comes first: pieces and changes take turns, whichever of them do not end.
+    if (!this.#hasResumed) this.#planResume();
     if (this.#overdue !== undefined) {
       const cause = this.#overdue;
       this.#overdue = undefined;
@@ -194,6 +201,8 @@ export class SyncLoop {
       const backoffMs = FIRST_RETRY_MS * 2 ** Math.min(this.#failuresInARow - 1, 16);
       this.#schedule(Math.min(backoffMs, this.#options.checkIntervalMs), 'retry');
     } else if (this.#dirty.size > 0 || this.#hasNewSurroundings) this.#schedule(0, 'change');
+    this.#hasResumed = false;
+    this.#planResume();
     if (this.#options.backend.hasDeferred && this.#cancelFlush === undefined) {
       this.#cancelFlush = this.#clock.after(DEFERRED_WAIT_MS, () => {
         this.#cancelFlush = undefined;
@@ -206,6 +215,14 @@ export class SyncLoop {
       this.#cancelCheck = undefined;
     }
     this.#planCheck();
+  }
+
+  #planResume(): void {
+    if (this.#options.backend.hasMore !== true || this.#cancelResume !== undefined) return;
+    this.#cancelResume = this.#clock.after(0, () => {
+      this.#cancelResume = undefined;
+      this.#whenIdle('drift', () => this.#resume());
+    });
   }
 
   #planCheck(): void {
@@ -243,18 +260,30 @@ export class SyncLoop {
     this.#dirty = new Set();
     const hasNewSurroundings = this.#hasNewSurroundings;
     this.#hasNewSurroundings = false;
-    const { table, store, backend, afterSync } = this.#options;
-    const frontends = table.refresh(store, services);
+    const { backend, afterSync } = this.#options;
+    const frontends = await this.#refresh(services);
     // After the table, which takes note of the node.
     const surroundings = hasNewSurroundings ? this.#options.surroundings() : undefined;
     const update: BackendUpdate = { frontends, surroundings };
     afterSync?.note(update, this.#clock.nowMs());
     const result = await backend.sync(update);
     const changedServices = services.size;
-    if (isRepair && result.writes > 0) afterSync?.distrust(this.#clock.nowMs());
+    if ((isRepair ? result.writes : (result.repairs ?? 0)) > 0) afterSync?.distrust(this.#clock.nowMs());
     this.#refused = refusedServices(result);
     const failures = [...result.failures, ...(await this.#settle())];
     return { result: { ...result, failures }, changedServices };
+  }
+
+  /** Others get their turn meanwhile; what the store learns then is dirty for the next sync. */
+  async #refresh(services: ReadonlySet<ServiceKey>): Promise<BackendUpdate['frontends']> {
+    const { table, store } = this.#options;
+    const steps = table.refreshInSteps(store, services);
+    const turn = new Turn();
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+      if (turn.isOver) await turn.next();
+    }
   }
 
   async #settle(): Promise<readonly SyncFailure[]> {
@@ -266,6 +295,22 @@ export class SyncLoop {
 
   async #flush(): Promise<Step> {
     return { result: await this.#options.backend.flushDeferred(), changedServices: 0 };
+  }
+
+  /** One piece of many: that all was well in it is not worth a word. */
+  async #resume(): Promise<Step | undefined> {
+    const { backend, afterSync } = this.#options;
+    this.#hasResumed = true;
+    const result = await backend.resume?.();
+    if (result === undefined) return undefined;
+    const isClean = result.failures.length === 0;
+    if (isClean && result.writes === 0 && backend.hasMore === true) return undefined;
+    if ((result.repairs ?? 0) > 0) afterSync?.distrust(this.#clock.nowMs());
+    this.#refused = refusedServices(result);
+    return {
+      result: { ...result, failures: [...result.failures, ...(await this.#settle())] },
+      changedServices: 0,
+    };
   }
 
   async #check(): Promise<Step | undefined> {

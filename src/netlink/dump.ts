@@ -16,28 +16,50 @@ export interface Dump {
   readonly interrupted: boolean;
 }
 
-/**
- * The messages of the reply to request `seq`; those of other requests are left out. A refusal is a KernelError that
- * names `operation`; a reply without an end is a DecodeError.
- */
-export function collectDump(datagrams: readonly Uint8Array[], seq: number, operation = 'dump'): Dump {
-  const messages: NetlinkMessage[] = [];
-  let interrupted = false;
-  for (const datagram of datagrams) {
-    for (const message of splitMessages(datagram)) {
-      if (message.seq !== seq) continue;
-      if ((message.flags & MESSAGE_FLAG.dumpInterrupted) !== 0) interrupted = true;
-      const status = decodeStatus(message);
-      if (status === undefined) {
-        messages.push(message);
-      } else if (status.kind === 'error') {
-        throw new KernelError(status.code, status.errno, operation, status.message);
-      } else {
-        return { messages, interrupted };
-      }
-    }
+/** The reply to one request, datagram by datagram; messages of other requests are left out. */
+export class DumpReader {
+  readonly #seq: number;
+  readonly #operation: string;
+  #count = 0;
+  #hasEnded = false;
+  #interrupted = false;
+
+  /** `operation` is what errors call it. */
+  constructor(seq: number, operation: string) {
+    this.#seq = seq;
+    this.#operation = operation;
   }
-  throw new DecodeError(operation, 0, `no end after ${messages.length} messages`);
+
+  /** Its messages with content, none behind the end. A refusal is a KernelError. */
+  take(datagram: Uint8Array): NetlinkMessage[] {
+    const messages: NetlinkMessage[] = [];
+    for (const message of splitMessages(datagram)) {
+      if (message.seq !== this.#seq || this.#hasEnded) continue;
+      if ((message.flags & MESSAGE_FLAG.dumpInterrupted) !== 0) this.#interrupted = true;
+      const status = decodeStatus(message);
+      if (status?.kind === 'error') {
+        throw new KernelError(status.code, status.errno, this.#operation, status.message);
+      }
+      if (status === undefined) messages.push(message);
+      else this.#hasEnded = true;
+    }
+    this.#count += messages.length;
+    return messages;
+  }
+
+  /** Whether it was interrupted, and is to be asked for again. A reply without an end is a DecodeError. */
+  end(): boolean {
+    if (this.#hasEnded) return this.#interrupted;
+    throw new DecodeError(this.#operation, 0, `no end after ${this.#count} messages`);
+  }
+}
+
+/** All that a DumpReader has to say of the reply to request `seq`. */
+export function collectDump(datagrams: readonly Uint8Array[], seq: number, operation = 'dump'): Dump {
+  const reader = new DumpReader(seq, operation);
+  const messages: NetlinkMessage[] = [];
+  for (const datagram of datagrams) for (const message of reader.take(datagram)) messages.push(message);
+  return { messages, interrupted: reader.end() };
 }
 
 /** One of several dumps; with a failure, its messages are not all. */

@@ -42,6 +42,21 @@ export class VipTable {
    * empty list.
    */
   refresh(objects: ObjectReader, services: Iterable<ServiceKey>): Map<ServiceKey, readonly Frontend[]> {
+    const steps = this.refreshInSteps(objects, services);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+    }
+  }
+
+  /**
+   * The same, a Service at a time. What is read of a Service that changes between two steps may be old or new: it is to be
+   * refreshed again. Not to be mixed with another refresh.
+   */
+  *refreshInSteps(
+    objects: ObjectReader,
+    services: Iterable<ServiceKey>,
+  ): Generator<void, Map<ServiceKey, readonly Frontend[]>> {
     const built = new Map<ServiceKey, readonly Frontend[]>();
     const facts = nodeFacts(this.#settings.detectLocal, objects.node, this.#facts);
     const isOther = facts !== this.#facts;
@@ -54,8 +69,12 @@ export class VipTable {
       for (const other of this.#claims.set(claimant, frontends.map(frontendKey))) {
         if (!built.has(other)) built.set(other, this.#build(objects, other));
       }
+      yield;
     }
-    for (const [key, frontends] of built) built.set(key, this.#settle(objects, key, frontends));
+    for (const [key, frontends] of built) {
+      built.set(key, this.#settle(objects, key, frontends));
+      yield;
+    }
     return built;
   }
 
@@ -91,6 +110,8 @@ export class VipTable {
       const address = frontendKey(frontend);
       const winner = this.#claims.winner(address);
       if (winner === key) return true;
+      // An address that it did not have when this refresh came to it.
+      if (winner === undefined) return false;
       problems.push({
         subject: `Service ${key}`,
         code: 'VIP_CONFLICT',

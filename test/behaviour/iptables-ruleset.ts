@@ -5,7 +5,7 @@
 import type { Applied, IptablesTables } from '../../src/daemon/iptables/tables.ts';
 import type { Delta } from '../../src/mode/iptables/desired.ts';
 import type { ObservedChain, SharedPlaces } from '../../src/mode/iptables/full-sync.ts';
-import type { ChainPlace } from '../../src/mode/iptables/planned-chain.ts';
+import { type ChainPlace, chainId } from '../../src/mode/iptables/planned-chain.ts';
 import { isDeepEqual } from '../../src/model/deep-equal.ts';
 import type { IpFamily } from '../../src/model/ip.ts';
 import { decodeIptablesRule, encodeIptablesRule } from '../../src/netlink/iptables/codec.ts';
@@ -133,8 +133,18 @@ export class TracedTables implements IptablesTables {
 
   async begin(): Promise<void> {}
 
-  async observe(family: IpFamily): Promise<Iterable<ObservedChain>> {
-    return this.of(family).chains();
+  async list(family: IpFamily): Promise<readonly ChainPlace[]> {
+    return [...this.of(family).chains()];
+  }
+
+  async observe(
+    family: IpFamily,
+    see: (chain: ObservedChain) => boolean,
+    only?: readonly ChainPlace[],
+  ): Promise<void> {
+    const wanted = only && new Set(only.map(chainId));
+    for (const chain of [...this.of(family).chains()])
+      if (wanted === undefined || wanted.has(chainId(chain))) see(chain);
   }
 
   async apply(

@@ -8,7 +8,7 @@ import { VipTable } from '../../src/vip/vip-table.ts';
 import { LISTED, upserts } from '../support/in-process-proxy.ts';
 import { service } from '../support/manifests.ts';
 
-type StepName = 'sync' | 'flush' | 'check';
+type StepName = 'sync' | 'flush' | 'check' | 'resume';
 
 const CLEAN: SyncResult = { writes: 1, isFull: false, transactions: 1, failures: [] };
 const FAILED: SyncResult = { ...CLEAN, failures: [{ error: new Error('no'), services: [] }] };
@@ -17,12 +17,22 @@ const FAILED: SyncResult = { ...CLEAN, failures: [{ error: new Error('no'), serv
 class SlowBackend implements Backend {
   hasDeferred = false;
   syncResult = CLEAN;
+  /** Pieces left, after the sync that follows. */
+  pieces = 0;
+  pieceResult: SyncResult = { ...CLEAN, writes: 0, transactions: 0 };
   readonly started: StepName[] = [];
   readonly overlaps: string[] = [];
   readonly #open: (() => void)[] = [];
 
   sync(): Promise<SyncResult> {
     return this.#step('sync', this.syncResult);
+  }
+  get hasMore(): boolean {
+    return this.pieces > 0;
+  }
+  resume(): Promise<SyncResult> {
+    this.pieces--;
+    return this.#step('resume', this.pieceResult);
   }
   flushDeferred(): Promise<SyncResult> {
     this.hasDeferred = false;
@@ -64,6 +74,7 @@ function setup() {
   const store = new Store();
   const backend = new SlowBackend();
   const reports: SyncReport[] = [];
+  const distrusted: number[] = [];
   const loop = new SyncLoop({
     store,
     table: new VipTable({ nodeName: 'node', detectLocal: { kind: 'NodeCIDR' }, masqueradeAll: false }),
@@ -78,6 +89,12 @@ function setup() {
         timers.push(timer);
         return () => timers.splice(timers.indexOf(timer) >>> 0, 1);
       },
+    },
+    afterSync: {
+      note: () => undefined,
+      distrust: (nowMs) => distrusted.push(nowMs),
+      settle: async () => [],
+      nextDueMs: () => undefined,
     },
     onSync: (report) => reports.push(report),
   });
@@ -102,7 +119,7 @@ function setup() {
     loop.changed(store.apply(LISTED));
     await advance(0);
   };
-  return { backend, loop, reports, advance, change, start };
+  return { backend, loop, reports, distrusted, advance, change, start };
 }
 
 test.each([
@@ -162,4 +179,47 @@ test('a flush that went well does not shorten the waits between the retries of a
     expect(syncs()).toBe(before + 1);
   }
   expect(backend.overlaps).toEqual([]);
+});
+
+test('changes and the pieces of a comparison take turns, and of pieces only the last is told', async () => {
+  const { backend, advance, change, start, reports } = setup();
+  backend.pieces = 3;
+  await start();
+  await backend.end();
+  await advance(0);
+  expect(backend.started).toEqual(['sync', 'resume']);
+  for (const ip of ['10.96.0.1', '10.96.0.2']) {
+    await change(ip);
+    await backend.end();
+    await advance(0);
+    expect(backend.started.at(-1)).toBe('sync');
+    await change(`${ip}1`);
+    await backend.end();
+    await advance(0);
+    expect(backend.started.at(-1)).toBe('resume');
+  }
+  await backend.end();
+  await advance(0);
+  await backend.end();
+  expect(backend.started.filter((name) => name === 'resume')).toHaveLength(3);
+  expect(backend.started.at(-1)).toBe('sync');
+  expect(reports.map(({ cause }) => cause)).toEqual(['change', 'change', 'change', 'drift', 'change']);
+  expect(backend.overlaps).toEqual([]);
+});
+
+test('a piece that repaired something is told, and what depends on rules is settled anew', async () => {
+  const { backend, advance, start, reports, distrusted } = setup();
+  backend.pieces = 2;
+  backend.pieceResult = { ...CLEAN, repairs: 1 };
+  await start();
+  for (let i = 0; i < 3; i++) {
+    await backend.end();
+    await advance(0);
+  }
+  expect(reports.map(({ cause, writes }) => [cause, writes])).toEqual([
+    ['change', 1],
+    ['drift', 1],
+    ['drift', 1],
+  ]);
+  expect(distrusted).toHaveLength(2);
 });

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { decodeIptablesRule, encodeIptablesRule } from '../../src/netlink/iptables/codec.ts';
 import { formatIptablesRule } from '../../src/netlink/iptables/format.ts';
 import type { IptablesRule } from '../../src/netlink/iptables/rule.ts';
+import { isRuleOf } from '../../src/netlink/iptables/same-rule.ts';
 import { BASE_CHAINS, type IptablesTable } from '../../src/netlink/iptables/tables.ts';
 import { decodeFailures } from '../../src/netlink/message.ts';
 import type { NftRequest } from '../../src/netlink/nftables/batch.ts';
@@ -70,6 +71,12 @@ describe.each([
     return (await rulesIn(table)).map((rule) => decodeIptablesRule(rule, ipFamily));
   }
 
+  /** Of the rules held, those that are told by their bytes to be these. */
+  async function known(table: IptablesTable, rules: readonly IptablesRule[]): Promise<IptablesRule[]> {
+    const messages = await kernel.dump({ object: 'rules', ...at(table), chain: CHAIN }, (message) => message);
+    return rules.filter((rule, i) => isRuleOf(messages[i]!, rule, ipFamily));
+  }
+
   const baseChains = (table: IptablesTable): NftRequest[] =>
     Object.entries(BASE_CHAINS[table]).map(([chain, base]) => ({
       op: 'addChain',
@@ -109,6 +116,7 @@ describe.each([
     await send(table, rules);
     expect(await savedRules(table)).toEqual(lines);
     expect(await decoded(table)).toEqual(rules);
+    expect(await known(table, rules)).toEqual(rules);
 
     // iptables does not take a mask that is spelled out for the default one, which is what kube-proxy leaves it at.
     const deletions = lines.map((line) => line.replace('-A', '-D').replace(' --mask 255.255.255.255', ''));

@@ -14,11 +14,11 @@ import { IptablesBackend } from '../../src/daemon/iptables/iptables-backend.ts';
 import { type RunProgram, runProgram } from '../../src/daemon/iptables/legacy-program.ts';
 import { LegacyIptablesTables } from '../../src/daemon/iptables/legacy-tables.ts';
 import { LegacyTool } from '../../src/daemon/iptables/legacy-tool.ts';
+import { planAgainst } from '../../src/daemon/iptables/plan-against.ts';
 import { createLog } from '../../src/daemon/log.ts';
 import { NftConnection } from '../../src/daemon/nft-connection.ts';
 import { Desired } from '../../src/mode/iptables/desired.ts';
 import type { RuleSettings } from '../../src/mode/iptables/fixed-chains.ts';
-import { planFullSync } from '../../src/mode/iptables/full-sync.ts';
 import type { PlannedChain } from '../../src/mode/iptables/planned-chain.ts';
 import { type Ip, type IpFamily, parseCidr } from '../../src/model/ip.ts';
 import type { ServiceKey } from '../../src/model/types.ts';
@@ -376,7 +376,7 @@ describe('a cluster', () => {
     desired.update(update(ALL).frontends, SURROUNDINGS);
     const other = await openTables(node);
     await other.begin();
-    const plan = planFullSync(desired.chains(), await other.observe(4));
+    const plan = await planAgainst(other, 4, desired.chains());
     await iptables(node, '-t', 'nat', '-I', 'PREROUTING', '1', '-s', '198.51.100.9/32', '-j', 'ACCEPT');
     expect(await other.apply(4, plan, plan.shared)).toMatchObject({
       refusals: [],

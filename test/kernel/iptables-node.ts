@@ -111,7 +111,9 @@ export class IptablesNode {
   async check(): Promise<SyncResult | undefined> {
     if (!(await this.backend.hasDrifted())) return undefined;
     this.backend.distrust();
-    return this.retry();
+    let result = await this.retry();
+    while (this.backend.hasMore) result = await this.backend.resume();
+    return result;
   }
 
   /** Chains that are not as the objects call for, planned anew by one who knows nothing of what happened before. */

@@ -1,5 +1,6 @@
 // The table follows the Node's zone by itself, and gives every Service what building it afresh would.
 
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseCidr } from '../../src/model/ip.ts';
 import type { EndpointSlice, Node, Service, ServiceKey } from '../../src/model/types.ts';
@@ -151,4 +152,56 @@ test('a Service that is gone has no Frontends, even when the zone changes with i
   cluster.putNode('zone-b');
   const gone = 'default/gone' as ServiceKey;
   expect(cluster.refresh(gone)).toEqual({ ...inZone('10.1.0.2'), [gone]: [] });
+});
+
+test('what changes between the steps of a refresh is as it shall be after the next, and nobody is blamed for it', () => {
+  const keys = ['a', 'b', 'c', 'd'].map((name) => `default/${name}` as ServiceKey);
+  const addresses = ['10.96.0.1', '10.96.0.2', '10.96.0.3'].map(ip);
+  const change = fc.record({
+    afterSteps: fc.nat(4),
+    key: fc.constantFrom(...keys),
+    addresses: fc.subarray(addresses),
+    createdAtMs: fc.nat(3),
+  });
+  fc.assert(
+    fc.property(
+      fc.array(fc.array(change, { minLength: 4, maxLength: 8 }), { minLength: 2, maxLength: 4 }),
+      (refreshes) => {
+        const services = new Map<ServiceKey, Service>();
+        const cluster = {
+          node: undefined,
+          serviceKeys: () => services.keys(),
+          service: (of: ServiceKey) => services.get(of),
+          slices: () => [],
+        };
+        const newTable = () =>
+          new VipTable({ nodeName: HERE, detectLocal: { kind: 'NodeCIDR' }, masqueradeAll: false });
+        const table = newTable();
+        const known = new Map<ServiceKey, readonly Frontend[]>();
+        let dirty = new Set<ServiceKey>();
+        for (const changes of [...refreshes, []]) {
+          const asked = dirty;
+          dirty = new Set();
+          const steps = table.refreshInSteps(cluster, asked);
+          for (let step = 0; ; step++) {
+            for (const { afterSteps, key, addresses: clusterIps, createdAtMs } of changes) {
+              if (afterSteps !== step) continue;
+              dirty.add(key);
+              if (clusterIps.length === 0) services.delete(key);
+              else services.set(key, service({ key, name: key.split('/')[1]!, clusterIps, createdAtMs }));
+            }
+            const { done, value } = steps.next();
+            if (!done) continue;
+            for (const [of, frontends] of value) known.set(of, frontends);
+            break;
+          }
+          for (const { reason } of table.problems()) expect(reason).not.toContain('undefined');
+        }
+        for (const [of, frontends] of table.refresh(cluster, dirty)) known.set(of, frontends);
+        const scratch = newTable().refresh(cluster, services.keys());
+        for (const [of, frontends] of known) expect(frontends).toEqual(scratch.get(of) ?? []);
+      },
+    ),
+    { numRuns: 3000 },
+  );
 });

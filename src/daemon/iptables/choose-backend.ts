@@ -10,7 +10,8 @@ import { KernelError } from '../../errors.ts';
 import { nftFamily } from '../../mode/iptables/nft-requests.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import { parseIptablesSave } from '../../netlink/iptables/parse-save.ts';
-import { decodeChain } from '../../netlink/nftables/chain.ts';
+import { chainNames } from '../../netlink/nftables/chain.ts';
+import { decodeMessage } from '../../netlink/nftables/header.ts';
 import type { NftConnection } from '../nft-connection.ts';
 import { type RunProgram, ToolError } from './legacy-program.ts';
 import { LegacyTool } from './legacy-tool.ts';
@@ -29,7 +30,7 @@ export interface VariantSigns {
   readonly obstacle: string | undefined;
   /** The first of kubelet's chains that is there. */
   readonly kubeletChain: string | undefined;
-  /** Rules in tables of iptables. */
+  /** Rules in tables of iptables: of nf_tables so many as it takes to tell who has more. */
   readonly ruleCount: number;
 }
 
@@ -57,6 +58,8 @@ export function decideVariant(nft: VariantSigns, legacy: LegacySigns): VariantCh
   if (legacy.kubeletChain !== undefined) {
     return { variant: 'legacy', reason: `the legacy tables have kubelet's ${legacy.kubeletChain}` };
   }
+  if (legacy.ruleCount === 0)
+    return { variant: 'nft', reason: "no chain of kubelet's, and no rules in the legacy tables" };
   const counts = `rules in nf_tables: ${nft.ruleCount}, in the legacy tables: ${legacy.ruleCount}`;
   return {
     variant: legacy.ruleCount > nft.ruleCount ? 'legacy' : 'nft',
@@ -81,35 +84,50 @@ export async function chooseVariant(
 ): Promise<VariantChoice> {
   if (asked !== 'auto') return { variant: asked, reason: 'as configured' };
   const nft = await observeNft(connection);
-  return decideVariant(nft, await observeLegacy(run, procNet ?? '/proc/net'));
+  const legacy = await observeLegacy(run, procNet ?? '/proc/net');
+  const isUndecided = [nft, legacy].every(
+    ({ obstacle, kubeletChain }) => obstacle === undefined && kubeletChain === undefined,
+  );
+  const ruleCount = isUndecided ? await countNftRules(connection, legacy.ruleCount) : 0;
+  return decideVariant({ ...nft, ruleCount }, legacy);
 }
 
-async function observeNft(connection: NftConnection): Promise<VariantSigns> {
+async function observeNft(connection: NftConnection): Promise<Omit<VariantSigns, 'ruleCount'>> {
   try {
     await connection.generation();
   } catch (error) {
     // Nobody who may not read it can tell what is there.
     if (!(error instanceof KernelError) || error.code === 'EPERM') throw error;
-    return { kubeletChain: undefined, ruleCount: 0, obstacle: `no nf_tables here (${error.message})` };
+    return { kubeletChain: undefined, obstacle: `no nf_tables here (${error.message})` };
   }
-  const chains = new Set<string>();
-  let ruleCount = 0;
+  for (const name of KUBELET_CHAINS) {
+    const chainIn = (family: IpFamily) =>
+      ({ object: 'chain', family: nftFamily(family), table: 'mangle', chain: name }) as const;
+    for await (const answers of connection.dumps(FAMILIES, chainIn, `look for chain ${name}`)) {
+      if (answers.some((chain) => chain !== undefined)) return { kubeletChain: name, obstacle: undefined };
+    }
+  }
+  return { kubeletChain: undefined, obstacle: undefined };
+}
+
+/** Not many more than `enough`: a large cluster has 200,000. */
+async function countNftRules(connection: NftConnection, enough: number): Promise<number> {
+  let count = 0;
   for (const ipFamily of FAMILIES) {
+    if (count >= enough) break;
     const family = nftFamily(ipFamily);
-    const tables = new Set<string>();
-    for (const message of await connection.dump({ object: 'chains', family }, 'list chains')) {
-      const { family: of, table, chain } = decodeChain(message);
-      if (of !== family || !NFT_TABLES.has(table)) continue;
-      tables.add(table);
-      if (table === 'mangle') chains.add(chain);
-    }
-    for (const table of tables) {
-      const operation = `list rules of table ${table}`;
-      ruleCount += (await connection.dump({ object: 'rules', family, table }, operation)).length;
+    const chains = await connection.collect({ object: 'chains', family }, 'list chains', (message) =>
+      decodeMessage('chain', message, chainNames),
+    );
+    const ofIptables = chains.filter((one) => one.family === family && NFT_TABLES.has(one.table));
+    const rulesOf = ({ table, chain }: { table: string; chain: string }) =>
+      ({ object: 'rules', family, table, chain }) as const;
+    for await (const answers of connection.dumps(ofIptables, rulesOf, 'list rules')) {
+      for (const rules of answers) count += rules?.length ?? 0;
+      if (count >= enough) break;
     }
   }
-  const kubeletChain = KUBELET_CHAINS.find((name) => chains.has(name));
-  return { kubeletChain, ruleCount, obstacle: undefined };
+  return count;
 }
 
 async function observeLegacy(run: RunProgram, procNet: string): Promise<LegacySigns> {

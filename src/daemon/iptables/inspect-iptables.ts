@@ -9,12 +9,20 @@ import {
   signsLast,
   summarizeCleanup,
 } from '../../mode/iptables/cleanup.ts';
-import { countConnections } from '../../mode/iptables/connections.ts';
+import { countEndpoints, countServices } from '../../mode/iptables/connections.ts';
 import { Desired } from '../../mode/iptables/desired.ts';
 import { formatPlan } from '../../mode/iptables/format.ts';
-import { type FullSync, type ObservedChain, planCleanup } from '../../mode/iptables/full-sync.ts';
-import { type ChainPlace, chainId } from '../../mode/iptables/planned-chain.ts';
-import { ENTRANCE, isEntrance, vipTableRows } from '../../mode/iptables/rows.ts';
+import {
+  cleanupPlan,
+  cleanupPlanner,
+  EVERYTHING,
+  type Extent,
+  type FullSync,
+  type ObservedChain,
+} from '../../mode/iptables/full-sync.ts';
+import { isOwnChain } from '../../mode/iptables/names.ts';
+import type { ChainPlace } from '../../mode/iptables/planned-chain.ts';
+import { type CountedChain, ENTRANCE, HeldChains, heldRows } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import { type ConnectionCount, ConnectionCounts } from '../../vip/connection-counts.ts';
 import type { VipTableRow } from '../../vip/table-row.ts';
@@ -25,7 +33,7 @@ import type { Log } from '../log.ts';
 import { iptablesRules } from '../open-backend.ts';
 import { ROUTE_LOCALNET, readSysctl } from '../sysctl.ts';
 import { openIptablesTables } from './open-tables.ts';
-import { planAgainst, seen } from './plan-against.ts';
+import { planAgainst } from './plan-against.ts';
 import type { IptablesTables } from './tables.ts';
 
 export class IptablesInspector implements Inspector {
@@ -40,17 +48,19 @@ export class IptablesInspector implements Inspector {
   }
 
   async isPresent(): Promise<boolean> {
-    for (const family of kernelFamilies()) {
-      const observed = await this.#tables.observe(family, { only: new Set([chainId(ENTRANCE)]) });
-      for (const chain of observed) if (isEntrance(chain)) return true;
-    }
-    return false;
+    let isPresent = false;
+    const see = (): boolean => {
+      isPresent = true;
+      return false;
+    };
+    for (const family of kernelFamilies()) await this.#tables.observe(family, see, [ENTRANCE]);
+    return isPresent;
   }
 
   async readVipTable(): Promise<VipTableRow[] | undefined> {
     let rows: VipTableRow[] | undefined;
     for (const family of kernelFamilies()) {
-      const ofFamily = vipTableRows(await this.#tables.observe(family));
+      const ofFamily = await this.#readRows(family);
       if (ofFamily !== undefined) rows = [...(rows ?? []), ...ofFamily];
     }
     return rows;
@@ -60,7 +70,10 @@ export class IptablesInspector implements Inspector {
     const counts = new ConnectionCounts();
     let isPresent = false;
     for (const family of kernelFamilies()) {
-      if (countConnections(counts, await this.#tables.observe(family))) isPresent = true;
+      const rows = await this.#readRows(family, (chain) => countEndpoints(counts, chain));
+      if (rows === undefined) continue;
+      isPresent = true;
+      countServices(counts, rows);
     }
     return isPresent ? counts.values() : undefined;
   }
@@ -71,7 +84,9 @@ export class IptablesInspector implements Inspector {
       const desired = new Desired(family, iptablesRules(settings));
       desired.update(frontends, surroundings);
       const observed: ObservedChain[] = [];
-      const see = (chain: ObservedChain): number => observed.push(chain);
+      const see = (chain: ObservedChain): void => {
+        observed.push(chain);
+      };
       const plan = await planAgainst(this.#tables, family, desired.chains(), { see });
       for (const line of formatPlan(plan, observed, family)) lines.push(line);
       if (desired.needsRouteLocalnet && readSysctl(ROUTE_LOCALNET) !== '1')
@@ -93,21 +108,46 @@ export class IptablesInspector implements Inspector {
     this.#tables.close();
   }
 
+  /** Each chain that may say something is shown to `see` on the way. */
+  async #readRows(family: IpFamily, see?: (chain: CountedChain) => void): Promise<VipTableRow[] | undefined> {
+    const held = new HeldChains();
+    const hold = (chain: CountedChain): boolean => {
+      see?.(chain);
+      held.hold(chain);
+      return false;
+    };
+    const places = await this.#tables.list(family);
+    const own = places.filter(({ table, name }) => isOwnChain(table, name));
+    await this.#tables.observe(family, hold, own);
+    return heldRows(held);
+  }
+
   async #cleanUpFamily(family: IpFamily, { includesKubeProxy }: CleanupOptions): Promise<CleanupReport> {
     const program = family === 4 ? 'iptables' : 'ip6tables';
-    const places: ChainPlace[] = [];
-    const see = ({ table, name }: ObservedChain): number => places.push({ table, name });
-    const plan = planCleanup(seen(await this.#tables.observe(family), see));
+    const places = await this.#tables.list(family);
     const keeper = keeperOf(places);
     if (keeper === 'kproxy-ts' || includesKubeProxy) {
+      const plan = await this.#planCleanup(family, places, EVERYTHING);
       const removed = await this.#remove(family, plan, program);
       return { removed, kept: removed.length === 0 ? [] : explainKept(plan, places, program) };
     }
     if (keeper === undefined) return { removed: [], kept: [] };
-    const leftovers = planCleanup(await this.#tables.observe(family), OURS_ALONE);
+    const leftovers = await this.#planCleanup(family, places, OURS_ALONE);
     const removed = await this.#remove(family, leftovers, program);
     const kept = `${program} chains KUBE-…: kube-proxy's; --include-kube-proxy removes them`;
     return { removed, kept: [kept] };
+  }
+
+  /** Of the chains of the extent only those are read that others lead to: what the rest hold goes with them. */
+  async #planCleanup(family: IpFamily, places: readonly ChainPlace[], extent: Extent): Promise<FullSync> {
+    const planner = cleanupPlanner(extent);
+    const see = (chain: ObservedChain): boolean => planner.see(chain);
+    const [ours, others] = [true, false].map((is) => places.filter((one) => extent.hasChain(one) === is));
+    await this.#tables.observe(family, see, others!);
+    const used = ours!.filter((place) => planner.isUsedByOthers(place));
+    if (used.length > 0) await this.#tables.observe(family, see, used);
+    for (const place of ours!) if (!planner.isUsedByOthers(place)) planner.see({ ...place, rules: [] });
+    return cleanupPlan(planner);
   }
 
   /** Returns what was done in words. */

@@ -2,14 +2,20 @@
 // src/mode/iptables.
 //
 // INVARIANT: while `#isTrusted`, the kernel holds what `#desired` says, but for chains that the tables tell were changed by
-// others. After any failure it is not trusted, and the next sync observes and compares everything. A Service that the kernel
+// others, and those that a `#comparison` has not come to yet. After any failure it is not trusted, and the next sync observes and compares everything. A Service that the kernel
 // refused stays as it was, until it changes or the loop retries.
 
 import { KproxyError } from '../../errors.ts';
-import { type Delta, Desired } from '../../mode/iptables/desired.ts';
+import { Desired } from '../../mode/iptables/desired.ts';
 import type { RuleSettings } from '../../mode/iptables/fixed-chains.ts';
+import type { FullSync } from '../../mode/iptables/full-sync.ts';
 import { isOwnChain } from '../../mode/iptables/names.ts';
-import { type ChainPlace, chainId, type PlannedChain } from '../../mode/iptables/planned-chain.ts';
+import {
+  type ChainPlace,
+  chainId,
+  chainPlace,
+  type PlannedChain,
+} from '../../mode/iptables/planned-chain.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import type { Scheduler } from '../../model/service-policy.ts';
 import type { Problem, ServiceKey } from '../../model/types.ts';
@@ -18,11 +24,19 @@ import type { Surroundings } from '../../vip/surroundings.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
 import type { Log } from '../log.ts';
 import { ROUTE_LOCALNET } from '../sysctl.ts';
+import { inPieces, Turn } from '../turn.ts';
+import { Comparison } from './comparison.ts';
 import { planAgainst } from './plan-against.ts';
-import type { Applied, IptablesRefusal, IptablesTables } from './tables.ts';
+import type { Applied, ChainsByFamily, IptablesRefusal, IptablesTables } from './tables.ts';
 
 /** How often one sync compares everything anew because the kernel refused some Service. */
 const MAX_ROUNDS = 8;
+
+/** So many chains are some milliseconds of comparing. */
+const PIECE_CHAINS = 200;
+
+/** So many Services are some milliseconds of planning. */
+const PIECE_SERVICES = 100;
 
 export interface IptablesBackendOptions {
   readonly tables: IptablesTables;
@@ -54,6 +68,8 @@ export class IptablesBackend implements Backend {
   /** What Services in `#desired` had before, until what they have now is in force. */
   readonly #former = new Map<ServiceKey, readonly Frontend[]>();
   #isTrusted = false;
+  /** Under way, since others may have changed anything. */
+  #comparison: Comparison | undefined;
   /** Others were noticed to have changed our chains. */
   #isSuspicious = false;
 
@@ -66,6 +82,10 @@ export class IptablesBackend implements Backend {
 
   /** A rule goes in the transaction that no longer needs it: nothing waits. */
   readonly hasDeferred = false;
+
+  get hasMore(): boolean {
+    return this.#comparison !== undefined;
+  }
 
   flushDeferred(): Promise<SyncResult> {
     return this.#attempt(async () => undefined);
@@ -122,10 +142,25 @@ export class IptablesBackend implements Backend {
     }
     this.#pendingSurroundings = surroundings ?? this.#pendingSurroundings;
     const result = await this.#attempt(async (progress) => {
-      if (this.#isTrusted && (await this.#repair(progress)) && (await this.#syncPartly(progress))) return;
-      this.#isTrusted = false;
+      const isUnderWay = this.#comparison !== undefined;
+      if (this.#isTrusted && (await this.#repair(progress)) && (await this.#syncPartly(progress)))
+        if (isUnderWay || (await this.#compareSome(progress))) return;
       await this.#syncFully(progress);
     });
+    return this.#concluded(result);
+  }
+
+  async resume(): Promise<SyncResult> {
+    const result = await this.#attempt(async (progress) => {
+      if (this.#isTrusted && (await this.#compareSome(progress))) return;
+      await this.#syncFully(progress);
+      progress.repairs = progress.writes;
+    });
+    return this.#concluded(result);
+  }
+
+  #concluded(result: Progress): Progress {
+    if (!this.#isTrusted || result.isFull) this.#comparison = undefined;
     this.#isSuspicious = false;
     if (this.#isTrusted) this.#former.clear();
     this.#routeLocalnet();
@@ -150,29 +185,89 @@ export class IptablesBackend implements Backend {
   /** Compares the chains that others have changed. False when all is to be compared. */
   async #repair(progress: Progress): Promise<boolean> {
     const changed = (await this.#tables.takeChanged?.()) ?? new Map();
-    if (changed === 'all') return false;
-    for (const [family, only] of changed) {
+    if (changed !== 'all') return this.#compareThose(changed, progress);
+    // What comes from now on is noticed again.
+    await this.#tables.begin();
+    await this.#tables.watch?.();
+    this.#comparison = new Comparison(this.#desired);
+    return true;
+  }
+
+  /** False when all is to be compared. */
+  async #compareThose(chains: ChainsByFamily, progress: Progress): Promise<boolean> {
+    for (const [family, only] of chains) {
+      if (only.size === 0) continue;
       const wanted: PlannedChain[] = [];
+      const turn = new Turn();
       for (const chain of this.#desired.get(family)?.chains() ?? []) {
         if (only.has(chainId(chain))) wanted.push(chain);
+        if (turn.isOver) await turn.next();
       }
-      const applied = await this.#compare(family, wanted, only);
-      count(progress, applied);
-      if (applied.refusals.length > 0) return false;
-      // The loop tells of what it has asked for.
-      if (applied.writes > 0 && !this.#isSuspicious)
-        this.#log.warn({ writes: applied.writes }, 'repaired what somebody else had changed');
+      const plan = await planAgainst(this.#tables, family, wanted, { only: [...only].map(chainPlace) });
+      if (!(await this.#repairWith(family, plan, progress))) return false;
     }
+    return true;
+  }
+
+  /**
+   * Some pieces of the comparison under way. False when all is to be compared at once: something was refused, or chains are gone,
+   * which then are not the only ones.
+   */
+  async #compareSome(progress: Progress): Promise<boolean> {
+    const comparison = this.#comparison;
+    if (comparison === undefined) return true;
+    const turn = new Turn();
+    while (!turn.isOver) {
+      const piece = comparison.take(PIECE_CHAINS);
+      if (piece === undefined) return this.#endComparison(comparison, progress);
+      const { family, wanted } = piece;
+      const plan = await planAgainst(this.#tables, family, wanted, { only: wanted });
+      const [missing] = plan.added;
+      if (missing !== undefined) return false;
+      if (!(await this.#repairWith(family, plan, progress))) return false;
+    }
+    return true;
+  }
+
+  /** Compares what was written meanwhile, and takes away what nobody wants. */
+  async #endComparison(comparison: Comparison, progress: Progress): Promise<boolean> {
+    if (!(await this.#compareThose(comparison.written, progress))) return false;
+    for (const family of this.#desired.keys()) {
+      const places = await this.#tables.list(family);
+      const strays = comparison.strays(family, places);
+      if (strays.length === 0) continue;
+      // Who else leads there is only known from all the others.
+      const others = places.filter(({ table, name }) => !isOwnChain(table, name));
+      const plan = await planAgainst(this.#tables, family, [], { only: [...others, ...strays] });
+      if (!(await this.#repairWith(family, plan, progress))) return false;
+    }
+    progress.isFull = true;
+    return true;
+  }
+
+  /** False when something was refused. */
+  async #repairWith(family: IpFamily, plan: FullSync, progress: Progress): Promise<boolean> {
+    const applied = await this.#tables.apply(family, plan, plan.shared);
+    count(progress, applied);
+    progress.repairs += applied.writes;
+    if (applied.refusals.length > 0) return false;
+    // The loop tells of what it has asked for.
+    if (applied.writes > 0 && !this.#isSuspicious && this.#comparison === undefined)
+      this.#log.warn({ writes: applied.writes }, 'repaired what somebody else had changed');
     return true;
   }
 
   /** False when something was refused: all is to be compared. */
   async #syncPartly(progress: Progress): Promise<boolean> {
+    const { frontends, surroundings } = this.#takePending();
     // All are told before the first is written: what one family refuses is not lost to the other.
-    const deltas = this.#updateDesired();
+    const deltas = [...this.#desired].map(
+      ([family, desired]) => [family, desired.update(frontends, surroundings)] as const,
+    );
     // In chains of all, which rules are ours is only known from a look at them.
     if (deltas.some(([, { edited }]) => edited.some(isSharedChain))) return false;
     for (const [family, delta] of deltas) {
+      this.#comparison?.note(family, delta);
       const applied = await this.#tables.apply(family, delta);
       count(progress, applied);
       if (applied.refusals.length > 0) return false;
@@ -185,8 +280,9 @@ export class IptablesBackend implements Backend {
    * when there are more of them than rounds, the next sync goes on finding them.
    */
   async #syncFully(progress: Progress): Promise<void> {
+    this.#isTrusted = false;
     progress.isFull = true;
-    this.#updateDesired();
+    await this.#updateDesired();
     for (let round = 1; ; round++) {
       const refusals = await this.#compareAll(progress);
       if (refusals.length === 0) {
@@ -212,31 +308,22 @@ export class IptablesBackend implements Backend {
     const former = (this.#former.get(service) ?? []).filter((frontend) => places.has(placeOf(frontend)));
     this.#former.delete(service);
     this.#refused.set(service, { error, frontends: wanted });
-    for (const desired of this.#desired.values()) desired.update(new Map([[service, former]]));
+    for (const desired of this.#desired.values()) desired.replace(new Map([[service, former]]));
   }
 
   async #compareAll(progress: Progress): Promise<readonly IptablesRefusal[]> {
     await this.#tables.begin();
     for (const [family, desired] of this.#desired) {
-      const applied = await this.#compare(family, desired.chains());
+      const plan = await planAgainst(this.#tables, family, desired.chains());
+      const applied = await this.#tables.apply(family, plan, plan.shared);
       count(progress, applied);
       if (applied.refusals.length > 0) return applied.refusals;
     }
     return [];
   }
 
-  /** Brings chains to what is wanted: all that there are, or only some. */
-  async #compare(
-    family: IpFamily,
-    wanted: Iterable<PlannedChain>,
-    only?: ReadonlySet<string>,
-  ): Promise<Applied> {
-    const plan = await planAgainst(this.#tables, family, wanted, only === undefined ? {} : { only });
-    return this.#tables.apply(family, plan, plan.shared);
-  }
-
-  /** Takes what is pending into `#desired`; what it returns brings a trusted kernel there. */
-  #updateDesired(): (readonly [IpFamily, Delta])[] {
+  /** What is pending and goes into `#desired` now. */
+  #takePending(): BackendUpdate {
     const [frontends, surroundings] = [new Map(this.#pending), this.#pendingSurroundings];
     this.#pending.clear();
     this.#pendingSurroundings = undefined;
@@ -244,7 +331,17 @@ export class IptablesBackend implements Backend {
       const former = this.#frontendsOf(service);
       if (former.length > 0 && !this.#former.has(service)) this.#former.set(service, former);
     }
-    return [...this.#desired].map(([family, desired]) => [family, desired.update(frontends, surroundings)]);
+    return { frontends, surroundings };
+  }
+
+  /** Takes what is pending into `#desired`, in pieces: what follows compares everything, and needs no deltas. */
+  async #updateDesired(): Promise<void> {
+    const { frontends, surroundings } = this.#takePending();
+    const turn = new Turn();
+    for (const some of inPieces(frontends, PIECE_SERVICES)) {
+      for (const desired of this.#desired.values()) desired.replace(new Map(some), surroundings);
+      if (turn.isOver) await turn.next();
+    }
   }
 
   #frontendsOf(service: ServiceKey): readonly Frontend[] {
@@ -263,7 +360,7 @@ export class IptablesBackend implements Backend {
 
   /** Runs a step; whatever goes wrong in the kernel ends up in its result. */
   async #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
-    const progress: Progress = { writes: 0, transactions: 0, isFull: false, failures: [] };
+    const progress: Progress = { writes: 0, repairs: 0, transactions: 0, isFull: false, failures: [] };
     try {
       await step(progress);
     } catch (error) {
@@ -287,6 +384,7 @@ function isSharedChain({ table, name }: ChainPlace): boolean {
 /** A SyncResult in the making. */
 interface Progress {
   writes: number;
+  repairs: number;
   transactions: number;
   isFull: boolean;
   readonly failures: SyncFailure[];

@@ -30,7 +30,7 @@ export type ToolErrorCode =
 export interface ProgramOptions {
   /** Standard input, read as it is wanted; what it throws the promise rejects with. Nothing unless given. */
   readonly input?: Iterable<string>;
-  /** Told each line of standard output as it comes, without its end. */
+  /** Told each line of standard output as it comes, without its end; what it throws the promise rejects with. */
   readonly onLine?: (line: string) => void;
   /** Killed after this time; 5 minutes unless given: some 100 times what 10,000 Services take. */
   readonly timeoutMs?: number;
@@ -70,14 +70,8 @@ export const runProgram: RunProgram = async (argv, { input = [], onLine, timeout
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr = (stderr + text).slice(0, MAX_STDERR_CHARS);
   });
-  let chars = 0;
   const lines = new LineCutter(onLine);
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    chars += text.length;
-    if (chars > MAX_STDOUT_CHARS)
-      stop(new ToolError('TOOL_OUTPUT', `${program}: more than ${chars} characters`));
-    if (failure === undefined) lines.add(text);
-  });
+  const heard = hear(program, child.stdout, lines).catch(stop);
   const ended = new Promise<number>((resolve, reject) => {
     child.on('error', (cause: NodeJS.ErrnoException) => {
       const code = cause.code === 'ENOENT' ? 'TOOL_MISSING' : 'TOOL_FAILED';
@@ -88,7 +82,7 @@ export const runProgram: RunProgram = async (argv, { input = [], onLine, timeout
   // A program may end before it has read everything: its status says more than the EPIPE.
   const fed = pipeline(Readable.from(guarded(input, stop)), child.stdin).catch(() => undefined);
   try {
-    const [status] = await Promise.all([ended, fed]);
+    const [status] = await Promise.all([ended, fed, heard]);
     if (failure !== undefined) throw failure;
     lines.end();
     return { status, stderr: stderr.trim() };
@@ -96,6 +90,18 @@ export const runProgram: RunProgram = async (argv, { input = [], onLine, timeout
     clearTimeout(timer);
   }
 };
+
+/** Piece by piece, others get their turn in between. */
+async function hear(program: string, stdout: Readable, lines: LineCutter): Promise<void> {
+  let chars = 0;
+  for await (const text of stdout.setEncoding('utf8') as AsyncIterable<string>) {
+    chars += text.length;
+    if (chars > MAX_STDOUT_CHARS) {
+      throw new ToolError('TOOL_OUTPUT', `${program}: more than ${chars} characters`);
+    }
+    lines.add(text);
+  }
+}
 
 /** In pieces that are worth a write; what the input throws ends the program, before it takes the rest for all. */
 function* guarded(input: Iterable<string>, stop: (reason: unknown) => void): Generator<string> {

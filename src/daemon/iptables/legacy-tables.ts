@@ -6,10 +6,13 @@ import { KernelError } from '../../errors.ts';
 import type { Delta } from '../../mode/iptables/desired.ts';
 import type { ObservedChain, SharedPlaces } from '../../mode/iptables/full-sync.ts';
 import { isOwnChain } from '../../mode/iptables/names.ts';
-import { chainId } from '../../mode/iptables/planned-chain.ts';
+import { type ChainPlace, chainId } from '../../mode/iptables/planned-chain.ts';
+import type { CountedChain } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
+import { formatIptablesRule } from '../../netlink/iptables/format.ts';
 import { parseIptablesRule } from '../../netlink/iptables/parse.ts';
-import { parseIptablesSave } from '../../netlink/iptables/parse-save.ts';
+import { SaveReader } from '../../netlink/iptables/parse-save.ts';
+import type { IptablesRule } from '../../netlink/iptables/rule.ts';
 import type { IptablesTable } from '../../netlink/iptables/tables.ts';
 import { findCulprits } from './legacy-culprits.ts';
 import { Digester, KnownDigest } from './legacy-digests.ts';
@@ -52,28 +55,42 @@ export class LegacyIptablesTables implements IptablesTables {
     this.#known.clear();
   }
 
-  async observe(family: IpFamily): Promise<Iterable<ObservedChain>> {
+  async list(family: IpFamily): Promise<readonly ChainPlace[]> {
+    const places: ChainPlace[] = [];
+    for (const table of RESTORE_ORDER) {
+      const reader = new SaveReader(({ name }) => places.push({ table, name }));
+      await this.#tool.save(family, table, (line) => reader.take(line));
+      reader.end();
+    }
+    return places;
+  }
+
+  async observe(
+    family: IpFamily,
+    see: (chain: CountedChain) => boolean,
+    only?: readonly ChainPlace[],
+  ): Promise<void> {
     const beganAtMs = this.#now();
     const known = new Map<IptablesTable, KnownDigest>();
-    const chains: Saved[] = [];
     const sharedLines = new Map<string, readonly string[]>();
+    const wanted = only && new Set(only.map(chainId));
     for (const table of RESTORE_ORDER) {
       const digester = new Digester(table);
-      const lines: string[] = [];
+      const reader = new SaveReader(({ name, lines }, isChain) => {
+        const place = { table, name };
+        if (!isOwnChain(table, name)) sharedLines.set(chainId(place), lines);
+        if (wanted?.has(chainId(place)) !== false) see(new SavedLines(place, lines, family, isChain));
+      });
       await this.#tool.save(family, table, (line) => {
         digester.add(line);
-        lines.push(line);
+        reader.take(line);
       });
+      reader.end();
       known.set(table, new KnownDigest(digester.digest));
-      for (const { name, lines: ofChain } of parseIptablesSave(lines)) {
-        chains.push({ table, name, lines: ofChain });
-        if (!isOwnChain(table, name)) sharedLines.set(chainId({ table, name }), ofChain);
-      }
     }
     this.#sharedLines.set(family, sharedLines);
     this.#known.set(family, known);
     this.#noteLook(family, beganAtMs);
-    return readOnce(chains, family);
   }
 
   async apply(family: IpFamily, delta: Delta, shared?: readonly SharedPlaces[]): Promise<Applied> {
@@ -161,19 +178,38 @@ export class LegacyIptablesTables implements IptablesTables {
   }
 }
 
-interface Saved {
+/** Parsed when asked: most chains are as they shall be, which their text tells. */
+class SavedLines implements ObservedChain {
   readonly table: IptablesTable;
   readonly name: string;
-  readonly lines: readonly string[];
-}
+  readonly #lines: readonly string[];
+  readonly #family: IpFamily;
+  readonly #isChain: (name: string) => boolean;
+  #rules: readonly IptablesRule[] | undefined;
 
-/** Rules are made of lines as they are read, and forgotten: all of a large cluster at once would take hundreds of MB. */
-function* readOnce(saved: Saved[], family: IpFamily): Generator<ObservedChain> {
-  const names = new Set(saved.map(chainId));
-  for (let next = saved.pop(); next !== undefined; next = saved.pop()) {
-    const { table, name, lines } = next;
-    const isChain = (target: string): boolean => names.has(chainId({ table, name: target }));
-    yield { table, name, rules: lines.map((line) => parseIptablesRule(line, family, isChain).rule) };
+  constructor(
+    { table, name }: ChainPlace,
+    lines: readonly string[],
+    family: IpFamily,
+    isChain: (name: string) => boolean,
+  ) {
+    this.table = table;
+    this.name = name;
+    this.#lines = lines;
+    this.#family = family;
+    this.#isChain = isChain;
+  }
+
+  get rules(): readonly IptablesRule[] {
+    this.#rules ??= this.#lines.map((line) => parseIptablesRule(line, this.#family, this.#isChain).rule);
+    return this.#rules;
+  }
+
+  holds(rules: readonly IptablesRule[]): boolean {
+    return (
+      rules.length === this.#lines.length &&
+      rules.every((rule, i) => formatIptablesRule(this.name, rule, this.#family) === this.#lines[i])
+    );
   }
 }
 

@@ -18,15 +18,19 @@ import type { CountedChain } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import { decodeIptablesRule } from '../../netlink/iptables/codec.ts';
 import { formatIptablesRule } from '../../netlink/iptables/format.ts';
+import type { IptablesRule } from '../../netlink/iptables/rule.ts';
+import { isRuleOf } from '../../netlink/iptables/same-rule.ts';
+import type { IptablesTable } from '../../netlink/iptables/tables.ts';
 import type { NetlinkMessage } from '../../netlink/message.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
-import { decodeChain } from '../../netlink/nftables/chain.ts';
-import { decodeRule, type Rule } from '../../netlink/nftables/rule.ts';
+import { chainNames } from '../../netlink/nftables/chain.ts';
+import { decodeMessage } from '../../netlink/nftables/header.ts';
+import { decodeRule, decodeRuleHandle, type Rule } from '../../netlink/nftables/rule.ts';
 import { NETLINK_NETFILTER, subscribeNetlink } from '../netlink-socket.ts';
 import type { BatchFailure, NftConnection } from '../nft-connection.ts';
 import { GroupedBatches } from './grouped-batches.ts';
 import { NFNLGRP_NFTABLES, NftWatch, type Subscribe } from './nft-watch.ts';
-import type { Applied, ChainsByFamily, IptablesRefusal, IptablesTables, Look } from './tables.ts';
+import type { Applied, ChainsByFamily, IptablesRefusal, IptablesTables } from './tables.ts';
 
 /** Most of one transaction: the kernel's commit lock is held in short pieces. */
 const TRANSACTION_BYTES = 4 * 1024 * 1024;
@@ -34,14 +38,15 @@ const TRANSACTION_BYTES = 4 * 1024 * 1024;
 /** Of notifications. What is lost is only the knowledge of who wrote what. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 
-/** The rules of chains as they were dumped, by chain: to decode all of a large cluster would take hundreds of MB. */
-type Dumped = Map<string, readonly NetlinkMessage[]>;
+/** The handles of the rules of chains, by chainId. */
+type Handles = Map<string, readonly bigint[]>;
 
 export class NftIptablesTables implements IptablesTables {
   readonly #connection: NftConnection;
   readonly #onForeignChange: () => void;
   readonly #subscribe: Subscribe;
-  readonly #observations = new Map<IpFamily, Dumped>();
+  /** Of the chains that a plan may edit. */
+  readonly #observed = new Map<IpFamily, Handles>();
   #watch: NftWatch | undefined;
   /** What the ruleset's generation was at `begin`, and one more for every commit of ours since. */
   #generation = 0;
@@ -70,28 +75,48 @@ export class NftIptablesTables implements IptablesTables {
     this.#generation = await this.#connection.generation();
   }
 
-  async observe(family: IpFamily, { isInPlace, only }: Look = {}): Promise<Iterable<CountedChain>> {
-    const places = (await this.#places(family)).filter(
-      (place) => only === undefined || only.has(chainId(place)),
-    );
-    const dumped: Dumped = new Map();
-    const there: ChainPlace[] = [];
-    for await (const { place, messages } of this.#dumpRules(family, places)) {
-      // Deleted since it was listed.
-      if (messages === undefined) continue;
-      if (isInPlace?.(decodeRules(place, messages, family)) === true) continue;
-      dumped.set(chainId(place), messages);
-      there.push(place);
+  async list(family: IpFamily): Promise<readonly ChainPlace[]> {
+    const of = nftFamily(family);
+    const all = await this.#connection.collect({ object: 'chains', family: of }, 'list chains', (message) => {
+      const { family: found, table, chain } = decodeMessage('chain', message, chainNames);
+      return found === of && isIptablesTable(table) ? { table, name: chain } : undefined;
+    });
+    return all.filter((place) => place !== undefined);
+  }
+
+  async observe(
+    family: IpFamily,
+    see: (chain: CountedChain) => boolean,
+    only?: readonly ChainPlace[],
+  ): Promise<void> {
+    const handles: Handles = this.#observed.get(family) ?? new Map();
+    this.#observed.set(family, handles);
+    const show = (place: ChainPlace, messages: readonly NetlinkMessage[]): void => {
+      if (see(new DumpedChain(place, messages, family)))
+        handles.set(chainId(place), messages.map(decodeRuleHandle));
+    };
+    // They have no rules, or are not there, or no more.
+    const empty: ChainPlace[] = [];
+    await this.#dumpRules(family, only ?? (await this.list(family)), (place, messages) => {
+      if (messages.length === 0) empty.push(place);
+      else show(place, messages);
+    });
+    const chainAt = ({ table, name }: ChainPlace) =>
+      ({ object: 'chain', family: nftFamily(family), table, chain: name }) as const;
+    let next = 0;
+    for await (const answers of this.#connection.dumps(empty, chainAt, 'look for chains')) {
+      for (const answer of answers) {
+        const place = empty[next++]!;
+        if (answer !== undefined) show(place, []);
+      }
     }
-    this.#observations.set(family, dumped);
-    return decodeOneByOne(there, dumped, family);
   }
 
   async apply(family: IpFamily, delta: Delta, shared?: readonly SharedPlaces[]): Promise<Applied> {
-    const dumped = shared === undefined ? undefined : this.#observations.get(family);
-    this.#observations.delete(family);
+    const observed = shared === undefined ? undefined : this.#observed.get(family);
+    this.#observed.delete(family);
     const edits: (readonly OwnedRequest[])[] = [];
-    for (const { edit, handles } of await this.#locate(family, delta.edited, dumped, shared)) {
+    for (const { edit, handles } of await this.#locate(family, delta.edited, observed, shared)) {
       const requests = editRequests(family, edit, handles);
       if (requests === undefined) return { refusals: [unlikely(edit, handles)], writes: 0, transactions: 0 };
       edits.push(requests);
@@ -138,29 +163,20 @@ export class NftIptablesTables implements IptablesTables {
     return this.#watch.changed;
   }
 
-  async #places(family: IpFamily): Promise<ChainPlace[]> {
-    const of = nftFamily(family);
-    const messages = await this.#connection.dump({ object: 'chains', family: of }, 'list chains');
-    return messages.flatMap((message) => {
-      const { family: found, table, chain } = decodeChain(message);
-      return found === of && isIptablesTable(table) ? [{ table, name: chain }] : [];
-    });
-  }
-
   /**
    * Chain by chain: in the dump of a whole table the kernel looks for its place from the beginning for each 32 KiB (10 s with
    * 180,000 rules), and whatever anybody writes meanwhile spoils it.
    */
-  async *#dumpRules(
+  async #dumpRules<Place extends ChainPlace>(
     family: IpFamily,
-    places: readonly ChainPlace[],
-  ): AsyncGenerator<{ place: ChainPlace; messages: readonly NetlinkMessage[] | undefined }> {
-    const requests = places.map(({ table, name }) => {
-      return { object: 'rules', family: nftFamily(family), table, chain: name } as const;
-    });
+    places: readonly Place[],
+    take: (place: Place, messages: readonly NetlinkMessage[]) => void,
+  ): Promise<void> {
+    const requestOf = ({ table, name }: Place) =>
+      ({ object: 'rules', family: nftFamily(family), table, chain: name }) as const;
     let next = 0;
-    for await (const messages of this.#connection.dumps(requests, 'list rules')) {
-      yield { place: places[next++]!, messages };
+    for await (const answers of this.#connection.dumps(places, requestOf, 'list rules')) {
+      for (const messages of answers) take(places[next++]!, messages ?? []);
     }
   }
 
@@ -168,20 +184,19 @@ export class NftIptablesTables implements IptablesTables {
   async #locate(
     family: IpFamily,
     edited: readonly ChainEdit[],
-    dumped: Dumped | undefined,
+    observed: Handles | undefined,
     shared: readonly SharedPlaces[] = [],
   ): Promise<{ edit: ChainEdit; handles: readonly bigint[] }[]> {
     const located: { edit: ChainEdit; handles: readonly bigint[] }[] = [];
-    if (dumped === undefined) {
-      let next = 0;
-      for await (const { messages = [] } of this.#dumpRules(family, edited)) {
-        located.push({ edit: edited[next++]!, handles: messages.map(handleOf) });
-      }
+    if (observed === undefined) {
+      await this.#dumpRules(family, edited, (edit, messages) => {
+        located.push({ edit, handles: messages.map(decodeRuleHandle) });
+      });
       return located;
     }
     const places = new Map(shared.map((place) => [chainId(place), place.own]));
     for (const edit of edited) {
-      const handles = (dumped.get(chainId(edit)) ?? []).map(handleOf);
+      const handles = observed.get(chainId(edit)) ?? [];
       const own = places.get(chainId(edit));
       located.push({ edit, handles: own === undefined ? handles : own.map((index) => handles[index]!) });
     }
@@ -213,37 +228,51 @@ export class NftIptablesTables implements IptablesTables {
   }
 }
 
-function* decodeOneByOne(
-  places: readonly ChainPlace[],
-  dumped: Dumped,
-  family: IpFamily,
-): Generator<CountedChain> {
-  for (const place of places) yield decodeRules(place, dumped.get(chainId(place)) ?? [], family);
-}
+/** Decoded when asked: most chains are as they shall be. */
+class DumpedChain implements CountedChain {
+  readonly table: IptablesTable;
+  readonly name: string;
+  readonly #family: IpFamily;
+  readonly #messages: readonly NetlinkMessage[];
+  #decoded: Required<Pick<CountedChain, 'rules' | 'packets'>> | undefined;
 
-function decodeRules(
-  { table, name }: ChainPlace,
-  messages: readonly NetlinkMessage[],
-  family: IpFamily,
-): CountedChain {
-  const rules = messages.map(decodeRule);
-  return {
-    table,
-    name,
-    rules: rules.map((rule) => decodeIptablesRule(rule, family)),
-    packets: rules.map(packetsOf),
-  };
+  constructor({ table, name }: ChainPlace, messages: readonly NetlinkMessage[], family: IpFamily) {
+    this.table = table;
+    this.name = name;
+    this.#family = family;
+    this.#messages = messages;
+  }
+
+  get rules(): readonly IptablesRule[] {
+    return this.#contents.rules;
+  }
+
+  get packets(): readonly (bigint | undefined)[] {
+    return this.#contents.packets;
+  }
+
+  holds(rules: readonly IptablesRule[]): boolean {
+    return (
+      rules.length === this.#messages.length &&
+      rules.every((rule, i) => isRuleOf(this.#messages[i]!, rule, this.#family))
+    );
+  }
+
+  get #contents() {
+    if (this.#decoded === undefined) {
+      const rules = this.#messages.map(decodeRule);
+      this.#decoded = {
+        rules: rules.map((rule) => decodeIptablesRule(rule, this.#family)),
+        packets: rules.map(packetsOf),
+      };
+    }
+    return this.#decoded;
+  }
 }
 
 function packetsOf({ expressions }: Rule): bigint | undefined {
   const counter = expressions.find(({ kind }) => kind === 'counter');
   return counter?.kind === 'counter' ? (counter.packets ?? 0n) : undefined;
-}
-
-function handleOf(message: NetlinkMessage): bigint {
-  const { handle, chain }: Rule = decodeRule(message);
-  if (handle === undefined) throw new KernelError('EPROTO', 71, `list rules of chain ${chain}`, 'no handle');
-  return handle;
 }
 
 /** Somebody has taken rules away since the plan was made. */

@@ -10,6 +10,7 @@ import { attr, struct } from '../../netlink/attribute.ts';
 import { string } from '../../netlink/codec.ts';
 import { BASE_CHAINS, type IptablesTable } from '../../netlink/iptables/tables.ts';
 import { type NetlinkMessage, splitMessages } from '../../netlink/message.ts';
+import { chainNames } from '../../netlink/nftables/chain.ts';
 import { decodeMessage, messageType } from '../../netlink/nftables/header.ts';
 import * as nft from '../../netlink/nftables/uapi.ts';
 import type { NetlinkEvent } from '../netlink-socket.ts';
@@ -25,10 +26,6 @@ export type Subscribe = (onEvent: (event: NetlinkEvent) => void) => { close(): v
 const MAX_CHAINS = 1000;
 
 const tableNames = struct({ table: attr(nft.NFTA_TABLE_NAME, string) });
-const chainNames = struct({
-  table: attr(nft.NFTA_CHAIN_TABLE, string),
-  chain: attr(nft.NFTA_CHAIN_NAME, string),
-});
 const ruleNames = struct({
   table: attr(nft.NFTA_RULE_TABLE, string),
   chain: attr(nft.NFTA_RULE_CHAIN, string),

@@ -2,7 +2,8 @@
 // tables each have their own way.
 
 import type { Delta } from '../../mode/iptables/desired.ts';
-import type { ObservedChain, SharedPlaces } from '../../mode/iptables/full-sync.ts';
+import type { SharedPlaces } from '../../mode/iptables/full-sync.ts';
+import type { ChainPlace } from '../../mode/iptables/planned-chain.ts';
 import type { CountedChain } from '../../mode/iptables/rows.ts';
 import type { IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
@@ -22,28 +23,24 @@ export interface Applied {
   readonly transactions: number;
 }
 
-/** What of the tables is to be looked at. */
-export interface Look {
-  /**
-   * Whether a chain, with the rules observed, is as it shall be: then it may be left out. Asked at most once of each, between
-   * which others get their turn.
-   */
-  readonly isInPlace?: (chain: ObservedChain) => boolean;
-  /** Ids of the chains wanted (`chainId`); those that are not there are left out. */
-  readonly only?: ReadonlySet<string>;
-}
-
 /** Ids of chains (`chainId`) by family. */
 export type ChainsByFamily = ReadonlyMap<IpFamily, ReadonlySet<string>>;
 
 export interface IptablesTables {
   /** All families are about to be observed: changes of others from now on count for `hasChanged`. */
   begin(): Promise<void>;
+  /** All chains of the tables this mode writes to, in any order. Throws KernelError. */
+  list(family: IpFamily): Promise<readonly ChainPlace[]>;
   /**
-   * All chains of the tables this mode writes to, in any order; may be read once. With them comes what `apply` needs to
-   * carry out a plan made from them. Where `look` is not understood, more is observed. Throws KernelError.
+   * Reads all chains of these tables, or `only` some, and shows them to `see`, in any order; those that are not there are
+   * left out. Each is of one moment, all together are not: between them others get their turn. Where `see` returns true,
+   * what `apply` needs to edit the chain is kept until then, in addition to what earlier calls kept. Throws KernelError.
    */
-  observe(family: IpFamily, look?: Look): Promise<Iterable<CountedChain>>;
+  observe(
+    family: IpFamily,
+    see: (chain: CountedChain) => boolean,
+    only?: readonly ChainPlace[],
+  ): Promise<void>;
   /** Carries out a plan; `shared` is known only for a plan made from an observation. Throws KernelError. */
   apply(family: IpFamily, delta: Delta, shared?: readonly SharedPlaces[]): Promise<Applied>;
   /** All families hold what they shall: from now on changes of others are to be noticed as they happen. Throws KernelError. */

@@ -3,29 +3,20 @@
 
 import type { Protocol } from '../../model/types.ts';
 import type { ConnectionCounts } from '../../vip/connection-counts.ts';
-import { type CountedChain, vipTableRows } from './rows.ts';
+import type { VipTableRow } from '../../vip/table-row.ts';
+import type { CountedChain } from './rows.ts';
 
-/** Adds what the chains of one family say; reads `observed` once. False when there are none. */
-export function countConnections(counts: ConnectionCounts, observed: Iterable<CountedChain>): boolean {
-  const rows = vipTableRows(countingEndpoints(counts, observed));
-  for (const { service, protocol, connections } of rows ?? []) {
+/** Adds what the rows of a family say, as `heldRows` makes them. */
+export function countServices(counts: ConnectionCounts, rows: readonly VipTableRow[]): void {
+  for (const { service, protocol, connections } of rows) {
     if (connections !== undefined) counts.add({ service, protocol, endpoint: undefined, connections });
   }
-  return rows !== undefined;
 }
 
-/** The same chains, with those of endpoints counted as they pass. */
-function* countingEndpoints(
-  counts: ConnectionCounts,
-  observed: Iterable<CountedChain>,
-): Generator<CountedChain> {
-  for (const chain of observed) {
-    if (chain.table === 'nat' && chain.name.startsWith('KUBE-SEP-')) countEndpoint(counts, chain);
-    yield chain;
-  }
-}
-
-function countEndpoint(counts: ConnectionCounts, { rules, packets }: CountedChain): void {
+/** Adds what a chain says, which is something if it is that of an endpoint. */
+export function countEndpoints(counts: ConnectionCounts, chain: CountedChain): void {
+  if (chain.table !== 'nat' || !chain.name.startsWith('KUBE-SEP-')) return;
+  const { rules, packets } = chain;
   for (const [index, { target, protocol, matches }] of rules.entries()) {
     const connections = packets?.[index];
     if (target?.kind !== 'DNAT' || protocol === undefined || connections === undefined) continue;

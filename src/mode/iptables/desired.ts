@@ -93,17 +93,7 @@ export class Desired {
     frontendsByService: ReadonlyMap<ServiceKey, readonly Frontend[]>,
     surroundings: Surroundings = this.#surroundings,
   ): Delta {
-    const replaced = this.#replace(frontendsByService);
-    this.#surroundings = surroundings;
-    const old = this.#context;
-    const now = this.#contextNow(old);
-    this.#context = now;
-    if (now.ports !== old.ports) {
-      for (const [service, ports] of this.#ports) {
-        if (!replaced.has(service)) replaced.set(service, { before: ports, after: ports });
-      }
-    }
-
+    const { replaced, old, now, changes } = this.#advance(frontendsByService, surroundings);
     const added: PortChains[] = [];
     const edited: ChainEdit[] = [];
     const removed: ChainPlace[] = [];
@@ -126,7 +116,6 @@ export class Desired {
       for (const port of beforeByHash.values()) removed.push(...placesOf(servicePortChains(port, old.ports)));
     }
 
-    const changes = this.#entryChanges([...replaced.values()], old.ports, now.ports);
     const branches: PlannedChain[] = [];
     for (const [name, dispatch] of this.#dispatches) {
       const delta = dispatch.update([...changes.get(name)!.values()], now.frames.get(name)!);
@@ -151,6 +140,17 @@ export class Desired {
     };
   }
 
+  /** The same without saying what changes: for when all tables are compared with `chains` next. */
+  replace(
+    frontendsByService: ReadonlyMap<ServiceKey, readonly Frontend[]>,
+    surroundings: Surroundings = this.#surroundings,
+  ): void {
+    const { now, changes } = this.#advance(frontendsByService, surroundings);
+    for (const [name, dispatch] of this.#dispatches) {
+      dispatch.replace([...changes.get(name)!.values()], now.frames.get(name)!);
+    }
+  }
+
   /** Every chain, none before one that it leads to; last those that are not only ours. */
   *chains(): Generator<PlannedChain> {
     yield* firstChains(this.#family, this.#settings);
@@ -171,7 +171,25 @@ export class Desired {
     return this.#context.needsRouteLocalnet;
   }
 
-  #replace(frontendsByService: ReadonlyMap<ServiceKey, readonly Frontend[]>): Map<ServiceKey, Replacement> {
+  /** All of an update but the dispatch, whose `changes` it returns. */
+  #advance(frontendsByService: ReadonlyMap<ServiceKey, readonly Frontend[]>, surroundings: Surroundings) {
+    const replaced = this.#replacePorts(frontendsByService);
+    this.#surroundings = surroundings;
+    const old = this.#context;
+    const now = this.#contextNow(old);
+    this.#context = now;
+    if (now.ports !== old.ports) {
+      for (const [service, ports] of this.#ports) {
+        if (!replaced.has(service)) replaced.set(service, { before: ports, after: ports });
+      }
+    }
+    const changes = this.#entryChanges([...replaced.values()], old.ports, now.ports);
+    return { replaced, old, now, changes };
+  }
+
+  #replacePorts(
+    frontendsByService: ReadonlyMap<ServiceKey, readonly Frontend[]>,
+  ): Map<ServiceKey, Replacement> {
     const replaced = new Map<ServiceKey, Replacement>();
     for (const [service, frontends] of frontendsByService) {
       const before = this.#ports.get(service) ?? [];

@@ -91,6 +91,12 @@ export class Dispatch {
     return edit === undefined ? delta : { ...delta, edited: [...delta.edited, edit] };
   }
 
+  /** The same without saying what changes. */
+  replace(changes: readonly KeyChange<Entry>[], frame: Frame): void {
+    this.#frame = frame;
+    this.#tree.replace(changes);
+  }
+
   /** All chains, the one that packets come to last. */
   *chains(): Generator<PlannedChain> {
     const root = this.#tree.root;

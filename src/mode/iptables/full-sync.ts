@@ -13,6 +13,11 @@ import { isSameRule } from './rule-text.ts';
 /** A chain as the kernel was seen to hold it. */
 export interface ObservedChain extends ChainPlace {
   readonly rules: readonly IptablesRule[];
+  /**
+   * Whether it is known to hold just these rules, in this order, where that can be told at less cost than by `rules`. False
+   * proves nothing.
+   */
+  holds?(rules: readonly IptablesRule[]): boolean;
 }
 
 /** A chain that others have rules in, and which of the observed rules are ours. */
@@ -33,70 +38,114 @@ export interface Extent {
 }
 
 /** All that is ours, or a kube-proxy's. */
-const EVERYTHING: Extent = {
+export const EVERYTHING: Extent = {
   hasChain: ({ table, name }) => isOwnChain(table, name),
   hasJump: ({ table }, rule) => isOwnJump(rule, (chain) => isOwnChain(table, chain)),
 };
 
 /**
- * Plans a full sync of the tables of one family to `wanted` (Desired.chains). Reads `observed` once; each chain may be
- * forgotten after its turn.
+ * Plans a full sync of the tables of one family: is told all that is wanted, then what there is, chain by chain, and
+ * remembers of that only what is not as it shall be.
  */
-export function planFullSync(
-  wanted: Iterable<PlannedChain>,
-  observed: Iterable<ObservedChain>,
-  extent = EVERYTHING,
-): FullSync {
-  const missing = new Map<string, PlannedChain>();
-  for (const chain of wanted) missing.set(chainId(chain), chain);
-  const edited: ChainEdit[] = [];
-  const shared: SharedPlaces[] = [];
-  const strays = new Map<string, { readonly place: ChainPlace; readonly size: number }>();
-  const usedByOthers = new Set<string>();
-  for (const { table, name, rules } of observed) {
-    const chain = missing.get(chainId({ table, name }));
-    missing.delete(chainId({ table, name }));
-    if (chain?.ownership === 'own') {
-      const edit = editChain(chain, rules, chain.rules());
-      if (edit !== undefined) edited.push(edit);
-    } else if (extent.hasChain({ table, name })) {
-      strays.set(chainId({ table, name }), { place: { table, name }, size: rules.length });
-    } else {
-      const plan = planShared(
-        chain?.rules() ?? [],
-        rules,
-        (rule) => chain !== undefined && extent.hasJump({ table, name }, rule),
-      );
-      if (chain !== undefined) shared.push({ table, name, own: plan.own });
-      if (plan.edits.length > 0) {
-        edited.push({ table, name, edits: plan.edits.map((edit) => ({ ...edit, service: undefined })) });
-      }
-      const kept = new Set(plan.own);
-      for (const [i, { target }] of rules.entries()) {
-        if (kept.has(i) || (target?.kind !== 'jump' && target?.kind !== 'goto')) continue;
-        usedByOthers.add(chainId({ table, name: target.chain }));
+export class FullSyncPlanner {
+  /** Wanted, and not seen yet. */
+  readonly #missing = new Map<string, PlannedChain>();
+  readonly #edited: ChainEdit[] = [];
+  readonly #shared: SharedPlaces[] = [];
+  readonly #strays = new Map<string, { readonly place: ChainPlace; readonly size: number }>();
+  readonly #usedByOthers = new Set<string>();
+  readonly #extent: Extent;
+
+  constructor(extent = EVERYTHING) {
+    this.#extent = extent;
+  }
+
+  want(chain: PlannedChain): void {
+    this.#missing.set(chainId(chain), chain);
+  }
+
+  /** Takes note of a chain, once. Returns whether the plan may edit or remove it. */
+  see(observed: ObservedChain): boolean {
+    const { table, name } = observed;
+    const id = chainId(observed);
+    const chain = this.#missing.get(id);
+    this.#missing.delete(id);
+    if (chain?.ownership === 'own') return this.#seeOwn(chain, observed);
+    if (!this.#extent.hasChain(observed)) return this.#seeShared(chain, observed);
+    this.#strays.set(id, { place: { table, name }, size: observed.rules.length });
+    return true;
+  }
+
+  /** Whether a rule of somebody else, seen so far, leads there. */
+  isUsedByOthers(place: ChainPlace): boolean {
+    return this.#usedByOthers.has(chainId(place));
+  }
+
+  plan(): FullSync {
+    const edited = [...this.#edited];
+    const removed: ChainPlace[] = [];
+    for (const { place, size } of this.#strays.values()) {
+      // A chain that somebody jumps to cannot be deleted. Emptied it does nothing, and leads to nothing that goes.
+      if (!this.isUsedByOthers(place)) removed.push(place);
+      else if (size > 0) {
+        const edits = Array.from(
+          { length: size },
+          () => ({ kind: 'delete', index: 0, service: undefined }) as const,
+        );
+        edited.push({ ...place, edits });
       }
     }
+    return { added: [...this.#missing.values()], edited, removed, shared: this.#shared };
   }
-  const removed: ChainPlace[] = [];
-  for (const [id, { place, size }] of strays) {
-    // A chain that somebody jumps to cannot be deleted. Emptied it does nothing, and leads to nothing that goes.
-    if (!usedByOthers.has(id)) removed.push(place);
-    else if (size > 0) {
-      const edits = Array.from(
-        { length: size },
-        () => ({ kind: 'delete', index: 0, service: undefined }) as const,
-      );
-      edited.push({ ...place, edits });
+
+  #seeOwn(chain: PlannedChain, observed: ObservedChain): boolean {
+    const wanted = chain.rules();
+    if (observed.holds?.(wanted)) return false;
+    const edit = editChain(chain, observed.rules, wanted);
+    if (edit === undefined) return false;
+    this.#edited.push(edit);
+    return true;
+  }
+
+  /** One that is not only ours, or not ours at all. */
+  #seeShared(chain: PlannedChain | undefined, { table, name, rules }: ObservedChain): boolean {
+    const plan = planShared(
+      chain?.rules() ?? [],
+      rules,
+      (rule) => chain !== undefined && this.#extent.hasJump({ table, name }, rule),
+    );
+    if (chain !== undefined) this.#shared.push({ table, name, own: plan.own });
+    if (plan.edits.length > 0) {
+      const edits = plan.edits.map((edit) => ({ ...edit, service: undefined }));
+      this.#edited.push({ table, name, edits });
     }
+    const kept = new Set(plan.own);
+    for (const [i, { target }] of rules.entries()) {
+      if (kept.has(i) || (target?.kind !== 'jump' && target?.kind !== 'goto')) continue;
+      this.#usedByOthers.add(chainId({ table, name: target.chain }));
+    }
+    return plan.edits.length > 0;
   }
-  return { added: [...missing.values()], edited, removed, shared };
 }
 
-/** Plans the removal of all of an extent, that of ours or a kube-proxy's unless given; KUBE-FIREWALL is kubelet's, too. */
-export function planCleanup(observed: Iterable<ObservedChain>, extent = EVERYTHING): FullSync {
-  const hooks = jumpChains(false).map((chain) => ({ ...chain, rules: () => [] }));
-  return { ...planFullSync(hooks, observed, extent), added: [] };
+/** The plan that brings a family from `observed` to `wanted` (Desired.chains). */
+export function planFullSync(wanted: Iterable<PlannedChain>, observed: Iterable<ObservedChain>): FullSync {
+  const planner = new FullSyncPlanner();
+  for (const chain of wanted) planner.want(chain);
+  for (const chain of observed) planner.see(chain);
+  return planner.plan();
+}
+
+/** For the removal of all of an extent, that of ours or a kube-proxy's unless given; KUBE-FIREWALL is kubelet's, too. */
+export function cleanupPlanner(extent = EVERYTHING): FullSyncPlanner {
+  const planner = new FullSyncPlanner(extent);
+  for (const chain of jumpChains(false)) planner.want({ ...chain, rules: () => [] });
+  return planner;
+}
+
+/** What a `cleanupPlanner` came to: what is missing stays so. */
+export function cleanupPlan(planner: FullSyncPlanner): FullSync {
+  return { ...planner.plan(), added: [] };
 }
 
 interface SharedPlan {

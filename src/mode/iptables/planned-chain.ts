@@ -14,6 +14,12 @@ export function chainId({ table, name }: ChainPlace): string {
   return `${table} ${name}`;
 }
 
+/** The place that `chainId` made the text of. */
+export function chainPlace(id: string): ChainPlace {
+  const [table, name] = id.split(' ') as [IptablesTable, string];
+  return { table, name };
+}
+
 /**
  * Who else may have rules in a chain: nobody (`own`); everybody, in the chains of the hooks (`base`), which exist with
  * their table, and in those that are shared with kubelet (`shared`).

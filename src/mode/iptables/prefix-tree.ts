@@ -99,9 +99,14 @@ export class PrefixTree<T extends Keyed> {
   /** Applies changes, at most one per key. Nodes are never modified: those of the tree before stay as they were. */
   update(changes: readonly KeyChange<T>[]): TreeUpdate<T> {
     const before = this.#root;
-    this.#version++;
-    this.#root = this.#changed(before, 0, 0, changes.toSorted(byKey));
+    this.replace(changes);
     return { before, after: this.#root, ...this.#differences(before, this.#root) };
+  }
+
+  /** The same without saying what it did. */
+  replace(changes: readonly KeyChange<T>[]): void {
+    this.#version++;
+    this.#root = this.#changed(this.#root, 0, 0, changes.toSorted(byKey));
   }
 
   #changed(

@@ -27,7 +27,13 @@ export function isEntrance({ table, name }: ChainPlace): boolean {
  * may have more under a Local policy.
  */
 export function vipTableRows(observed: Iterable<CountedChain>): VipTableRow[] | undefined {
-  const held = holdChains(observed);
+  const held = new HeldChains();
+  for (const chain of observed) held.hold(chain);
+  return heldRows(held);
+}
+
+/** The same of what was held. */
+export function heldRows(held: HeldChains): VipTableRow[] | undefined {
   const translated = entriesFrom(ENTRANCE, held);
   if (translated === undefined) return undefined;
   const clusterIps = entriesFrom(SHARED_CHAINS.refusals, held) ?? new Map<string, Entry>();
@@ -62,9 +68,14 @@ export function vipTableRows(observed: Iterable<CountedChain>): VipTableRow[] | 
 }
 
 /** What of the chains rows are made of: of those of the service ports, of which there are many, little. */
-interface HeldChains {
-  readonly shared: ReadonlyMap<string, CountedChain>;
-  readonly ways: ReadonlyMap<string, Way>;
+export class HeldChains {
+  readonly shared = new Map<string, CountedChain>();
+  readonly ways = new Map<string, Way>();
+
+  hold(chain: CountedChain): void {
+    if (isShared(chain)) this.shared.set(chainId(chain), chain);
+    else if (chain.table === ENTRANCE.table) this.ways.set(chain.name, wayOf(chain));
+  }
 }
 
 /** Where clients outside get from a chain that is not shared. */
@@ -75,16 +86,6 @@ interface Way {
 }
 
 type Backend = VipTableRow['backends'][number];
-
-function holdChains(observed: Iterable<CountedChain>): HeldChains {
-  const shared = new Map<string, CountedChain>();
-  const ways = new Map<string, Way>();
-  for (const chain of observed) {
-    if (isShared(chain)) shared.set(chainId(chain), chain);
-    else if (chain.table === ENTRANCE.table) ways.set(chain.name, wayOf(chain));
-  }
-  return { shared, ways };
-}
 
 function isShared({ table, name }: ChainPlace): boolean {
   return Object.values(SHARED_CHAINS).some(

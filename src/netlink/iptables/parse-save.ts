@@ -12,41 +12,91 @@ export interface SavedChain {
   readonly lines: readonly string[];
 }
 
-/**
- * All chains, in their order. What is neither complete nor in the grammar of iptables-save is a DecodeError that names the
- * line; the rest of a rule after its chain is not looked at.
- */
-export function parseIptablesSave(lines: Iterable<string>): SavedChain[] {
-  const saved: SavedChain[] = [];
-  let table: string | undefined;
-  let linesByChain = new Map<string, string[]>();
-  let number = 0;
-  const refuse = (line: string, reason: string): never => {
-    throw new DecodeError(`line ${number} of iptables-save, '${line}'`, 0, reason);
-  };
-  for (const line of lines) {
-    number++;
+/** Reads the output line by line, and shows each chain as soon as all of it is known. */
+export class SaveReader {
+  readonly #see: (chain: SavedChain, isChain: (name: string) => boolean) => void;
+  #number = 0;
+  #table: string | undefined;
+  /** Of the table, by name. Without rules so far, those of the last one aside. */
+  #declared = new Map<string, Omit<SavedChain, 'lines'>>();
+  readonly #shown = new Set<string>();
+  /** The chain whose rules come now. */
+  #name: string | undefined;
+  #lines: string[] = [];
+
+  /** `see` is also told which names are those of chains of the same table, and may ask later. */
+  constructor(see: (chain: SavedChain, isChain: (name: string) => boolean) => void) {
+    this.#see = see;
+  }
+
+  /**
+   * What is not in the grammar of iptables-save, which has the rules of a chain in one piece and behind all declarations, is
+   * a DecodeError that names the line; the rest of a rule after its chain is not looked at.
+   */
+  take(line: string): void {
+    this.#number++;
     const first = line.charAt(0);
-    if (first === '' || first === '#') continue;
+    if (first === '' || first === '#') return;
     if (first === '*') {
-      if (table !== undefined) refuse(line, `table ${table} has no end`);
-      table = line.slice(1);
-      linesByChain = new Map();
-    } else if (table === undefined) refuse(line, 'in no table');
-    else if (line === 'COMMIT') table = undefined;
+      if (this.#table !== undefined) this.#refuse(line, `table ${this.#table} has no end`);
+      this.#table = line.slice(1);
+    } else if (this.#table === undefined) this.#refuse(line, 'in no table');
+    else if (line === 'COMMIT') this.#endTable();
     else if (first === ':') {
-      const [, name, policy] = CHAIN.exec(line) ?? refuse(line, 'not :CHAIN POLICY');
-      if (linesByChain.has(name!)) refuse(line, 'there twice');
-      const ofChain: string[] = [];
-      linesByChain.set(name!, ofChain);
-      saved.push({ table, name: name!, policy: policy === '-' ? undefined : policy, lines: ofChain });
+      const [, name = '', policy = ''] = CHAIN.exec(line) ?? this.#refuse(line, 'not :CHAIN POLICY');
+      if (this.#declared.has(name)) this.#refuse(line, 'there twice');
+      if (this.#name !== undefined) this.#refuse(line, 'behind rules');
+      const isBuiltIn = policy !== '-';
+      this.#declared.set(name, { table: this.#table, name, policy: isBuiltIn ? policy : undefined });
     } else {
-      const name = RULE.exec(line)?.[1] ?? refuse(line, 'not -A CHAIN …');
-      const ofChain = linesByChain.get(name) ?? refuse(line, 'no such chain');
-      ofChain.push(line);
+      const name = RULE.exec(line)?.[1] ?? this.#refuse(line, 'not -A CHAIN …');
+      if (name !== this.#name) {
+        this.#endChain();
+        if (!this.#declared.has(name)) this.#refuse(line, 'no such chain');
+        if (this.#shown.has(name)) this.#refuse(line, 'not behind the other rules of its chain');
+        this.#name = name;
+      }
+      this.#lines.push(line);
     }
   }
-  if (table !== undefined) refuse('', `table ${table} has no end`);
+
+  /** All lines were given. An output without an end is a DecodeError. */
+  end(): void {
+    if (this.#table !== undefined) this.#refuse('', `table ${this.#table} has no end`);
+  }
+
+  #endChain(): void {
+    if (this.#name !== undefined) this.#show(this.#name, this.#lines);
+    this.#name = undefined;
+    this.#lines = [];
+  }
+
+  #endTable(): void {
+    this.#endChain();
+    for (const name of this.#declared.keys()) if (!this.#shown.has(name)) this.#show(name, []);
+    this.#declared = new Map();
+    this.#shown.clear();
+    this.#table = undefined;
+  }
+
+  #show(name: string, lines: readonly string[]): void {
+    this.#shown.add(name);
+    // Those of this table, whenever it is asked.
+    const declared = this.#declared;
+    this.#see({ ...declared.get(name)!, lines }, (other) => declared.has(other));
+  }
+
+  #refuse(line: string, reason: string): never {
+    throw new DecodeError(`line ${this.#number} of iptables-save, '${line}'`, 0, reason);
+  }
+}
+
+/** All chains that a SaveReader shows. */
+export function parseIptablesSave(lines: Iterable<string>): SavedChain[] {
+  const saved: SavedChain[] = [];
+  const reader = new SaveReader((chain) => saved.push(chain));
+  for (const line of lines) reader.take(line);
+  reader.end();
   return saved;
 }
 

@@ -57,6 +57,12 @@ export const chainAttributes: Codec<ChainFields> = mapped(
   ({ base, ...rest }) => ({ ...rest, ...base }),
 );
 
+/** Where a chain is, without the rest. */
+export const chainNames = struct({
+  table: required(nft.NFTA_CHAIN_TABLE, string),
+  chain: required(nft.NFTA_CHAIN_NAME, string),
+});
+
 /** A chain of family arp or netdev decodes with the hook's name of the other families. */
 export function decodeChain(message: NetlinkMessage): Chain {
   return decodeMessage('chain', message, chainAttributes);

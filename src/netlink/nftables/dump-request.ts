@@ -2,6 +2,7 @@
 
 import { endMessage, MESSAGE_FLAG } from '../message.ts';
 import { Writer } from '../writer.ts';
+import { chainNames } from './chain.ts';
 import { elementListHeader } from './element.ts';
 import type { NftFamily } from './family.ts';
 import { beginRequest } from './header.ts';
@@ -22,12 +23,15 @@ export type DumpRequest =
   /** Of a table, or of all. */
   | { readonly object: 'sets'; readonly family?: NftFamily; readonly table?: string }
   | { readonly object: 'elements'; readonly family: NftFamily; readonly table: string; readonly set: string }
+  /** Just this one: a single reply and its ack, or ENOENT. A dump of the rules of a chain that is not there has none. */
+  | { readonly object: 'chain'; readonly family: NftFamily; readonly table: string; readonly chain: string }
   /** A single reply and its ack. */
   | { readonly object: 'generation' };
 
 const TYPES: Readonly<Record<DumpRequest['object'], number>> = {
   tables: nft.NFT_MSG_GETTABLE,
   chains: nft.NFT_MSG_GETCHAIN,
+  chain: nft.NFT_MSG_GETCHAIN,
   rules: nft.NFT_MSG_GETRULE,
   sets: nft.NFT_MSG_GETSET,
   elements: nft.NFT_MSG_GETSETELEM,
@@ -36,6 +40,7 @@ const TYPES: Readonly<Record<DumpRequest['object'], number>> = {
 
 /** What a request may name beside its family: encoding writes the fields that are there. */
 const FILTERS: Partial<Record<DumpRequest['object'], { encode(writer: Writer, request: object): void }>> = {
+  chain: chainNames,
   rules: ruleAttributes,
   sets: setName,
   elements: elementListHeader,
@@ -45,7 +50,7 @@ const FILTERS: Partial<Record<DumpRequest['object'], { encode(writer: Writer, re
 export function encodeDumpRequest(request: DumpRequest, seq: number): Buffer {
   const writer = new Writer(256);
   const { object } = request;
-  const mode = object === 'generation' ? MESSAGE_FLAG.ack : MESSAGE_FLAG.dump;
+  const mode = object === 'generation' || object === 'chain' ? MESSAGE_FLAG.ack : MESSAGE_FLAG.dump;
   const family = ('family' in request ? request.family : undefined) ?? 'unspecified';
   const start = beginRequest(writer, TYPES[object], MESSAGE_FLAG.request | mode, seq, family);
   FILTERS[object]?.encode(writer, request);

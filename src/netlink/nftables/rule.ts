@@ -43,6 +43,13 @@ export interface Rule {
   readonly compat?: RuleCompat;
 }
 
+const handleAlone = struct({ handle: required(nft.NFTA_RULE_HANDLE, u64be) });
+
+/** What the kernel knows the rule of a dump by, without the rest. */
+export function decodeRuleHandle(message: NetlinkMessage): bigint {
+  return decodeMessage('rule', message, handleAlone).handle;
+}
+
 export function decodeRule(message: NetlinkMessage): Rule {
   return { expressions: [], ...decodeMessage('rule', message, ruleAttributes) };
 }

@@ -9,13 +9,12 @@ import {
   summarizeCleanup,
 } from '../../../src/mode/iptables/cleanup.ts';
 import { Desired } from '../../../src/mode/iptables/desired.ts';
-import { planCleanup } from '../../../src/mode/iptables/full-sync.ts';
 import type { ChainPlace } from '../../../src/mode/iptables/planned-chain.ts';
 import { parseCidr } from '../../../src/model/ip.ts';
 import type { IptablesRule } from '../../../src/netlink/iptables/rule.ts';
 import type { IptablesTable } from '../../../src/netlink/iptables/tables.ts';
 import { frontend } from '../../support/frontends.ts';
-import { FakeTables } from './fake-tables.ts';
+import { FakeTables, planCleanup } from './fake-tables.ts';
 
 const jump = (chain: string): IptablesRule => ({ matches: [], target: { kind: 'jump', chain } });
 

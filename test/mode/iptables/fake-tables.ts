@@ -2,7 +2,13 @@
 // what is not there, deletion of what is jumped to, a transaction that leaves the hooks pointing nowhere.
 
 import type { Delta } from '../../../src/mode/iptables/desired.ts';
-import type { FullSync, ObservedChain } from '../../../src/mode/iptables/full-sync.ts';
+import {
+  cleanupPlan,
+  cleanupPlanner,
+  type Extent,
+  type FullSync,
+  type ObservedChain,
+} from '../../../src/mode/iptables/full-sync.ts';
 import { isOwnChain } from '../../../src/mode/iptables/names.ts';
 import { type ChainPlace, chainId, type PlannedChain } from '../../../src/mode/iptables/planned-chain.ts';
 import type { IpFamily } from '../../../src/model/ip.ts';
@@ -150,4 +156,11 @@ export class FakeTables {
 
 function targetChain({ target }: IptablesRule): string | undefined {
   return target?.kind === 'jump' || target?.kind === 'goto' ? target.chain : undefined;
+}
+
+/** What a cleanup of these chains does. */
+export function planCleanup(observed: Iterable<ObservedChain>, extent?: Extent): FullSync {
+  const planner = cleanupPlanner(extent);
+  for (const chain of observed) planner.see(chain);
+  return cleanupPlan(planner);
 }

@@ -4,12 +4,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Desired } from '../../../src/mode/iptables/desired.ts';
 import { formatPlan } from '../../../src/mode/iptables/format.ts';
-import { planCleanup, planFullSync } from '../../../src/mode/iptables/full-sync.ts';
+import { planFullSync } from '../../../src/mode/iptables/full-sync.ts';
 import type { IptablesRule } from '../../../src/netlink/iptables/rule.ts';
 import { BASE_CHAINS } from '../../../src/netlink/iptables/tables.ts';
 import { frontend } from '../../support/frontends.ts';
 import { someService, surroundings } from './arbitrary-services.ts';
-import { FakeTables } from './fake-tables.ts';
+import { FakeTables, planCleanup } from './fake-tables.ts';
 
 const DOCKER: IptablesRule = { matches: [], target: { kind: 'jump', chain: 'DOCKER' } };
 

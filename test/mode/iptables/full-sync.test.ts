@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Desired } from '../../../src/mode/iptables/desired.ts';
 import type { RuleSettings } from '../../../src/mode/iptables/fixed-chains.ts';
-import { planCleanup, planFullSync } from '../../../src/mode/iptables/full-sync.ts';
+import { planFullSync } from '../../../src/mode/iptables/full-sync.ts';
 import { isOwnChain } from '../../../src/mode/iptables/names.ts';
 import { type Cidr, parseCidr } from '../../../src/model/ip.ts';
 import { formatIptablesRule } from '../../../src/netlink/iptables/format.ts';
@@ -12,7 +12,7 @@ import type { IptablesRule } from '../../../src/netlink/iptables/rule.ts';
 import { BASE_CHAINS, type IptablesTable } from '../../../src/netlink/iptables/tables.ts';
 import type { Surroundings } from '../../../src/vip/surroundings.ts';
 import { someService, surroundings } from './arbitrary-services.ts';
-import { FakeTables } from './fake-tables.ts';
+import { FakeTables, planCleanup } from './fake-tables.ts';
 
 const cidr = (text: string): Cidr => parseCidr(text)!;
 const SETTINGS: RuleSettings = {

@@ -8,7 +8,7 @@ import type { IpFamily } from '../../../src/model/ip.ts';
 import { encodeIptablesRule } from '../../../src/netlink/iptables/codec.ts';
 import { formatIptablesRule } from '../../../src/netlink/iptables/format.ts';
 import { parseIptablesRule } from '../../../src/netlink/iptables/parse.ts';
-import { parseIptablesSave } from '../../../src/netlink/iptables/parse-save.ts';
+import { parseIptablesSave, SaveReader } from '../../../src/netlink/iptables/parse-save.ts';
 import type { IptablesRule } from '../../../src/netlink/iptables/rule.ts';
 import { anyRule, neverMatching } from './arbitrary.ts';
 import { rules4, rules6 } from './golden.ts';
@@ -206,8 +206,8 @@ describe('a file', () => {
 :KUBE-SERVICES - [0:0]
 :EMPTY -
 [0:0] -A INPUT -j KUBE-SERVICES
--A KUBE-SERVICES -d 10.96.0.1/32 -j DROP
 -A INPUT -j ACCEPT
+-A KUBE-SERVICES -d 10.96.0.1/32 -j DROP
 COMMIT
 # Completed
 
@@ -235,6 +235,17 @@ COMMIT
     ]);
   });
 
+  it('says of every chain what chains its table has, also when that is asked later', () => {
+    const asked: (() => boolean[])[] = [];
+    const reader = new SaveReader((_, isChain) =>
+      asked.push(() => ['INPUT', 'EMPTY', 'OUTPUT'].map((name) => isChain(name))),
+    );
+    for (const line of lines(file)) reader.take(line);
+    reader.end();
+    const inFilter = [true, true, false];
+    expect(asked.map((ask) => ask())).toEqual([inFilter, inFilter, inFilter, [true, false, false]]);
+  });
+
   it.each([
     ['that ends too early', '*nat\n:A - [0:0]\n-A A', 3],
     ['with a rule before any table', ':A - [0:0]', 1],
@@ -242,6 +253,8 @@ COMMIT
     ['with a rule of a chain it does not have', '*nat\n-A A -j B\nCOMMIT', 2],
     ['with a chain twice', '*nat\n:A - [0:0]\n:A - [0:0]\nCOMMIT', 3],
     ['with a chain that is none', '*nat\n:A\nCOMMIT', 2],
+    ['with a chain in pieces', '*nat\n:A -\n:B -\n-A A\n-A B\n-A A\nCOMMIT', 6],
+    ['with a chain behind its rules', '*nat\n:A -\n-A A\n:B -\nCOMMIT', 4],
     ['with something else', '*nat\n:A - [0:0]\n-D A 1\nCOMMIT', 3],
   ])('%s is a DecodeError that names the line', (_, text, number) => {
     expect(() => parseIptablesSave(lines(text))).toThrow(DecodeError);
