@@ -1,9 +1,9 @@
 // The configuration file from the disk.
 
-import { open } from 'node:fs/promises';
 import { readConfigFile } from './config-file.ts';
 import type { ConfigFile } from './fields.ts';
 import { printable } from './printable.ts';
+import { readAtMost } from './read-at-most.ts';
 import { CONFIG_FLAGS } from './settings.ts';
 
 /** Bytes: what a ConfigMap can hold. */
@@ -28,21 +28,4 @@ async function read(path: string): Promise<ConfigFile> {
     return { fields: new Map(), errors: [`is larger than ${MAX_SIZE} bytes`] };
   }
   return readConfigFile(bytes.toString('utf8'), CONFIG_FLAGS);
-}
-
-/** What is named may be something without an end, such as a device. */
-async function readAtMost(path: string, limit: number): Promise<Buffer> {
-  const file = await open(path);
-  try {
-    const buffer = Buffer.alloc(limit);
-    let length = 0;
-    for (let isAtEnd = false; !isAtEnd && length < limit; ) {
-      const { bytesRead } = await file.read(buffer, length, limit - length);
-      length += bytesRead;
-      isAtEnd = bytesRead === 0;
-    }
-    return buffer.subarray(0, length);
-  } finally {
-    await file.close();
-  }
 }

@@ -40,6 +40,16 @@ export interface ConntrackSettings {
   readonly udpStreamTimeoutMs: number;
 }
 
+/** Files of the metrics server's TLS; PEM but for the tokens, one a line. */
+export interface MetricsTls {
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** Clients are known by certificates of this CA. */
+  readonly clientCaFile: string | undefined;
+  /** Clients are known by tokens. */
+  readonly tokenFile: string | undefined;
+}
+
 export interface Settings {
   readonly source: SourceSettings;
   /** Where the last known objects are kept over restarts; undefined for nowhere. */
@@ -62,6 +72,8 @@ export interface Settings {
   /** Where the health server listens; undefined for nowhere. */
   readonly healthAddress: ListenAddress | undefined;
   readonly metricsAddress: ListenAddress | undefined;
+  /** Undefined for plain HTTP. */
+  readonly metricsTls: MetricsTls | undefined;
   /** An address that cannot be had is an error. */
   readonly isBindHardFail: boolean;
   /** Profiles and the table are served on the metrics address. */
@@ -131,6 +143,9 @@ export function buildSettings(
   if (needed !== undefined && values[needed.name]?.length === 0) {
     errors.push(`${spelled(needed.name)}: must be given with ${spelled('detect-local-mode')}=${needed.mode}`);
   }
+  for (const [name, other] of METRICS_TLS_NEEDS) {
+    if (values[name] && values[other] === '') errors.push(`${spelled(name)}: needs ${spelled(other)}`);
+  }
   if (errors.length > 0) return { settings: undefined, config: undefined, errors, warnings: [] };
 
   const settings: Settings = {
@@ -158,6 +173,7 @@ export function buildSettings(
     masqueradeAll: values['masquerade-all'],
     healthAddress: values['healthz-bind-address'],
     metricsAddress: values['metrics-bind-address'],
+    metricsTls: metricsTlsOf(values),
     isBindHardFail: values['bind-address-hard-fail'],
     hasProfiling: values.profiling,
     minSyncPeriodMs: Math.min(minSyncPeriodMs, MAX_TIMER_MS),
@@ -215,6 +231,25 @@ const DETECT_LOCAL_FLAGS = [
   { name: 'pod-bridge-interface', mode: 'BridgeInterface', isNeeded: true },
   { name: 'pod-interface-name-prefix', mode: 'InterfaceNamePrefix', isNeeded: true },
 ] as const;
+
+/** A token is not for a wire that others read. */
+const METRICS_TLS_NEEDS = [
+  ['metrics-tls-cert-file', 'metrics-tls-private-key-file'],
+  ['metrics-tls-private-key-file', 'metrics-tls-cert-file'],
+  ['metrics-client-ca-file', 'metrics-tls-cert-file'],
+  ['metrics-token-file', 'metrics-tls-cert-file'],
+] as const;
+
+function metricsTlsOf(values: FlagValues<typeof SETTINGS_FLAGS>): MetricsTls | undefined {
+  const certFile = values['metrics-tls-cert-file'];
+  if (certFile === '') return undefined;
+  return {
+    certFile,
+    keyFile: values['metrics-tls-private-key-file'],
+    clientCaFile: values['metrics-client-ca-file'] || undefined,
+    tokenFile: values['metrics-token-file'] || undefined,
+  };
+}
 
 /** Every local address, as kube-proxy has it in iptables mode unless told otherwise. */
 const EVERYWHERE: NodePortAddresses = {

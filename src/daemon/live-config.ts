@@ -2,7 +2,7 @@
 
 import type { EffectiveConfig } from '../config/effective-config.ts';
 import type { Settings, SettingsResult } from '../config/settings.ts';
-import { ConfigWatch } from './config-watch.ts';
+import { FileWatch } from './file-watch.ts';
 import type { Log } from './log.ts';
 import type { ReloadPlan } from './reload-plan.ts';
 import { Reloader } from './reloader.ts';
@@ -25,13 +25,13 @@ export interface LiveConfigOptions {
 
 export class LiveConfig {
   readonly #options: LiveConfigOptions;
-  readonly #watch: ConfigWatch | undefined;
+  readonly #watch: FileWatch | undefined;
   readonly #reloader: Reloader;
 
   constructor(options: LiveConfigOptions) {
     this.#options = options;
     const { settings, load, path, log, apply, onStart, onEnd } = options;
-    const watch = path === undefined ? undefined : new ConfigWatch(path, () => this.#reloader.request());
+    const watch = path === undefined ? undefined : new FileWatch([path], () => this.#reloader.request());
     this.#watch = watch;
     this.#reloader = new Reloader({
       settings,

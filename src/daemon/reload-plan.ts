@@ -25,6 +25,7 @@ const PART_OF: Readonly<Record<keyof Settings, ReloadPart>> = {
   syncPeriodMs: 'rules',
   healthAddress: 'servers',
   metricsAddress: 'servers',
+  metricsTls: 'servers',
   isBindHardFail: 'servers',
   hasProfiling: 'servers',
   logFormat: 'log',

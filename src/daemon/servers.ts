@@ -8,6 +8,8 @@ import { healthHandler } from './health/health-server.ts';
 import { HttpListener } from './http-listener.ts';
 import { kernelFamilies } from './interfaces.ts';
 import type { Log } from './log.ts';
+import { guarded, isGuarded } from './tls/guard.ts';
+import { LiveCredentials } from './tls/live-credentials.ts';
 import type { Vitals } from './vitals.ts';
 
 export interface ServersOptions {
@@ -20,8 +22,11 @@ export interface ServersOptions {
   readonly setVerbosity: (verbosity: number) => void;
 }
 
-/** Which of the daemon's servers, and where the settings say that it listens. */
-const SERVERS = { health: 'healthAddress', metrics: 'metricsAddress' } as const;
+/** Which of the daemon's servers, where the settings say that it listens, and with what else it has to begin anew. */
+const SERVERS = {
+  health: { address: 'healthAddress', settings: ['healthAddress'] },
+  metrics: { address: 'metricsAddress', settings: ['metricsAddress', 'metricsTls'] },
+} as const;
 type ServerName = keyof typeof SERVERS;
 
 export class Servers {
@@ -31,6 +36,8 @@ export class Servers {
   readonly #log: Log;
   readonly #setVerbosity: (verbosity: number) => void;
   readonly #listeners = new Map<ServerName, HttpListener>();
+  /** Of the metrics server. */
+  #credentials: LiveCredentials | undefined;
   #debug: HttpHandler | undefined;
 
   constructor({ settings, config, vitals, log, setVerbosity }: ServersOptions) {
@@ -41,20 +48,27 @@ export class Servers {
     this.#setVerbosity = setVerbosity;
   }
 
-  /** Throws KernelError when an address cannot be had and that is final (`--bind-address-hard-fail`). */
+  /**
+   * Throws KernelError when an address cannot be had and that is final (`--bind-address-hard-fail`), ConfigError when the credentials
+   * cannot be used.
+   */
   async start(): Promise<void> {
+    this.#credentials = await this.#openCredentials(this.#settings);
     for (const name of ['metrics', 'health'] as const) await this.#listen(name, this.#settings);
   }
 
   /**
    * Goes over to other settings; an address that stays is not touched. Throws KernelError when one cannot be had and that is
-   * final: then the servers are where they were.
+   * final, ConfigError when credentials cannot be used: then the servers are where they were.
    */
   async apply(settings: Settings, config: EffectiveConfig): Promise<void> {
     const former = this.#settings;
-    const moved = (Object.keys(SERVERS) as ServerName[]).filter(
-      (name) => !isDeepEqual(former[SERVERS[name]], settings[SERVERS[name]]),
+    const formerCredentials = this.#credentials;
+    const moved = (Object.keys(SERVERS) as ServerName[]).filter((name) =>
+      SERVERS[name].settings.some((one) => !isDeepEqual(former[one], settings[one])),
     );
+    const isNewTls = !isDeepEqual(former.metricsTls, settings.metricsTls);
+    if (isNewTls) this.#credentials = await this.#openCredentials(settings);
     const done: ServerName[] = [];
     try {
       for (const name of moved) {
@@ -62,16 +76,35 @@ export class Servers {
         await this.#move(name, settings);
       }
     } catch (error) {
+      if (isNewTls) this.#credentials?.close();
+      this.#credentials = formerCredentials;
       for (const name of done) await this.#move(name, { ...former, isBindHardFail: false });
       throw error;
     }
+    if (isNewTls) formerCredentials?.close();
     this.#settings = settings;
     this.#config = config;
     if (settings.hasProfiling) await this.#loadDebug();
   }
 
   async close(): Promise<void> {
+    this.#credentials?.close();
     await Promise.all([...this.#listeners.values()].map((listener) => listener.close()));
+  }
+
+  async #openCredentials({ metricsTls }: Settings): Promise<LiveCredentials | undefined> {
+    if (metricsTls === undefined) return undefined;
+    return LiveCredentials.open({
+      files: metricsTls,
+      log: this.#log,
+      onReload: (credentials) => {
+        if (credentials !== undefined) {
+          this.#listeners.get('metrics')?.renew(credentials);
+          this.#vitals.metrics?.certificateUntil(credentials.expiresAt);
+        }
+        this.#vitals.metrics?.credentialsReloaded(credentials === undefined ? 'refused' : 'applied');
+      },
+    });
   }
 
   /** The port is let go first: of two addresses with one port each may need it. */
@@ -82,13 +115,14 @@ export class Servers {
   }
 
   async #listen(name: ServerName, settings: Settings): Promise<void> {
-    const address = settings[SERVERS[name]];
+    const address = settings[SERVERS[name].address];
     if (address === undefined) return;
     const handler = name === 'metrics' ? await this.#metricsHandler() : this.#healthHandler();
     const listener = new HttpListener({
       name,
       address,
       handler,
+      credentials: name === 'metrics' ? this.#credentials?.current : undefined,
       log: this.#log,
       isHardFail: settings.isBindHardFail,
     });
@@ -106,7 +140,8 @@ export class Servers {
       new Metrics({ version: readVersion(), mode: mode(), families: kernelFamilies() });
     this.#vitals.countIn(metrics);
     if (this.#settings.hasProfiling) await this.#loadDebug();
-    return metricsHandler({
+    metrics.certificateUntil(this.#credentials?.current.expiresAt);
+    const handler = metricsHandler({
       metrics,
       mode,
       config: () => this.#config,
@@ -114,6 +149,8 @@ export class Servers {
       connections: async () => (await import('./inspect.ts')).readConnections(this.#settings, this.#log),
       debug: () => (this.#settings.hasProfiling ? this.#debug : undefined),
     });
+    const credentials = this.#credentials;
+    return credentials === undefined ? handler : guarded(() => credentials.current, handler);
   }
 
   async #loadDebug(): Promise<void> {
@@ -124,6 +161,8 @@ export class Servers {
         return tableJson(this.#settings, this.#log);
       },
       setVerbosity: this.#setVerbosity,
+      isGuarded: () => this.#credentials !== undefined && isGuarded(this.#credentials.current),
+      onError: (err) => this.#log.error({ err }, 'debug request'),
     });
   }
 

@@ -28,6 +28,7 @@ it('has these defaults', () => {
     masqueradeAll: false,
     healthAddress: { host: '0.0.0.0', port: 10256 },
     metricsAddress: { host: '127.0.0.1', port: 10249 },
+    metricsTls: undefined,
     isBindHardFail: false,
     hasProfiling: false,
     minSyncPeriodMs: 0,
@@ -310,4 +311,32 @@ it('every declared default can be parsed, and no name is used twice', () => {
   expect(new Set(names).size).toBe(names.length);
   for (const flag of Object.values(SETTINGS_FLAGS))
     expect(() => flag.type.parse([flag.default])).not.toThrow();
+});
+
+describe('TLS of the metrics server', () => {
+  const build = (flags: Readonly<Record<string, string>>) =>
+    buildSettings(
+      Object.entries(flags).map(([name, text]) => ({ name, spelled: `--${name}`, text })),
+      'host',
+    );
+  const pair = { 'metrics-tls-cert-file': '/c', 'metrics-tls-private-key-file': '/k' };
+
+  it.each([
+    [pair, { certFile: '/c', keyFile: '/k', clientCaFile: undefined, tokenFile: undefined }],
+    [
+      { ...pair, 'metrics-client-ca-file': '/a', 'metrics-token-file': '/t' },
+      { certFile: '/c', keyFile: '/k', clientCaFile: '/a', tokenFile: '/t' },
+    ],
+  ])('%j', (flags, expected) => {
+    expect(build(flags).settings?.metricsTls).toEqual(expected);
+  });
+
+  it.each([
+    ['metrics-tls-cert-file', 'metrics-tls-private-key-file'],
+    ['metrics-tls-private-key-file', 'metrics-tls-cert-file'],
+    ['metrics-client-ca-file', 'metrics-tls-cert-file'],
+    ['metrics-token-file', 'metrics-tls-cert-file'],
+  ])('--%s needs --%s', (name, needed) => {
+    expect(build({ [name]: '/x' }).errors).toEqual([`--${name}: needs --${needed}`]);
+  });
 });

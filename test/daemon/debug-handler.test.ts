@@ -10,14 +10,20 @@ const verbosities: number[] = [];
 let tableJson: DebugOptions['tableJson'];
 /** Whom requests seem to come from. */
 let client: string | undefined;
+let isGuarded: boolean;
+const errors: unknown[] = [];
 
 beforeEach(async () => {
   verbosities.length = 0;
   tableJson = async () => '[]\n';
   client = undefined;
+  isGuarded = false;
+  errors.length = 0;
   const handler = debugHandler({
     tableJson: () => tableJson(),
     setVerbosity: (verbosity) => verbosities.push(verbosity),
+    isGuarded: () => isGuarded,
+    onError: (error) => errors.push(error),
   });
   server = createServer((request, response) => {
     if (client !== undefined) Object.defineProperty(request.socket, 'remoteAddress', { value: client });
@@ -83,15 +89,35 @@ describe('the table', () => {
     ]);
   });
 
-  it.each(['10.0.0.1', '::ffff:10.0.0.1', 'fd00::1', ''])('is not for %j', async (address) => {
-    client = address;
-    expect(await status('/debug/table')).toBe(403);
-  });
+  it.each(['10.0.0.1', '::ffff:10.0.0.1', 'fd00::1', ''])(
+    'nothing is for %j without credentials',
+    async (address) => {
+      client = address;
+      for (const path of ['/debug/table', '/debug/pprof/', '/debug/pprof/heap', '/debug/nothing']) {
+        expect(await status(path)).toBe(403);
+      }
+      expect(await status('/debug/flags/v', { method: 'PUT', body: '4' })).toBe(403);
+      expect(verbosities).toEqual([]);
+      isGuarded = true;
+      expect(await status('/debug/table')).toBe(200);
+    },
+  );
 
   it('says why it cannot be read', async () => {
     tableJson = () => Promise.reject(new KernelError('EPERM', 1, 'list chains'));
     const response = await fetch(`${origin}/debug/table`);
     expect([response.status, await response.text()]).toEqual([500, 'list chains: EPERM\n']);
+    expect(errors).toEqual([]);
+  });
+
+  it('a defect of ours is logged, answered and harms nobody else', async () => {
+    const defect = new TypeError('x is undefined');
+    tableJson = () => Promise.reject(defect);
+    const response = await fetch(`${origin}/debug/table`);
+    expect([response.status, await response.text()]).toEqual([500, 'unexpected error; the log has it\n']);
+    expect(errors).toEqual([defect]);
+    tableJson = async () => '[]\n';
+    expect(await status('/debug/table')).toBe(200);
   });
 });
 
@@ -112,4 +138,16 @@ it('a body that never ends ends the request', async () => {
   request.write('1'.repeat(100));
   expect(await answer).toBe(400);
   request.destroy();
+});
+
+it('who leaves in the middle of a body harms nobody', async () => {
+  const gone = new Promise((resolve) => server.once('request', (request) => request.once('close', resolve)));
+  const request = httpRequest(`${origin}/debug/flags/v`, { method: 'PUT', headers: { 'Content-Length': 9 } });
+  request.on('error', () => undefined);
+  request.write('1');
+  await new Promise((resolve) => server.once('request', resolve));
+  request.destroy();
+  await gone;
+  expect(await status('/debug/pprof/')).toBe(200);
+  expect([verbosities, errors]).toEqual([[], []]);
 });

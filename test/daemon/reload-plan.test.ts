@@ -11,10 +11,12 @@ it.each<[to: Record<string, string>, parts: string[], changed: string[], obstacl
   [{}, [], [], []],
   [{ v: '2' }, ['log'], ['verbosity'], []],
   [{ 'healthz-bind-address': 'none' }, ['servers'], ['healthAddress'], []],
+  [{ 'metrics-tls-cert-file': '/c', 'metrics-tls-private-key-file': '/k' }, ['servers'], ['metricsTls'], []],
   [{ 'cluster-cidr': '10.0.0.0/8' }, ['rules'], ['detectLocal'], []],
   [{ 'proxy-mode': 'iptables' }, ['rules'], ['proxyMode', 'nodePortAddresses'], []],
   [{ 'iptables-dispatch': 'flat', v: '1' }, ['rules', 'log'], ['iptables', 'verbosity'], []],
   [{ 'hostname-override': 'x' }, ['restart'], ['nodeName'], ['hostnameOverride']],
+  [{ 'state-dir': '/x' }, ['restart'], ['stateFolder'], ['--state-dir']],
   [{ source: 'x' }, ['restart'], ['source'], [expect.stringContaining('kproxyTs.source')]],
   [{ 'iptables-backend': 'nft' }, ['rules'], ['iptables'], ['kproxyTs.iptablesBackend']],
 ])('%j', (flags, parts, changed, obstacles) => {

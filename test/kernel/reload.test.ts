@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { CertificateAuthority } from '../support/api-server/certificates.ts';
 import { NODE_NAME, service, slice } from '../support/manifests.ts';
 import { Daemon } from '../support/netns/daemon.ts';
 import { NODE, POD_CIDR, POD_CIDR6 } from '../support/netns/topology.ts';
@@ -254,4 +255,64 @@ test('a file that is watched: replaced, written in place, or a ConfigMap whose l
     writeFileSync(path.join(folder, 'new'), text(5));
     renameSync(path.join(folder, 'new'), configPath());
   });
+}, 60_000);
+
+test('TLS and tokens on the metrics address, replaced while it runs; what cannot be used is refused', async () => {
+  const authority = new CertificateAuthority();
+  const { cert, key } = authority.issue('metrics', ['IP:127.0.0.1']);
+  const file = (name: string, text: string): string => {
+    writeFileSync(path.join(folder, name), text);
+    return path.join(folder, name);
+  };
+  const kproxyTs = {
+    source: node.manifests.path,
+    metricsTLSCertFile: file('tls.crt', cert),
+    metricsTLSPrivateKeyFile: path.join(folder, 'tls.key'),
+    metricsTokenFile: file('tokens', 'sesame'),
+  };
+  const url = 'https://127.0.0.1:10249';
+  const get = async (token: string, at: string) => {
+    const argv = ['curl', '-s', '-w', '%{http_code}', '--cacert', file('ca.crt', authority.cert)];
+    const { stdout } = await node.netns.tryExec([...argv, '-H', `Authorization: Bearer ${token}`, url + at]);
+    return stdout;
+  };
+  try {
+    const running = await start();
+    expect(await reload(running, { kproxyTs })).toMatchObject({
+      level: 'error',
+      errors: [
+        expect.stringMatching(/^--metrics-tls-private-key-file: .*tls\.key: cannot be read \(ENOENT\)$/),
+      ],
+    });
+    expect(await ask('http://127.0.0.1:10249/proxyMode')).toEqual([200, 'nftables']);
+
+    file('tls.key', key);
+    expect(await reload(running, { kproxyTs, enableProfiling: true })).toMatchObject({ level: 'info' });
+    expect(await get('sesame', '/proxyMode')).toBe('nftables200');
+    expect(await get('other', '/proxyMode')).toBe('unauthorized\n401');
+    expect(await get('other', '/debug/table')).toBe('unauthorized\n401');
+    expect(await get('sesame', '/debug/table')).toContain(WEB.host);
+    expect(await get('sesame', '/configz')).not.toContain('sesame"');
+    expect(await get('sesame', '/metrics')).toMatch(
+      /^kproxy_ts_metrics_tls_certificate_expiry_timestamp_seconds [1-9]/m,
+    );
+
+    const from = running.log.length;
+    file('tokens', 'other');
+    await running.waitForLog('credentials of the metrics server replaced', { from });
+    expect(await get('other', '/proxyMode')).toBe('nftables200');
+    expect(await get('sesame', '/proxyMode')).toBe('unauthorized\n401');
+
+    await reload(running, {});
+    expect(await ask('http://127.0.0.1:10249/proxyMode')).toEqual([200, 'nftables']);
+    await running.stop();
+
+    rmSync(path.join(folder, 'tls.key'));
+    put({ kproxyTs });
+    const { status, stderr } = await node.kproxy(...flags());
+    expect([status, stderr]).toEqual([2, expect.stringContaining('tls.key: cannot be read (ENOENT)')]);
+    expect(stderr).not.toMatch(/^ +at /m);
+  } finally {
+    authority.remove();
+  }
 }, 60_000);

@@ -1,5 +1,6 @@
 // What `--profiling` adds to the metrics server, under kube-proxy's paths where it has them: /debug/pprof/, /debug/flags/v; and
-// /debug/table, for this node only, since it lists what runs in the cluster.
+// /debug/table. For this node only, or for whoever has shown who he is: a heap has credentials in it, and the table lists what runs in
+// the cluster.
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
@@ -13,23 +14,27 @@ export interface DebugOptions {
   readonly tableJson: () => Promise<string>;
   /** Verbosity of the log until the configuration changes. */
   readonly setVerbosity: (verbosity: number) => void;
+  /** Whether requests come through only with credentials. */
+  readonly isGuarded: () => boolean;
+  /** Told of what went wrong through nobody's request. */
+  readonly onError: (error: unknown) => void;
 }
 
 /** As in Go's net/http/pprof. */
 const DEFAULT_SECONDS = 30;
-/** A profile is held in memory: a few MB a minute. */
+/** A profile is held in memory: a few MB a minute. So is a snapshot, until whoever asked has it. */
 const MAX_SECONDS = 300;
 /** Bytes of a request's body. */
 const MAX_BODY = 16;
 
 const INDEX = `/debug/pprof/profile?seconds=${DEFAULT_SECONDS}  where processor time goes (.cpuprofile; at most ${MAX_SECONDS} s)
 /debug/pprof/heap                what is in memory (.heapsnapshot; everything else waits meanwhile)
-/debug/table                     the virtual-IP table as the kernel holds it (JSON; from this node only)
+/debug/table                     the virtual-IP table as the kernel holds it (JSON)
 PUT /debug/flags/v               verbosity of the log, as digits in the body
 `;
 
 /** One expensive answer at a time: a second request for one is told to come back. */
-export function debugHandler({ tableJson, setVerbosity }: DebugOptions): RequestListener {
+export function debugHandler({ tableJson, setVerbosity, isGuarded, onError }: DebugOptions): RequestListener {
   let isBusy = false;
   const alone = async (response: ServerResponse, answer: () => Promise<void>): Promise<void> => {
     if (isBusy) {
@@ -50,13 +55,10 @@ export function debugHandler({ tableJson, setVerbosity }: DebugOptions): Request
     'GET /debug/pprof/heap': (_, response) =>
       alone(response, async () => {
         response.writeHead(200, attachment('heap.heapsnapshot'));
-        await pipeline(heapSnapshot(), response);
+        await pipeline(heapSnapshot(), response, { signal: AbortSignal.timeout(MAX_SECONDS * 1000) });
       }),
-    'GET /debug/table': async (request, response) => {
-      const client = parseIp(request.socket.remoteAddress ?? '');
-      if (client === undefined || !isLoopback(client)) respond(response, 403, 'for this node only\n');
-      else await alone(response, async () => respond(response, 200, await tableJson(), 'application/json'));
-    },
+    'GET /debug/table': (_, response) =>
+      alone(response, async () => respond(response, 200, await tableJson(), 'application/json')),
     'PUT /debug/flags/v': async (request, response) => {
       const verbosity = parseInteger(await readBody(request), 0);
       setVerbosity(verbosity);
@@ -64,11 +66,17 @@ export function debugHandler({ tableJson, setVerbosity }: DebugOptions): Request
     },
   };
   return (request, response) => {
-    const url = new URL(request.url ?? '', 'http://metrics');
-    const key = `${request.method} ${url.pathname}`;
+    const [path = '', query] = (request.url ?? '').split('?');
+    const key = `${request.method} ${path}`;
     const route = Object.hasOwn(routes, key) ? routes[key] : undefined;
-    if (route !== undefined) void answerBy(route, request, response, url.searchParams);
-    else if (Object.keys(routes).some((one) => one.endsWith(` ${url.pathname}`))) {
+    if (!isGuarded() && !isFromThisNode(request)) respond(response, 403, 'for this node only\n');
+    else if (route !== undefined) {
+      answerBy(route, request, response, new URLSearchParams(query)).catch((error) => {
+        onError(error);
+        if (response.headersSent) response.destroy();
+        else respond(response, 500, 'unexpected error; the log has it\n');
+      });
+    } else if (Object.keys(routes).some((one) => one.endsWith(` ${path}`))) {
       respond(response, 405, 'method not allowed\n');
     } else respond(response, 404, '404 page not found\n');
   };
@@ -85,12 +93,19 @@ async function answerBy(
   try {
     await route(request, response, query);
   } catch (error) {
-    // Half an answer cannot be taken back, and whoever asked may have left.
+    // Half an answer cannot be taken back.
     if (response.headersSent) response.destroy();
     else if (error instanceof ConfigError) respond(response, 400, `${error.message}\n`);
     else if (error instanceof KproxyError) respond(response, 500, `${error.message}\n`);
+    // Whoever asked has left in the middle of his request.
+    else if (request.errored === error) response.destroy();
     else throw error;
   }
+}
+
+function isFromThisNode({ socket }: IncomingMessage): boolean {
+  const client = parseIp(socket.remoteAddress ?? '');
+  return client !== undefined && isLoopback(client);
 }
 
 async function sendCpuProfile(response: ServerResponse, query: URLSearchParams): Promise<void> {

@@ -14,6 +14,7 @@ import type { EventOutcome } from '../events/event-publisher.ts';
 import type { SyncReport } from '../sync-loop.ts';
 import { type DeclaredMetrics, declareMetrics } from './declare.ts';
 import { declareFailures } from './declare-failures.ts';
+import { declareTls } from './declare-tls.ts';
 
 export interface MetricsOptions {
   readonly version: string;
@@ -36,6 +37,7 @@ export class Metrics {
   #triggers: number[] = [];
   readonly #startedAtSeconds: number;
   readonly #version: string;
+  #tls: ReturnType<typeof declareTls> | undefined;
 
   constructor({ version, mode, families, nowSeconds = () => Date.now() / 1000 }: MetricsOptions) {
     this.#families = families.map((family) => `IPv${family}`);
@@ -159,6 +161,22 @@ export class Metrics {
     this.#m.configReloads.inc({ result });
     this.#m.configReloadSuccess.set(result === 'applied' ? 1 : 0);
     if (result === 'applied') this.#m.configReloadTime.set(this.#nowSeconds());
+  }
+
+  /** The certificate of the metrics server ends then; undefined when it has none. */
+  certificateUntil(expiresAt: Date | undefined): void {
+    if (expiresAt === undefined) {
+      this.#tls?.forget();
+      this.#tls = undefined;
+      return;
+    }
+    this.#tls ??= declareTls(this.#registry);
+    this.#tls.expiry.set(expiresAt.getTime() / 1000);
+  }
+
+  /** Changed credentials of the metrics server were read. */
+  credentialsReloaded(result: 'applied' | 'refused'): void {
+    this.#tls?.reloads.inc({ result });
   }
 
   answered(path: 'healthz' | 'livez', status: number): void {

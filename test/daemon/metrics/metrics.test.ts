@@ -174,3 +174,20 @@ test('another mode: failures of each are counted under its names, and none is lo
     'kproxy_ts_build_info{version="1",mode="iptables"}',
   ]);
 });
+
+test('the end of a certificate is told while there is one', async () => {
+  const { metrics, samples } = begin();
+  const ours = async () => [...(await samples())].filter(([key]) => key.startsWith('kproxy_ts_metrics_tls'));
+  expect(await ours()).toEqual([]);
+  metrics.certificateUntil(new Date(START_SECONDS * 1000));
+  metrics.credentialsReloaded('refused');
+  expect(await ours()).toEqual([
+    ['kproxy_ts_metrics_tls_reloads_total{result="applied"}', 0],
+    ['kproxy_ts_metrics_tls_reloads_total{result="refused"}', 1],
+    ['kproxy_ts_metrics_tls_certificate_expiry_timestamp_seconds', START_SECONDS],
+  ]);
+  metrics.certificateUntil(undefined);
+  expect(await ours()).toEqual([]);
+  metrics.certificateUntil(new Date(START_SECONDS * 1000));
+  expect((await ours())[1]).toEqual(['kproxy_ts_metrics_tls_reloads_total{result="refused"}', 0]);
+});

@@ -2,21 +2,21 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { ConfigWatch } from '../../src/daemon/config-watch.ts';
+import { FileWatch } from '../../src/daemon/file-watch.ts';
 
 const LOOK_MS = 20;
 
 let folder: string;
 let file: string;
 let told: number;
-let watch: ConfigWatch;
+let watch: FileWatch;
 
 beforeEach(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'kproxy-ts-watch-'));
   file = path.join(folder, 'config.yaml');
   writeFileSync(file, 'a');
   told = 0;
-  watch = new ConfigWatch(file, () => told++, LOOK_MS);
+  watch = new FileWatch([file], () => told++, LOOK_MS);
   await watch.open();
 });
 afterEach(() => {
@@ -67,4 +67,15 @@ it('is silent about what somebody has read already, and once it is closed', asyn
   writeFileSync(file, 'c');
   await looks();
   expect(told).toBe(0);
+});
+
+it('of several files each counts', async () => {
+  const others = ['b', 'c'].map((name) => path.join(folder, name));
+  const all = new FileWatch(others, () => told++, LOOK_MS);
+  await all.open();
+  writeFileSync(others[1]!, 'x');
+  await expect.poll(() => told).toBe(1);
+  writeFileSync(others[0]!, 'x');
+  await expect.poll(() => told).toBe(2);
+  all.close();
 });

@@ -1,14 +1,14 @@
-// Says when a file has other content. It is looked at each second, by name: so it does not matter whether it was written in place,
+// Says when files have other content. Each is looked at each second, by name: so it does not matter whether it was written in place,
 // replaced by another (editors), or stands behind symbolic links that now lead elsewhere (a ConfigMap that kubelet mounts swaps the
-// folder). It is read once it has been at rest between two looks: who writes in place truncates first.
+// folder). It is told once they have been at rest between two looks: who writes in place truncates first.
 
 import { stat } from 'node:fs/promises';
 
 /** Between looks, in milliseconds. */
 const LOOK_MS = 1000;
 
-export class ConfigWatch {
-  readonly #path: string;
+export class FileWatch {
+  readonly #paths: readonly string[];
   readonly #onChange: () => void;
   readonly #lookMs: number;
   /** Of the content that was told of last. */
@@ -18,8 +18,8 @@ export class ConfigWatch {
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(path: string, onChange: () => void, lookMs = LOOK_MS) {
-    this.#path = path;
+  constructor(paths: readonly string[], onChange: () => void, lookMs = LOOK_MS) {
+    this.#paths = paths;
     this.#onChange = onChange;
     this.#lookMs = lookMs;
   }
@@ -30,9 +30,9 @@ export class ConfigWatch {
     this.#plan();
   }
 
-  /** Somebody is about to read the file: what it is now need not be told. */
+  /** Somebody is about to read them: what they are now need not be told. */
   async skip(): Promise<void> {
-    this.#told = await identityOf(this.#path);
+    this.#told = await identityOf(this.#paths);
     this.#seen = this.#told;
   }
 
@@ -42,7 +42,7 @@ export class ConfigWatch {
   }
 
   async #look(): Promise<void> {
-    const identity = await identityOf(this.#path);
+    const identity = await identityOf(this.#paths);
     if (this.#isClosed) return;
     const isAtRest = identity === this.#seen;
     this.#seen = identity;
@@ -60,8 +60,13 @@ export class ConfigWatch {
   }
 }
 
-/** Equal for the same content of the same file; empty when there is none that can be looked at. */
-async function identityOf(path: string): Promise<string> {
+/** Equal for the same content of the same files. */
+async function identityOf(paths: readonly string[]): Promise<string> {
+  return (await Promise.all(paths.map(identityOfOne))).join('\n');
+}
+
+/** Empty when there is none that can be looked at. */
+async function identityOfOne(path: string): Promise<string> {
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
     return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
