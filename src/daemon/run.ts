@@ -1,5 +1,6 @@
 // The daemon: source → store → table → backend, until a signal.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Settings } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
 import { Store, type StoreChange } from '../model/store.ts';
@@ -71,11 +72,15 @@ async function serve(
   let isInForce = false;
   let failure: string | undefined;
   let garbageTimer: NodeJS.Timeout | undefined;
+  let surroundings: Surroundings | undefined;
   const loop = new SyncLoop({
     store,
     table,
     backend,
-    surroundings: () => surroundingsOf(settings, store, table),
+    surroundings: () => {
+      surroundings = surroundingsOf(settings, store, table);
+      return surroundings;
+    },
     minIntervalMs: settings.minSyncPeriodMs,
     checkIntervalMs: settings.syncPeriodMs,
     afterSync: allOf(
@@ -83,7 +88,13 @@ async function serve(
       answerHealthChecks(healthChecks, store, settings.nodeName),
       countForMetrics(servers),
     ),
-    onCheck: () => servers.checked(),
+    onCheck: () => {
+      servers.checked();
+      // While no Node object says where node ports are served, this host's interfaces do, and their addresses come and go.
+      const { nodePortCidrs } = surroundingsOf(settings, store, table);
+      if (isDeepStrictEqual(nodePortCidrs, surroundings?.nodePortCidrs)) return;
+      loop.changed({ services: new Set(), hasNewSurroundings: true });
+    },
     onSync: (report) => {
       logSync(log, report);
       if (report.cause !== 'cleanup') healthChecks.setHealthy(report.failures.length === 0);
