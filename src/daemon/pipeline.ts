@@ -2,6 +2,7 @@
 // tables of the kernel, which go on forwarding meanwhile.
 
 import type { Settings } from '../config/settings.ts';
+import { isDeepEqual } from '../model/deep-equal.ts';
 import type { Store, StoreChange } from '../model/store.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
 import { nodePortCidrs } from '../vip/node-port-addresses.ts';
@@ -24,8 +25,10 @@ export class Pipeline {
   readonly #table: VipTable;
   readonly #backend: Backend;
   readonly #loop: SyncLoop;
+  /** As the backend was told last. */
+  #surroundings: Surroundings | undefined;
 
-  constructor({ settings, store, backend, ...hooks }: PipelineOptions) {
+  constructor({ settings, store, backend, onCheck, ...hooks }: PipelineOptions) {
     this.settings = settings;
     this.#store = store;
     this.#backend = backend;
@@ -36,7 +39,14 @@ export class Pipeline {
       store,
       table,
       backend,
-      surroundings: () => surroundingsOf(settings, store, table),
+      surroundings: () => {
+        this.#surroundings = surroundingsOf(settings, store, table);
+        return this.#surroundings;
+      },
+      onCheck: () => {
+        onCheck?.();
+        this.#lookAround();
+      },
       minIntervalMs: settings.minSyncPeriodMs,
       checkIntervalMs: settings.syncPeriodMs,
     });
@@ -45,6 +55,13 @@ export class Pipeline {
   /** Takes note of what a batch of events changed. */
   changed(change: StoreChange): void {
     this.#loop.changed(change);
+  }
+
+  /** While no Node object says where node ports are served, this host's interfaces do, and their addresses come and go. */
+  #lookAround(): void {
+    const { nodePortCidrs } = surroundingsOf(this.settings, this.#store, this.#table);
+    if (isDeepEqual(nodePortCidrs, this.#surroundings?.nodePortCidrs)) return;
+    this.#loop.changed({ services: new Set(), hasNewSurroundings: true });
   }
 
   /** Takes over from one that is closed: syncs all that the store has, and what that one had not come to. */

@@ -1,5 +1,6 @@
 // What every mode's tracer makes of the branches that it finds.
 
+import { randomNumbers } from '../support/random-numbers.ts';
 import type { Branch, Remembered } from './branch.ts';
 import type { Landing } from './judge.ts';
 import type { ModeTracer } from './modes.ts';
@@ -43,15 +44,4 @@ export abstract class TracedMode<State extends Remembered> implements ModeTracer
 /** Whether an address is the node's while it sends the packet. */
 export function isLocalFor({ from, source }: Packet, address: string): boolean {
   return isNodeAddress(address) || (from === 'node' && address === source);
-}
-
-/** Numbers from 0 to 1, the same in every run (mulberry32). */
-function randomNumbers(seed = 1): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

@@ -43,6 +43,12 @@ export class FaultyNode {
     expect(await compare(this.netlink, this.proxy.store)).toEqual({ now: [], later: [] });
   }
 
+  /** What separates the kernel from what the proxy's objects call for. */
+  async differences(): Promise<readonly string[]> {
+    const { now, later } = await compare(this.netlink, this.proxy.store);
+    return [...now, ...later];
+  }
+
   async delete(): Promise<void> {
     this.netlink.close();
     await this.netns.delete();

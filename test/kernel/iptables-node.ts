@@ -30,7 +30,7 @@ export const SETTINGS: RuleSettings = {
   dropsInvalid: true,
   dispatch: 'tree',
 };
-const SURROUNDINGS = {
+export const SURROUNDINGS = {
   nodePortCidrs: ['0.0.0.0/0', '::/0'].map((text) => parseCidr(text)!),
   serviceCidrs: [],
 } as const;
@@ -46,8 +46,8 @@ export class IptablesNode {
   suspicions = 0;
   /** Warnings of the backend. */
   readonly warnings: string[] = [];
-  #store!: Store;
-  #table!: VipTable;
+  store!: Store;
+  table!: VipTable;
   #isNew = true;
   /** The last that the proxy was told of. */
   #generation = 0;
@@ -78,8 +78,8 @@ export class IptablesNode {
     const log = { warn: (_: object, text: string) => this.warnings.push(text) } as unknown as Log;
     const setSysctl = (): void => undefined;
     this.backend = new IptablesBackend({ tables, families: FAMILIES, settings: SETTINGS, setSysctl, log });
-    this.#store = new Store();
-    this.#table = newTable();
+    this.store = new Store();
+    this.table = newTable();
     this.#isNew = true;
     this.suspicions = 0;
     this.warnings.length = 0;
@@ -87,11 +87,9 @@ export class IptablesNode {
 
   /** Takes events and syncs once. */
   apply(...events: SourceEvent[]): Promise<SyncResult> {
-    const { services } = this.#store.apply(events);
-    const frontends = this.#table.refresh(this.#store, services);
-    const surroundings = this.#isNew
-      ? { ...SURROUNDINGS, localPods: this.#table.facts.localPods }
-      : undefined;
+    const { services } = this.store.apply(events);
+    const frontends = this.table.refresh(this.store, services);
+    const surroundings = this.#isNew ? { ...SURROUNDINGS, localPods: this.table.facts.localPods } : undefined;
     this.#isNew = false;
     return this.backend.sync({ frontends, surroundings });
   }
@@ -119,7 +117,7 @@ export class IptablesNode {
   /** Chains that are not as the objects call for, planned anew by one who knows nothing of what happened before. */
   async differences(): Promise<string[]> {
     const table = newTable();
-    const frontends = table.refresh(this.#store, this.#store.serviceKeys());
+    const frontends = table.refresh(this.store, this.store.serviceKeys());
     const found: string[] = [];
     for (const family of FAMILIES) {
       const desired = new Desired(family, SETTINGS);

@@ -67,6 +67,8 @@ const pass = (request: Uint8Array, next: Pass): Promise<Uint8Array[]> => next(re
 
 test.each([
   ['EAGAIN before it was sent', 'EAGAIN', 11, false],
+  ['EPERM before it was sent', 'EPERM', 1, false],
+  ['EBUSY before it was sent', 'EBUSY', 16, false],
   ['EINTR before it was sent', 'EINTR', 4, false],
   ['EMSGSIZE', 'EMSGSIZE', 90, false],
   ['ENOBUFS: the outcome is unknown, and it had taken effect', 'ENOBUFS', 105, true],

@@ -88,7 +88,7 @@ export class Daemon {
         if (line !== undefined) {
           settle();
           resolve(line);
-        } else if (this.#isOver()) settle('ended early');
+        } else if (this.hasEnded) settle('ended early');
       };
       const timer = setTimeout(() => settle(`did not log ${match} within ${timeoutMs} ms`), timeoutMs);
       this.#watchers.add(look);
@@ -102,7 +102,8 @@ export class Daemon {
     return this.ended;
   }
 
-  #isOver(): boolean {
+  /** It runs no more. */
+  get hasEnded(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
