@@ -76,6 +76,9 @@ const FIRST_RETRY_MS = 200;
 /** What somebody else changes comes in many steps: a moment to let them end, and time between repairs. */
 const SUSPICION_DELAY_MS = 100;
 
+/** Steps of the table between two looks at the clock: a change of a few Services is one turn. */
+const PIECE_STEPS = 32;
+
 /** How long a deletion waits that must outlive its transaction; a packet passes the rules in microseconds. */
 const DEFERRED_WAIT_MS = 100;
 
@@ -279,10 +282,10 @@ export class SyncLoop {
     const { table, store } = this.#options;
     const steps = table.refreshInSteps(store, services);
     const turn = new Turn();
-    for (;;) {
+    for (let step = 1; ; step++) {
       const { done, value } = steps.next();
       if (done) return value;
-      if (turn.isOver) await turn.next();
+      if (step % PIECE_STEPS === 0 && turn.isOver) await turn.next();
     }
   }
 
