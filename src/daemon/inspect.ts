@@ -11,6 +11,7 @@ import type { VipTableRow } from '../vip/table-row.ts';
 import { VipTable } from '../vip/vip-table.ts';
 import type { CleanupOptions, CleanupReport, Inspector } from './inspector.ts';
 import type { Log } from './log.ts';
+import { refuseBesideDaemon } from './node-lock.ts';
 import { openSource } from './open-source.ts';
 import { frontendSettings, surroundingsOf } from './run.ts';
 
@@ -97,11 +98,15 @@ export async function planDiff(settings: Settings, log: Log): Promise<Diff> {
   }
 }
 
-/** Removes what is ours of every mode: what one mode refuses is not lost to the others. */
+/**
+ * Removes what is ours of every mode: what one mode refuses is not lost to the others. Throws AlreadyRunningError beside a daemon,
+ * which would write it again.
+ */
 export async function cleanUp(
   { includesKubeProxy, ...options }: InspectOptions & CleanupOptions,
   log: Log,
 ): Promise<CleanupResult> {
+  await refuseBesideDaemon();
   const reports: CleanupReport[] = [];
   const failures = await visit(PROXY_MODES, options, log, async (inspector) => {
     reports.push(await inspector.cleanUp({ includesKubeProxy }));

@@ -35,6 +35,7 @@ interface Holder {
   readonly since: string;
 }
 
+const LOCK_NAME = 'kproxy-ts';
 /** sockaddr_un.sun_path: Node pads a shorter abstract name to this in some versions and not in others. */
 const NAME_BYTES = 108;
 const POLL_MS = 100;
@@ -48,9 +49,9 @@ export async function takeNodeLock({
   mode,
   waitMs,
   log,
-  name = 'kproxy-ts',
+  name = LOCK_NAME,
 }: NodeLockOptions): Promise<NodeLock> {
-  const path = `\0${name}`.padEnd(NAME_BYTES, '\0');
+  const path = socketPath(name);
   const self: Holder = { pid: process.pid, version, mode, since: new Date().toISOString() };
   const startMs = performance.now();
   let isTold = false;
@@ -85,6 +86,18 @@ export async function takeNodeLock({
     isTold = true;
     await sleep(Math.min(POLL_MS, waitMs - waitedMs));
   }
+}
+
+/** Throws AlreadyRunningError where a kproxy-ts serves this network namespace: for what must not be done beside one. */
+export async function refuseBesideDaemon(name = LOCK_NAME): Promise<void> {
+  const path = socketPath(name);
+  const pid = loadAddon().listenerPid(Buffer.from(path));
+  if (pid === -constants.errno.ECONNREFUSED || (pid > 0 && !mayWriteRules(pid))) return;
+  throw new AlreadyRunningError(describe(pid, await ask(path)));
+}
+
+function socketPath(name: string): string {
+  return `\0${name}`.padEnd(NAME_BYTES, '\0');
 }
 
 function describe(pid: number, holder: Partial<Holder>): string {
