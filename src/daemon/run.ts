@@ -85,6 +85,7 @@ async function serve(
   const manager = openServiceManager(servers, log);
   const stop = stopSignal();
   let isInForce = false;
+  let otherModes = Promise.resolve();
   let failure: string | undefined;
   let garbageTimer: NodeJS.Timeout | undefined;
   const loop = new SyncLoop({
@@ -129,6 +130,7 @@ async function serve(
           'rules in force',
         );
         host.rulesInForce();
+        otherModes = removeOtherModes(settings, log);
         tellStatus();
         manager?.ready();
       }
@@ -182,10 +184,17 @@ async function serve(
     await source.stop();
     await checkpoint?.close();
     await loop.stop();
+    await otherModes;
     conntrack.close();
     await healthChecks.close();
     await servers.close();
   }
+}
+
+/** Make before break: the rules of the mode that served before go once those of this one are in force. */
+async function removeOtherModes(settings: Settings, log: Log): Promise<void> {
+  const { cleanUpOtherModes } = await import('./inspect.ts');
+  await cleanUpOtherModes(settings, log);
 }
 
 /** The manager that started this daemon, where it wants to be told how it goes. */
