@@ -5,9 +5,9 @@ import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { loadAddon } from '../../native/load.cjs';
 import { AlreadyRunningError } from '../errors.ts';
 import type { Log } from './log.ts';
+import { requireAddon } from './netlink-socket.ts';
 import { mayAdministerNetwork } from './process-rights.ts';
 
 export interface NodeLockOptions {
@@ -64,7 +64,7 @@ export async function takeNodeLock({
       return { release: () => undefined };
     }
     if (server !== undefined) return { release: () => void server.close() };
-    const pid = loadAddon().listenerPid(Buffer.from(path));
+    const pid = requireAddon().listenerPid(Buffer.from(path));
     // Between two calls of one that starts or ends, nobody listens at its name. Nobody does so for long.
     unheard = pid === -constants.errno.ECONNREFUSED ? unheard + 1 : 0;
     if (unheard > 0 && unheard < MAX_UNHEARD) {
@@ -91,8 +91,10 @@ export async function takeNodeLock({
 /** Throws AlreadyRunningError where a kproxy-ts serves this network namespace: for what must not be done beside one. */
 export async function refuseBesideDaemon(name = LOCK_NAME): Promise<void> {
   const path = socketPath(name);
-  const pid = loadAddon().listenerPid(Buffer.from(path));
-  if (pid === -constants.errno.ECONNREFUSED || (pid > 0 && !mayWriteRules(pid))) return;
+  const pid = requireAddon().listenerPid(Buffer.from(path));
+  // A daemon that is too busy to answer is there; where sockets cannot be had at all, none could have taken the lock.
+  const isThere = pid >= 0 || pid === -constants.errno.EAGAIN;
+  if (!isThere || (pid > 0 && !mayWriteRules(pid))) return;
   throw new AlreadyRunningError(describe(pid, await ask(path)));
 }
 
