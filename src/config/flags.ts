@@ -278,6 +278,14 @@ export const SETTINGS_FLAGS = {
     help: 'serve node ports on 127.0.0.1 in iptables mode, where --nodeport-addresses allows it',
     kubeProxy: 'same',
   },
+  'nftables-own-table': {
+    type: boolean,
+    default: 'true',
+    field: 'kproxyTs.nftablesOwnTable',
+    group: 'Rules:',
+    help: 'in nftables mode, own the table where the kernel can (Linux 6.9): while the daemon runs nobody else changes it, or flushes it away',
+    kubeProxy: 'no such flag',
+  },
   'masquerade-all': {
     type: boolean,
     default: 'false',

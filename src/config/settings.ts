@@ -66,6 +66,8 @@ export interface Settings {
     /** Node ports on 127.0.0.1. */
     readonly servesLocalhostNodePorts: boolean;
   };
+  /** In nftables mode, where the kernel can. */
+  readonly ownsNftablesTable: boolean;
   /** 0 to 31. */
   readonly masqueradeBit: number;
   readonly masqueradeAll: boolean;
@@ -169,6 +171,7 @@ export function buildSettings(
       dispatch: values['iptables-dispatch'],
       servesLocalhostNodePorts: values['iptables-localhost-nodeports'],
     },
+    ownsNftablesTable: values['nftables-own-table'],
     masqueradeBit: values['iptables-masquerade-bit'],
     masqueradeAll: values['masquerade-all'],
     healthAddress: values['healthz-bind-address'],

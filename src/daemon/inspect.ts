@@ -11,6 +11,7 @@ import type { VipTableRow } from '../vip/table-row.ts';
 import { VipTable } from '../vip/vip-table.ts';
 import type { CleanupOptions, CleanupReport, Inspector } from './inspector.ts';
 import type { Log } from './log.ts';
+import { refuseBesideDaemon } from './node-lock.ts';
 import { openSource } from './open-source.ts';
 import { frontendSettings, surroundingsOf } from './pipeline.ts';
 
@@ -97,11 +98,15 @@ export async function planDiff(settings: Settings, log: Log): Promise<Diff> {
   }
 }
 
-/** Removes what is ours of every mode: what one mode refuses is not lost to the others. */
+/**
+ * Removes what is ours of every mode: what one mode refuses is not lost to the others. Throws AlreadyRunningError beside a daemon,
+ * which would write it again.
+ */
 export async function cleanUp(
   { includesKubeProxy, ...options }: InspectOptions & CleanupOptions,
   log: Log,
 ): Promise<CleanupResult> {
+  await refuseBesideDaemon();
   const reports: CleanupReport[] = [];
   const failures = await visit(PROXY_MODES, options, log, async (inspector) => {
     reports.push(await inspector.cleanUp({ includesKubeProxy }));
@@ -113,18 +118,23 @@ export async function cleanUp(
   };
 }
 
-/** Removes what is ours of one mode. Throws KproxyError. */
-export async function cleanUpMode(
-  mode: ProxyMode,
-  options: InspectOptions,
-  log: Log,
-): Promise<CleanupReport> {
-  const inspector = await openInspector(mode, options, log);
-  try {
-    return await inspector.cleanUp({ includesKubeProxy: false });
-  } finally {
-    inspector.close();
-  }
+/**
+ * Removes what an earlier daemon of another mode has left. What cannot be removed is a warning: it goes on
+ * serving Services as they were then.
+ */
+export async function cleanUpOtherModes({ proxyMode, iptables }: Settings, log: Log): Promise<void> {
+  const others = PROXY_MODES.filter((mode) => mode !== proxyMode);
+  await visit(others, { iptablesBackend: iptables.backend }, log, async (inspector, mode) => {
+    if (!(await inspector.isPresent())) return;
+    try {
+      const { removed } = await inspector.cleanUp({ includesKubeProxy: false });
+      if (removed.length > 0)
+        log.info({ mode, removed: removed.length }, 'removed the rules of another mode');
+    } catch (error) {
+      if (!(error instanceof KproxyError)) throw error;
+      log.warn({ err: error, mode }, 'rules of another mode could not be removed');
+    }
+  });
 }
 
 /** One mode after the other; returns why some could not be used, at most one reason each. */

@@ -75,7 +75,8 @@ const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
   [NETLINK_GENERIC]: 'NETLINK_GENERIC',
 };
 
-function requireAddon(): Addon {
+/** Throws KproxyError that says what to do where the addon cannot be loaded. */
+export function requireAddon(): Addon {
   try {
     return loadAddon();
   } catch (cause) {

@@ -76,6 +76,11 @@ export class NftSession {
     return this.#connection.generation();
   }
 
+  /** The netlink port of this session, by which the kernel knows an owner and the author of a change. */
+  portId(): Promise<number> {
+    return this.#connection.portId();
+  }
+
   /** Our table in the given families, as of one generation, which is returned with it. Throws KernelError, DecodeError. */
   async observe(families: readonly IpFamily[]): Promise<{ observed: Observed; generation: number }> {
     for (let attempt = 1; ; attempt++) {
@@ -172,6 +177,8 @@ export class NftSession {
     }
     return {
       isDormant: ((ours.flags ?? 0) & TABLE_FLAGS.dormant) !== 0,
+      isPersistent: ((ours.flags ?? 0) & TABLE_FLAGS.persist) !== 0,
+      owner: ours.owner,
       sets: new Map(
         sets
           .filter(({ declaration }) => declaration.flags.anonymous !== true)

@@ -21,7 +21,8 @@ import {
 import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
 import { nftFamily, type SetName, SHAPE_SETS, TABLE } from '../mode/nftables/names.ts';
 import { isShapeChain, neededChainName, neededChainOf } from '../mode/nftables/needed-chain.ts';
-import { previousIn } from '../mode/nftables/observed.ts';
+import { type Observed, previousIn } from '../mode/nftables/observed.ts';
+import { adoptTables, OWNED, ownershipOf, probeOwnership } from '../mode/nftables/ownership.ts';
 import { affinitySet, type Previous, planFrontends } from '../mode/nftables/planned-frontend.ts';
 import { addChain, addRules, flushChain } from '../mode/nftables/reconcile-structure.ts';
 import {
@@ -48,6 +49,10 @@ const MAX_ROUNDS = 8;
 
 export interface NftablesBackendOptions {
   readonly session: NftSession;
+  /** Own the tables, where the kernel can; by default not. */
+  readonly ownsTables?: boolean;
+  /** Begins to tell of what others change, once the tables are in force, unless all are owned. `portId`: of the session. */
+  readonly watch?: (portId: number) => { close(): void };
   readonly families: readonly IpFamily[];
   /** 0 to 31: the bit of the packet mark that asks for masquerading. */
   readonly masqueradeBit: number;
@@ -69,9 +74,16 @@ export class NftablesBackend implements Backend {
   #isTrusted = false;
   /** The generation that the last observation saw, plus one for every commit of ours since. */
   #generation = 0;
+  readonly #ownsTables: boolean;
+  /** undefined until it is known. */
+  #canOwn: boolean | undefined;
+  readonly #watch: ((portId: number) => { close(): void }) | undefined;
+  #watching: { close(): void } | undefined;
 
-  constructor({ session, families, masqueradeBit }: NftablesBackendOptions) {
+  constructor({ session, ownsTables = false, watch, families, masqueradeBit }: NftablesBackendOptions) {
     this.#session = session;
+    this.#ownsTables = ownsTables;
+    this.#watch = watch;
     this.#families = families;
     this.#rules = { masqueradeBit, localPods: new Map() };
   }
@@ -94,6 +106,7 @@ export class NftablesBackend implements Backend {
   }
 
   close(): void {
+    this.#watching?.close();
     this.#session.close();
   }
 
@@ -204,6 +217,7 @@ export class NftablesBackend implements Backend {
       this.#generation = generation;
       this.#deferred.clear();
       this.#unused.clear();
+      const areOwned = this.#ownsTables && (await this.#own(observed, progress));
       const plan = planFullSync(
         this.#desired,
         this.#families,
@@ -211,6 +225,7 @@ export class NftablesBackend implements Backend {
         observed,
         new Set(this.#frozen.keys()),
         (change) => this.#deferred.addElement(change),
+        this.#canOwn === true ? OWNED : 0,
       );
       this.#noteRetimed(plan.retimed);
       const refusals = await this.#commitAll(plan.structure, plan.elements, progress);
@@ -218,6 +233,7 @@ export class NftablesBackend implements Backend {
         for (const object of plan.strays) this.#deferred.addObject(object);
         for (const chain of plan.unused) this.#unused.add(chain);
         this.#isTrusted = true;
+        if (!areOwned) this.#watching ??= this.#watch?.(await this.#session.portId());
         return;
       }
       const blamed = refusals.filter(isAboutService);
@@ -227,6 +243,41 @@ export class NftablesBackend implements Backend {
         return;
       }
     }
+  }
+
+  /**
+   * Makes the tables that are there ours where that can be, and finds out whether new ones can be. Returns whether all will be.
+   * Throws KernelError when somebody else owns one.
+   */
+  async #own(observed: Observed, progress: Progress): Promise<boolean> {
+    const { orphans, strangers, ownerless } = ownershipOf(observed, await this.#session.portId());
+    const [stranger] = strangers;
+    if (stranger !== undefined) {
+      const table = `table ${nftFamily(stranger.family)} ${TABLE}`;
+      throw new KernelError(
+        'EPERM',
+        1,
+        `write ${table}`,
+        `owned by another socket (netlink port ${stranger.owner})`,
+      );
+    }
+    if (orphans.length > 0) {
+      const { refusals, commits } = await this.#session.commit(structureTransaction(adoptTables(orphans)));
+      this.#generation += commits;
+      progress.transactions += commits;
+      if (refusals[0] !== undefined) throw refusals[0].error;
+    }
+    this.#canOwn ??= orphans.length > 0 || (await this.#probeOwnership(progress));
+    return this.#canOwn && ownerless.length === 0;
+  }
+
+  async #probeOwnership(progress: Progress): Promise<boolean> {
+    const { refusals, commits } = await this.#session.commit(structureTransaction(probeOwnership()));
+    this.#generation += commits;
+    progress.transactions += commits;
+    const unexpected = refusals.find(({ error }) => TRANSIENT.has(error.code));
+    if (unexpected !== undefined) throw unexpected.error;
+    return refusals.length === 0;
   }
 
   /** Takes the pending update into `#desired`; what it returns brings a trusted kernel there. */

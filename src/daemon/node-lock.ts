@@ -5,9 +5,9 @@ import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { loadAddon } from '../../native/load.cjs';
 import { AlreadyRunningError } from '../errors.ts';
 import type { Log } from './log.ts';
+import { requireAddon } from './netlink-socket.ts';
 import { mayAdministerNetwork } from './process-rights.ts';
 
 export interface NodeLockOptions {
@@ -36,6 +36,7 @@ interface Holder {
   readonly since: string;
 }
 
+const LOCK_NAME = 'kproxy-ts';
 /** sockaddr_un.sun_path: Node pads a shorter abstract name to this in some versions and not in others. */
 const NAME_BYTES = 108;
 const POLL_MS = 100;
@@ -49,9 +50,9 @@ export async function takeNodeLock({
   mode,
   waitMs,
   log,
-  name = 'kproxy-ts',
+  name = LOCK_NAME,
 }: NodeLockOptions): Promise<NodeLock> {
-  const path = `\0${name}`.padEnd(NAME_BYTES, '\0');
+  const path = socketPath(name);
   const since = new Date().toISOString();
   const answer = (): string => {
     const self: Holder = { pid: process.pid, version, mode: mode(), since };
@@ -68,7 +69,7 @@ export async function takeNodeLock({
       return { release: () => undefined };
     }
     if (server !== undefined) return { release: () => void server.close() };
-    const pid = loadAddon().listenerPid(Buffer.from(path));
+    const pid = requireAddon().listenerPid(Buffer.from(path));
     // Between two calls of one that starts or ends, nobody listens at its name. Nobody does so for long.
     unheard = pid === -constants.errno.ECONNREFUSED ? unheard + 1 : 0;
     if (unheard > 0 && unheard < MAX_UNHEARD) {
@@ -90,6 +91,20 @@ export async function takeNodeLock({
     isTold = true;
     await sleep(Math.min(POLL_MS, waitMs - waitedMs));
   }
+}
+
+/** Throws AlreadyRunningError where a kproxy-ts serves this network namespace: for what must not be done beside one. */
+export async function refuseBesideDaemon(name = LOCK_NAME): Promise<void> {
+  const path = socketPath(name);
+  const pid = requireAddon().listenerPid(Buffer.from(path));
+  // A daemon that is too busy to answer is there; where sockets cannot be had at all, none could have taken the lock.
+  const isThere = pid >= 0 || pid === -constants.errno.EAGAIN;
+  if (!isThere || (pid > 0 && !mayWriteRules(pid))) return;
+  throw new AlreadyRunningError(describe(pid, await ask(path)));
+}
+
+function socketPath(name: string): string {
+  return `\0${name}`.padEnd(NAME_BYTES, '\0');
 }
 
 function describe(pid: number, holder: Partial<Holder>): string {

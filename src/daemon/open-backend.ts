@@ -4,7 +4,9 @@ import type { Settings } from '../config/settings.ts';
 import type { RuleSettings } from '../mode/iptables/fixed-chains.ts';
 import type { Backend } from './backend.ts';
 import { kernelFamilies } from './interfaces.ts';
+import type { Subscribe } from './iptables/nft-watch.ts';
 import type { Log } from './log.ts';
+import { NETLINK_NETFILTER, subscribeNetlink } from './netlink-socket.ts';
 import { isTcpLiberal, setSysctl } from './sysctl.ts';
 
 /**
@@ -33,7 +35,16 @@ export async function openBackend(
     session.close();
     throw error;
   }
-  return new NftablesBackend({ session, families, masqueradeBit });
+  const { NFNLGRP_NFTABLES } = await import('./iptables/nft-watch.ts');
+  const { watchTables } = await import('./table-watch.ts');
+  const subscribe: Subscribe = (onEvent) => subscribeNetlink(NETLINK_NETFILTER, NFNLGRP_NFTABLES, onEvent);
+  return new NftablesBackend({
+    session,
+    families,
+    masqueradeBit,
+    ownsTables: settings.ownsNftablesTable,
+    watch: (portId) => watchTables(subscribe, portId, onForeignChange),
+  });
 }
 
 /** What of the settings rules of iptables mode contain. */

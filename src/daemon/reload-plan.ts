@@ -19,6 +19,7 @@ const PART_OF: Readonly<Record<keyof Settings, ReloadPart>> = {
   nodePortAddresses: 'rules',
   allowedExternalIps: 'rules',
   iptables: 'rules',
+  ownsNftablesTable: 'rules',
   masqueradeBit: 'rules',
   masqueradeAll: 'rules',
   minSyncPeriodMs: 'rules',

@@ -1,9 +1,8 @@
-// Which pipeline is in use, and how another takes its place: before rules of another mode are in force those of the former one stay,
-// and then they are removed.
+// Which pipeline is in use, and how another takes its place. Rules of other modes, left by a pipeline or a daemon before, stay until
+// those of this one are in force, and then they are removed.
 
 import type { ProxyMode } from '../config/flags.ts';
 import type { Settings } from '../config/settings.ts';
-import { KproxyError } from '../errors.ts';
 import type { Backend } from './backend.ts';
 import type { Log } from './log.ts';
 import { openBackend } from './open-backend.ts';
@@ -12,8 +11,8 @@ import type { Pipeline } from './pipeline.ts';
 export class Stage {
   readonly #log: Log;
   #pipeline: Pipeline | undefined;
-  /** Modes that were in use and may have rules. */
-  readonly #former = new Set<ProxyMode>();
+  /** The mode whose rules are the only ones. */
+  #soleMode: ProxyMode | undefined;
   #removal: Promise<void> = Promise.resolve();
 
   constructor(log: Log) {
@@ -37,18 +36,17 @@ export class Stage {
     if (former !== undefined) await former.close();
     this.#pipeline = pipeline;
     if (former === undefined) return;
-    if (former.settings.proxyMode !== pipeline.settings.proxyMode)
-      this.#former.add(former.settings.proxyMode);
+    if (former.settings.proxyMode !== pipeline.settings.proxyMode) this.#soleMode = undefined;
     pipeline.succeed(former);
   }
 
   /** Rules of the pipeline in use are in force: those of other modes may go. */
   inForce(): void {
     if (this.#pipeline === undefined) return;
-    const { proxyMode, iptables } = this.#pipeline.settings;
-    const modes = [...this.#former].filter((mode) => mode !== proxyMode);
-    this.#former.clear();
-    if (modes.length > 0) this.#removal = this.#remove(modes, iptables.backend);
+    const { settings } = this.#pipeline;
+    if (this.#soleMode === settings.proxyMode) return;
+    this.#soleMode = settings.proxyMode;
+    this.#removal = removeOtherModes(settings, this.#log);
   }
 
   /** Closes what is open. The rules stay in force. */
@@ -58,23 +56,9 @@ export class Stage {
     await pipeline?.close();
     await this.#removal;
   }
+}
 
-  async #remove(
-    modes: readonly ProxyMode[],
-    iptablesBackend: Settings['iptables']['backend'],
-  ): Promise<void> {
-    const { cleanUpMode } = await import('./inspect.ts');
-    for (const mode of modes) {
-      try {
-        const { removed } = await cleanUpMode(mode, { iptablesBackend }, this.#log);
-        this.#log.info({ mode, removed }, 'rules of the former mode removed');
-      } catch (err) {
-        if (!(err instanceof KproxyError)) throw err;
-        this.#log.error(
-          { err, mode },
-          'rules of the former mode could not be removed; `kproxy-ts cleanup` does',
-        );
-      }
-    }
-  }
+async function removeOtherModes(settings: Settings, log: Log): Promise<void> {
+  const { cleanUpOtherModes } = await import('./inspect.ts');
+  await cleanUpOtherModes(settings, log);
 }

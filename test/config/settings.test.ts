@@ -24,6 +24,7 @@ it('has these defaults', () => {
     nodePortAddresses: { kind: 'primary' },
     allowedExternalIps: undefined,
     iptables: { backend: 'auto', dispatch: 'tree', servesLocalhostNodePorts: true },
+    ownsNftablesTable: true,
     masqueradeBit: 14,
     masqueradeAll: false,
     healthAddress: { host: '0.0.0.0', port: 10256 },

@@ -48,7 +48,7 @@ test('the start, odd objects, conflicts and repairs are told, each once', async 
   put(service('odd', { clusterIps: ['10.96.0.2'], ports: [{ name: 'http', port: 70_000 }] }));
   const claim = { clusterIps: ['10.96.0.1'], ports: HTTP, createdAt: '2026-02-02T00:00:00Z' };
   put(service('later', claim));
-  const daemon = await start('--sync-period=1s');
+  const daemon = await start('--nftables-own-table=false');
   await expect.poll(() => told().length, { timeout: 10_000 }).toBe(3);
   expect(told()).toContainEqual([
     'Normal',
@@ -102,7 +102,7 @@ test('a configuration that cannot be used is told, and the one before stays', as
 
 test('a role that does not allow them is told once, and costs nothing else', async () => {
   server.faults.forbidden.add('create events');
-  const daemon = await start('--sync-period=1s');
+  const daemon = await start('--nftables-own-table=false');
   await daemon.waitForLog('Events cannot be written');
   await flush();
   await daemon.waitForLog('repaired');

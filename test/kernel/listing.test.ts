@@ -30,7 +30,8 @@ beforeAll(async () => {
     service('sctp', { clusterIps: ['10.96.0.4'], ports: [{ port: 3868, protocol: 'SCTP' }] }),
     slice('sctp', 'sctp', { ports: [{ port: 3868, protocol: 'SCTP' }], endpoints: [podIp(3)] }),
   );
-  daemon = await node.start();
+  // nft can load a table again that nobody owns.
+  daemon = await node.start('--nftables-own-table=false');
 });
 
 afterAll(() => node?.delete());

@@ -149,7 +149,7 @@ test.each([[['nftables', 'iptables', 'nftables']]])(
         level: 'info',
         changed: expect.arrayContaining(['proxyMode']),
       });
-      await running.waitForLog('rules of the former mode removed', { from });
+      await running.waitForLog('removed the rules of another mode', { from });
       expect(await ask('http://127.0.0.1:10249/proxyMode')).toEqual([200, mode]);
       const { total } = await calls.peek();
       await expect.poll(async () => (await calls.peek()).total).toBeGreaterThan(total + 20);

@@ -44,7 +44,7 @@ beforeAll(async () => {
       endpoints: [{ ip: podIp(1), nodeName: NODE_NAME }],
     }),
   );
-  daemon = await node.start('--sync-period=1s');
+  daemon = await node.start('--sync-period=1s', '--nftables-own-table=false');
 }, 30_000);
 afterAll(() => node.delete());
 

@@ -28,7 +28,10 @@ export interface FullSync {
   readonly retimed: readonly RetimedSide[];
 }
 
-/** Plans a full sync of what `desired` has learnt the ids of shapes from. Consumes the elements of `observed`. */
+/**
+ * Plans a full sync of what `desired` has learnt the ids of shapes from. Consumes the elements of `observed`. Tables that have to be
+ * made get `tableFlags`.
+ */
 export function planFullSync(
   desired: Desired,
   families: readonly IpFamily[],
@@ -36,6 +39,7 @@ export function planFullSync(
   observed: Observed,
   frozen: Frozen,
   wait: (change: ElementChange) => void,
+  tableFlags = 0,
 ): FullSync {
   const structure: NftRequest[] = [];
   const strays: DeferredObject[] = [];
@@ -49,7 +53,7 @@ export function planFullSync(
       ...constantChains(family, settings),
       ...needed.map((chain) => neededChainOf(chain, settings)),
     ];
-    const plan = reconcileStructure(family, { sets: setDeclarations(family), chains }, table);
+    const plan = reconcileStructure(family, { sets: setDeclarations(family), chains, tableFlags }, table);
     structure.push(...plan.requests);
     if (!plan.isRebuilt && table !== undefined) seen.set(family, table);
     const idle = table === undefined ? [] : unusedChains(family, settings, desired, table, plan.strayChains);

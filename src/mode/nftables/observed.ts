@@ -28,6 +28,10 @@ export interface ObservedChain {
 export interface ObservedTable {
   /** Switched off as a whole: its chains see no packets. */
   readonly isDormant: boolean;
+  /** It stays when its owner goes. */
+  readonly isPersistent: boolean;
+  /** Netlink port of the socket that alone may change it. */
+  readonly owner: number | undefined;
   readonly sets: ReadonlyMap<string, SetDeclaration>;
   readonly chains: ReadonlyMap<string, ObservedChain>;
   /** Element value per key, per set of ours. */

@@ -13,6 +13,8 @@ import { isSameSet } from './sets.ts';
 export interface DesiredStructure {
   readonly sets: ReadonlyMap<string, SetDeclaration>;
   readonly chains: readonly Chain[];
+  /** From TABLE_FLAGS, for a table that is made; one that is there keeps its own. */
+  readonly tableFlags: number;
 }
 
 export interface StructurePlan {
@@ -37,7 +39,7 @@ export function reconcileStructure(
 ): StructurePlan {
   const at = { family: nftFamily(family), table: TABLE };
   const fresh = (): NftRequest[] => [
-    { op: 'addTable', ...at },
+    { op: 'addTable', ...at, flags: desired.tableFlags },
     ...[...desired.sets].map(
       ([set, declaration]): NftRequest => ({ op: 'addSet', ...at, set, ...declaration }),
     ),

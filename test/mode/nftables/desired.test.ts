@@ -264,7 +264,14 @@ describe('Desired', () => {
         const observed = new Map(
           [...seen].map(([family, table]) => [
             family,
-            { isDormant: false, sets: new Map(), chains: new Map(), ...table },
+            {
+              isDormant: false,
+              isPersistent: false,
+              owner: undefined,
+              sets: new Map(),
+              chains: new Map(),
+              ...table,
+            },
           ]),
         );
         const desired = new Desired();

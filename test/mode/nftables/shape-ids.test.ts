@@ -22,7 +22,15 @@ const id = (number: number): string => packHostU32((0x80000000 | number) >>> 0);
 function table(set: SetName, entries: Iterable<readonly [id: string, chain: string]>): ObservedTable {
   const elements = noElements();
   elements.set(set, new Map(entries));
-  return { isDormant: false, sets: new Map(), chains: new Map(), elements, counters: new Map() };
+  return {
+    isDormant: false,
+    isPersistent: false,
+    owner: undefined,
+    sets: new Map(),
+    chains: new Map(),
+    elements,
+    counters: new Map(),
+  };
 }
 
 describe('ShapeIds', () => {
