@@ -17,6 +17,7 @@ import type { TunableLog } from './log.ts';
 import { openServiceManager } from './open-service-manager.ts';
 import { openSource } from './open-source.ts';
 import { Pipeline } from './pipeline.ts';
+import { VipProbe } from './probe/vip-probe.ts';
 import { Servers } from './servers.ts';
 import { HangUps, stopSignal } from './signals.ts';
 import { Stage } from './stage.ts';
@@ -76,11 +77,15 @@ async function serve(
     onOutcome: (outcome) => vitals.eventEnded(outcome),
   });
   source.observeRequests?.((request) => vitals.requested(request));
+  const probe = new VipProbe({ log, onEnd: (...probed) => vitals.metrics?.probed(...probed) });
+  vitals.heed(() => probe.facts);
+  probe.aim(settings.probeAddress);
   const manager = openServiceManager(() => vitals.isLive, log);
   const stop = stopSignal();
   let refusal: string | undefined;
   const onInForce = (): void => {
     stage.inForce();
+    probe.start();
     tellStatus();
     manager?.ready();
   };
@@ -130,6 +135,10 @@ async function serve(
         throw error;
       }
       vitals.apply(to);
+      if (parts.has('probe')) {
+        vitals.metrics?.unprobed();
+        probe.aim(to.probeAddress);
+      }
       if (parts.has('log')) log.tune({ format: to.logFormat, verbosity: to.verbosity });
       if (backend !== undefined) await stage.replace(layOut(backend, to));
     },
@@ -168,6 +177,7 @@ async function serve(
     return 0;
   } finally {
     feedback.close();
+    probe.close();
     manager?.close();
     stop.release();
     await liveConfig.close();
