@@ -387,6 +387,18 @@ export const SETTINGS_FLAGS = {
     help: 'deprecated: 0 for no metrics server, else the port of a --metrics-bind-address that says none',
     kubeProxy: 'ignored with --config',
   },
+  'probe-vip': {
+    type: scalar('address', (value) => {
+      const address = parseListenAddress(value, 0);
+      if (address?.port !== 0) return address;
+      throw new ConfigError(`must be an IP and a port such as 10.96.0.1:443, got ${quote(value)}`);
+    }),
+    default: '',
+    field: 'kproxyTs.probeVIP',
+    group: 'Servers:',
+    help: 'virtual IP and TCP port of a Service with endpoints, such as 10.96.0.1:443, that the daemon connects to every 5 seconds; /readyz needs it to succeed',
+    kubeProxy: 'no such flag',
+  },
   profiling: {
     type: boolean,
     default: 'false',

@@ -76,6 +76,8 @@ export interface Settings {
   readonly metricsAddress: ListenAddress | undefined;
   /** Undefined for plain HTTP. */
   readonly metricsTls: MetricsTls | undefined;
+  /** The Service that is connected to as a test; undefined for none. */
+  readonly probeAddress: ListenAddress | undefined;
   /** An address that cannot be had is an error. */
   readonly isBindHardFail: boolean;
   /** Profiles and the table are served on the metrics address. */
@@ -177,6 +179,7 @@ export function buildSettings(
     healthAddress: values['healthz-bind-address'],
     metricsAddress: values['metrics-bind-address'],
     metricsTls: metricsTlsOf(values),
+    probeAddress: values['probe-vip'],
     isBindHardFail: values['bind-address-hard-fail'],
     hasProfiling: values.profiling,
     minSyncPeriodMs: Math.min(minSyncPeriodMs, MAX_TIMER_MS),

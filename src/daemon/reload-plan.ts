@@ -5,9 +5,10 @@ import { isDeepEqual } from '../model/deep-equal.ts';
 
 /**
  * `rules`: the way from the store to the kernel is made anew over the same tables, which costs one comparison with the kernel and
- * writes what differs; `servers`: an address is moved; `log`, `host`: at once; `start`: matters when the daemon starts only; `restart`: cannot be done in this process.
+ * writes what differs; `servers`: an address is moved; `probe`, `host`, `log`: at once; `start`: matters when the daemon starts only;
+ * `restart`: cannot be done in this process.
  */
-export type ReloadPart = 'rules' | 'servers' | 'log' | 'host' | 'start' | 'restart';
+export type ReloadPart = 'rules' | 'servers' | 'probe' | 'host' | 'log' | 'start' | 'restart';
 
 const PART_OF: Readonly<Record<keyof Settings, ReloadPart>> = {
   // Another source has another store, which everything else has been told of.
@@ -28,6 +29,7 @@ const PART_OF: Readonly<Record<keyof Settings, ReloadPart>> = {
   metricsAddress: 'servers',
   metricsTls: 'servers',
   isBindHardFail: 'servers',
+  probeAddress: 'probe',
   hasProfiling: 'servers',
   logFormat: 'log',
   verbosity: 'log',

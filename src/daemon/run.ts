@@ -19,6 +19,7 @@ import { takeNodeLock } from './node-lock.ts';
 import { openServiceManager } from './open-service-manager.ts';
 import { openSource } from './open-source.ts';
 import { Pipeline } from './pipeline.ts';
+import { VipProbe } from './probe/vip-probe.ts';
 import { Servers } from './servers.ts';
 import { HangUps, stopSignal } from './signals.ts';
 import { Stage } from './stage.ts';
@@ -104,12 +105,16 @@ async function serve({
     onOutcome: (outcome) => vitals.eventEnded(outcome),
   });
   source.observeRequests?.((request) => vitals.requested(request));
+  const probe = new VipProbe({ log, onEnd: (...probed) => vitals.metrics?.probed(...probed) });
+  vitals.heed(() => probe.facts);
+  probe.aim(settings.probeAddress);
   const manager = openServiceManager(() => vitals.isLive, log);
   const stop = stopSignal();
   let refusal: string | undefined;
   const onInForce = (): void => {
     stage.inForce();
     host.rulesInForce();
+    probe.start();
     tellStatus();
     manager?.ready();
   };
@@ -163,6 +168,10 @@ async function serve({
         host.prepare(to);
         host.tell();
       }
+      if (parts.has('probe')) {
+        vitals.metrics?.unprobed();
+        probe.aim(to.probeAddress);
+      }
       if (parts.has('log')) log.tune({ format: to.logFormat, verbosity: to.verbosity });
       if (backend !== undefined) await stage.replace(layOut(backend, to));
     },
@@ -201,6 +210,7 @@ async function serve({
     return 0;
   } finally {
     feedback.close();
+    probe.close();
     manager?.close();
     stop.release();
     await liveConfig.close();

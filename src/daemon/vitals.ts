@@ -12,6 +12,7 @@ import type { HealthFacts } from './health/health-answer.ts';
 import { SyncHealth } from './health/sync-health.ts';
 import { kernelFamilies } from './interfaces.ts';
 import type { Metrics } from './metrics/metrics.ts';
+import type { ProbeFacts } from './probe/probe-health.ts';
 import type { SyncReport } from './sync-loop.ts';
 
 export class Vitals {
@@ -20,6 +21,7 @@ export class Vitals {
   readonly #health: SyncHealth;
   readonly #lacking = new LackingLocal();
   #metrics: Metrics | undefined;
+  #probe: () => ProbeFacts | undefined = () => undefined;
   /** When the objects that were restored were written down. */
   #restoredOf: Date | undefined;
 
@@ -44,6 +46,11 @@ export class Vitals {
     this.#metrics?.mode(proxyMode);
   }
 
+  /** Readiness depends on it, too. */
+  heed(probe: () => ProbeFacts | undefined): void {
+    this.#probe = probe;
+  }
+
   /** What health servers answer by. */
   healthFacts(): HealthFacts {
     const nowMs = performance.now();
@@ -55,6 +62,7 @@ export class Vitals {
       isReady: this.#health.isReady,
       isNodeEligible: this.#isNodeEligible,
       staleSince: this.staleSince,
+      probe: this.#probe(),
       updatedAt: updatedAtMs === undefined ? undefined : new Date(Date.now() - nowMs + updatedAtMs),
     };
   }

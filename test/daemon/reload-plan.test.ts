@@ -12,6 +12,7 @@ it.each<[to: Record<string, string>, parts: string[], changed: string[], obstacl
   [{ v: '2' }, ['log'], ['verbosity'], []],
   [{ 'healthz-bind-address': 'none' }, ['servers'], ['healthAddress'], []],
   [{ 'metrics-tls-cert-file': '/c', 'metrics-tls-private-key-file': '/k' }, ['servers'], ['metricsTls'], []],
+  [{ 'probe-vip': '10.96.0.1:443' }, ['probe'], ['probeAddress'], []],
   [{ 'cluster-cidr': '10.0.0.0/8' }, ['rules'], ['detectLocal'], []],
   [{ 'proxy-mode': 'iptables' }, ['rules'], ['proxyMode', 'nodePortAddresses'], []],
   [{ 'iptables-dispatch': 'flat', v: '1' }, ['rules', 'log'], ['iptables', 'verbosity'], []],

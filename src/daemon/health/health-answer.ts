@@ -1,6 +1,7 @@
 // What /healthz, /livez and /readyz answer, as kube-proxy words it (pkg/proxy/healthcheck/proxy_health.go, KEP-3836).
 
 import type { IpFamily } from '../../model/ip.ts';
+import type { ProbeFacts } from '../probe/probe-health.ts';
 
 /** The daemon as the health server sees it. */
 export interface HealthFacts {
@@ -12,6 +13,8 @@ export interface HealthFacts {
   readonly isNodeEligible: boolean;
   /** The rules follow objects as they were known then, which the source has not confirmed; undefined otherwise. */
   readonly staleSince: Date | undefined;
+  /** Undefined when nothing is probed. */
+  readonly probe?: ProbeFacts | undefined;
   /** When the kernel was last known to hold what was desired; undefined before the first time. */
   readonly updatedAt: Date | undefined;
 }
@@ -39,10 +42,18 @@ export function livezAnswer(facts: HealthFacts, now: Date): HttpAnswer {
   return answer(facts, now, facts.isLive, facts.isLive, {});
 }
 
-/** Are the rules in force, for roll-outs and readiness probes: once, and healthy since. kube-proxy has no such path. */
+/**
+ * Are the rules in force, for roll-outs and readiness probes: once, and healthy since; and do they work, where that is probed. kube-proxy
+ * has no such path.
+ */
 export function readyzAnswer(facts: HealthFacts, now: Date): HttpAnswer {
-  const isReady = facts.isReady && facts.isHealthy;
-  return answer(facts, now, isReady, isReady, {});
+  const { probe } = facts;
+  const isReady = facts.isReady && facts.isHealthy && probe?.isPassing !== false;
+  return answer(facts, now, isReady, isReady, probe === undefined ? {} : { probe: probeStatus(probe) });
+}
+
+function probeStatus({ address, isPassing, outcome }: ProbeFacts): object {
+  return { address, passing: isPassing, ...(outcome !== undefined && { outcome }) };
 }
 
 function answer(

@@ -11,9 +11,11 @@ import type { Problem, ServiceKey } from '../../model/types.ts';
 import type { SentRequest } from '../../source/source.ts';
 import type { LackingCount } from '../../vip/lacking-local.ts';
 import type { EventOutcome } from '../events/event-publisher.ts';
+import type { ProbeOutcome } from '../probe/probe-health.ts';
 import type { SyncReport } from '../sync-loop.ts';
 import { type DeclaredMetrics, declareMetrics } from './declare.ts';
 import { declareFailures } from './declare-failures.ts';
+import { declareProbe } from './declare-probe.ts';
 import { declareTls } from './declare-tls.ts';
 
 export interface MetricsOptions {
@@ -38,6 +40,7 @@ export class Metrics {
   readonly #startedAtSeconds: number;
   readonly #version: string;
   #tls: ReturnType<typeof declareTls> | undefined;
+  #probe: ReturnType<typeof declareProbe> | undefined;
 
   constructor({ version, mode, families, nowSeconds = () => Date.now() / 1000 }: MetricsOptions) {
     this.#families = families.map((family) => `IPv${family}`);
@@ -172,6 +175,20 @@ export class Metrics {
     }
     this.#tls ??= declareTls(this.#registry);
     this.#tls.expiry.set(expiresAt.getTime() / 1000);
+  }
+
+  /** A connection of the probe was tried. */
+  probed(outcome: ProbeOutcome, durationMs: number, isPassing: boolean): void {
+    this.#probe ??= declareProbe(this.#registry);
+    this.#probe.passing.set(isPassing ? 1 : 0);
+    this.#probe.probes.inc({ outcome });
+    if (outcome === 'connected') this.#probe.duration.observe(durationMs / 1000);
+  }
+
+  /** Nothing is probed any more. */
+  unprobed(): void {
+    this.#probe?.forget();
+    this.#probe = undefined;
   }
 
   /** Changed credentials of the metrics server were read. */

@@ -47,11 +47,13 @@ async function serve(facts: HealthFacts, onAnswer: (path: string, status: number
   };
 }
 
-test.each([
+test.each<[what: string, over: Partial<HealthFacts>, healthz: number, livez: number, readyz: number]>([
   ['all is well', {}, 200, 200, 200],
   ['the node is not eligible', { isNodeEligible: false }, 503, 200, 200],
   ['what is desired is not in force', { isHealthy: false }, 503, 200, 503],
   ['stuck', { isHealthy: false, isLive: false }, 503, 503, 503],
+  ['the probe fails', { probe: { address: 'a', isPassing: false, outcome: 'refused' } }, 200, 200, 503],
+  ['the probe passes', { probe: { address: 'a', isPassing: true, outcome: 'connected' } }, 200, 200, 200],
   ['nothing in force yet', { isReady: false, updatedAt: undefined }, 200, 200, 503],
 ])('%s', async (_, over, healthz, livez, readyz) => {
   const ask = await serve({ ...GOOD, ...over });

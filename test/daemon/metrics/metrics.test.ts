@@ -191,3 +191,23 @@ test('the end of a certificate is told while there is one', async () => {
   metrics.certificateUntil(new Date(START_SECONDS * 1000));
   expect((await ours())[1]).toEqual(['kproxy_ts_metrics_tls_reloads_total{result="refused"}', 0]);
 });
+
+test('a probe is told while there is one', async () => {
+  const { metrics, samples } = begin();
+  const ours = async () =>
+    [...(await samples())].filter(([key]) => key.startsWith('kproxy_ts_probe') && !key.includes('_bucket'));
+  expect(await ours()).toEqual([]);
+  metrics.probed('connected', 3, true);
+  metrics.probed('timeout', 2000, false);
+  expect(await ours()).toEqual([
+    ['kproxy_ts_probe_passing', 0],
+    ['kproxy_ts_probes_total{outcome="connected"}', 1],
+    ['kproxy_ts_probes_total{outcome="refused"}', 0],
+    ['kproxy_ts_probes_total{outcome="timeout"}', 1],
+    ['kproxy_ts_probes_total{outcome="unreachable"}', 0],
+    ['kproxy_ts_probe_duration_seconds_sum', 0.003],
+    ['kproxy_ts_probe_duration_seconds_count', 1],
+  ]);
+  metrics.unprobed();
+  expect(await ours()).toEqual([]);
+});
