@@ -1,5 +1,5 @@
-// What `npm test`, `npm run demo` and `npm run bench` need before they start, from a fresh clone on: system packages,
-// npm packages, the compiled program, the addon. Each step is skipped, silently, when there is nothing to do.
+// What `npm test`, `npm run demo`, `npm run bench` and `npm run soak` need before they start, from a fresh clone on: system
+// packages, npm packages, the compiled program, the addon. Each step is skipped, silently, when there is nothing to do.
 // Plain Node without dependencies, because nothing is installed yet when it runs. By hand: node scripts/setup.mjs --for=test
 
 import { spawnSync } from 'node:child_process';
@@ -22,6 +22,7 @@ const COMPILER = ['g++', 'make', 'python3'];
 /** Programs used beside Node, by purpose. The daemon itself runs none of them but iptables-legacy, where a node uses that. */
 const PROGRAMS = {
   demo: ['ip', 'nft'],
+  soak: ['ip', 'nft', 'iptables-nft'],
   // g++ compiles the client that sets up connections.
   bench: ['ip', 'nft', 'iptables-nft', 'g++'],
   // The addon is compiled by its tests too, with sanitizers.
@@ -90,7 +91,7 @@ const MANAGERS = [
   },
 ];
 
-/** Makes this machine ready for `purpose`: 'demo', 'test', 'guest' or 'bench'. @throws SetupError when it cannot. */
+/** Makes this machine ready for `purpose`: 'demo', 'test', 'guest', 'bench' or 'soak'. @throws SetupError when it cannot. */
 export function setUp(purpose) {
   checkMachine(purpose);
   installPrograms(PROGRAMS[purpose]);
