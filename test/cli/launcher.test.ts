@@ -16,25 +16,30 @@ function execute(...argv: string[]): Promise<{ code: number; stdout: string; std
   });
 }
 
+/** Processor time that Node takes to run something. Other than time, it hardly depends on what else this machine does. */
+async function cpuMs(...argv: string[]): Promise<number> {
+  const tell = `process.on('exit', () => {
+    const { user, system } = process.cpuUsage();
+    process._rawDebug((user + system) / 1000);
+  })`;
+  const { stderr } = await execute(`--import=data:text/javascript,${encodeURIComponent(tell)}`, ...argv);
+  return Number(stderr);
+}
+
 function launch(root: string, ...argv: string[]) {
   return execute(path.join(root, 'bin/kproxy-ts'), ...argv);
 }
 
 describe('the built program', () => {
-  it('prints help within 100 ms of the start of Node itself', async () => {
+  it('prints help with less than 100 ms of processor time more than Node itself takes', async () => {
     expect(existsSync(path.join(ROOT, 'dist/cli/main.js')), 'run `npm run build` first').toBe(true);
-    const timesMs: { node: number[]; help: number[] } = { node: [], help: [] };
-    for (let i = 0; i < 5; i++) {
-      let start = performance.now();
-      await execute('-e', '0');
-      timesMs.node.push(performance.now() - start);
-      start = performance.now();
-      const { code, stdout, stderr } = await launch(ROOT, '--help');
-      timesMs.help.push(performance.now() - start);
-      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(stdout).toMatch(/^Usage: kproxy-ts/);
-    }
-    expect(Math.min(...timesMs.help) - Math.min(...timesMs.node)).toBeLessThan(100);
+    const help = path.join(ROOT, 'bin/kproxy-ts');
+    const moreMs: number[] = [];
+    for (let i = 0; i < 5; i++) moreMs.push((await cpuMs(help, '--help')) - (await cpuMs('-e', '0')));
+    expect(Math.min(...moreMs)).toBeLessThan(100);
+    const { code, stdout, stderr } = await launch(ROOT, '--help');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^Usage: kproxy-ts/);
   });
 
   it('hands its arguments over and exits with what main says', async () => {
