@@ -89,7 +89,8 @@ export class NftablesBackend implements Backend {
   }
 
   get hasDeferred(): boolean {
-    return this.#deferred.size > 0;
+    // What a comparison finds is put off anew.
+    return this.#isTrusted && this.#deferred.size > 0;
   }
 
   distrust(): void {

@@ -93,6 +93,7 @@ export class SyncLoop {
   #failuresInARow = 0;
   /** The cause of a sync that fell due while another step ran. */
   #overdue: SyncReport['cause'] | undefined;
+  /** Of the last sync. Steps that are none, as cleanups, hold no sync back. */
   #lastEndMs = Number.NEGATIVE_INFINITY;
   #cancelNext: (() => void) | undefined;
   #cancelCheck: (() => void) | undefined;
@@ -176,7 +177,8 @@ export class SyncLoop {
     const startMs = this.#clock.nowMs();
     const done = await step();
     this.#isRunning = false;
-    this.#lastEndMs = this.#clock.nowMs();
+    const endMs = this.#clock.nowMs();
+    if (cause !== 'cleanup') this.#lastEndMs = endMs;
     if (done !== undefined) {
       if (done.result.failures.length > 0) this.#failuresInARow++;
       // That a cleanup went well says nothing about the sync that failed before it.
@@ -184,7 +186,7 @@ export class SyncLoop {
       this.#options.onSync({
         ...done.result,
         changedServices: done.changedServices,
-        durationMs: this.#lastEndMs - startMs,
+        durationMs: endMs - startMs,
         cause,
       });
     }
