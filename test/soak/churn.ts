@@ -44,6 +44,8 @@ export interface Settled {
   readonly servers: ReadonlySet<string>;
   /** Nothing about it has changed since it was picked. */
   isStillSettled(): boolean;
+  /** How long ago it changed. */
+  quietMs(): number;
 }
 
 export class Churn {
@@ -101,6 +103,7 @@ export class Churn {
         port: member.port,
         servers: serversOf(member),
         isStillSettled: () => member.changedAtMs === changedAtMs,
+        quietMs: () => performance.now() - changedAtMs,
       };
     }
     return undefined;

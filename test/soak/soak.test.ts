@@ -14,7 +14,7 @@ test.concurrent.each(['nftables', 'iptables'] as const)(
     console.log(figures.join('\n'));
     expect(problems).toEqual([]);
   },
-  60_000,
+  120_000,
 );
 
 describe('growth', () => {

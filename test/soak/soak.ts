@@ -61,6 +61,7 @@ class Soak {
   #changingMs = 0;
   #settledProbes = 0;
   #disturbances = 0;
+  #disturbedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: SoakOptions, site: Site, churn: Churn, daemon: Daemon, print: (line: string) => void) {
     this.#options = options;
@@ -122,6 +123,7 @@ class Soak {
   #disturb(): void {
     if (this.#disturbances++ % 2 === 0) this.#site.server.compact();
     this.#site.server.dropWatches();
+    this.#disturbedAtMs = performance.now();
   }
 
   #sample(): void {
@@ -195,8 +197,12 @@ class Soak {
       const isRight =
         servers.size === 0 ? outcome === 'refused' : outcome === 'reply' && servers.has(server ?? '');
       if (!isRight && this.#problems.length < 50) {
+        const wanted = [...servers].join(' or ') || 'a refusal';
+        const quietSec = (settled.quietMs() / 1000).toFixed(1);
+        const sinceMs = performance.now() - this.#disturbedAtMs;
         this.#problems.push(
-          `${name}: ${server ?? outcome} instead of ${[...servers].join(' or ') || 'a refusal'}`,
+          `${name}: ${server ?? outcome} instead of ${wanted}, ${quietSec} s after it changed, ` +
+            `after ${this.#changes} changes, ${(sinceMs / 1000).toFixed(1)} s after the watches were cut`,
         );
       }
     }
