@@ -21,19 +21,32 @@ const CHANGES = {
   serviceDeleted: { label: 'service deleted', hasTarget: false },
 } satisfies Record<Change, { label: string; hasTarget: boolean }>;
 
-/** Each with processes of its own, taken together: one process may be lucky, or not. */
-const RUNS = 3;
+/** How much of it there is. */
+interface Effort {
+  /** Each with processes of its own, taken together: one process may be lucky, or not. */
+  readonly runs: number;
+  /**
+   * V8 compiles what runs often, and a process that has loaded more has compiled more. After so many changes all sizes are
+   * equally far; before, they take about twice as long, which is told apart.
+   */
+  readonly warmUp: number;
+  /** Changes of each kind, at most. */
+  readonly changes: number;
+}
+
+/** Where the kernel looks through a whole table at each commit, what V8 does is lost in it, and each change takes long. */
+const EFFORTS: Readonly<Record<Bench['mode'], Effort>> = {
+  nftables: { runs: 3, warmUp: 2000, changes: Number.POSITIVE_INFINITY },
+  iptables: { runs: 1, warmUp: 200, changes: 150 },
+  'iptables-flat': { runs: 1, warmUp: 200, changes: 150 },
+};
+
 /** Changes of one turn. */
 const TURN = 50;
 /** The turns of each kind of change in one run. */
 const LEAST_TURNS = 5;
 /** Changes to endpoint counts that no Service has had: each makes a chain that stays. */
 const FIRST_OF_THEIR_NUMBER = 20;
-/**
- * V8 compiles what runs often, and a process that has loaded more has compiled more. After so many changes all sizes are
- * equally far; before, they take about twice as long, which is told apart.
- */
-const WARM_UP = 2000;
 const FIRST = 100;
 
 /** Milliseconds, by size and by turn; the turns of all runs follow each other. */
@@ -44,7 +57,7 @@ export async function measureChanges(bench: Bench): Promise<Section> {
     Object.keys(CHANGES).map((change) => [change, new Map(bench.options.sizes.map((size) => [size, []]))]),
   ) as unknown as Record<Change, Turns>;
   const firsts = new Map<number, number[]>(bench.options.sizes.map((size) => [size, []]));
-  for (let run = 0; run < RUNS; run++) await changeInTurns(bench, turns, firsts);
+  for (let run = 0; run < EFFORTS[bench.mode].runs; run++) await changeInTurns(bench, turns, firsts);
 
   const lines: Line[] = [];
   const figures: Record<number, unknown> = {};
@@ -93,7 +106,9 @@ async function changeInTurns(
   turns: Record<Change, Turns>,
   firsts: Map<number, number[]>,
 ): Promise<void> {
-  const { sizes, changes } = bench.options;
+  const { sizes } = bench.options;
+  const { warmUp, changes: most } = EFFORTS[bench.mode];
+  const changes = Math.min(bench.options.changes, most);
   const namespaces: Netns[] = [];
   try {
     const processes: LineProcess[] = [];
@@ -106,7 +121,7 @@ async function changeInTurns(
       await one.line();
       processes.push(one);
       firsts.get(services)!.push(...(await ask(one, { change: 'endpointReplaced', count: FIRST })));
-      await ask(one, { change: 'endpointReplaced', count: WARM_UP - FIRST });
+      await ask(one, { change: 'endpointReplaced', count: warmUp - FIRST });
     }
     for (const change of Object.keys(CHANGES) as Change[]) {
       const total = change === 'endpointCountFirst' ? FIRST_OF_THEIR_NUMBER : changes;
