@@ -50,7 +50,7 @@ const INCLUDE_KUBE_PROXY = {
   type: boolean,
   default: 'false',
   group: 'Options:',
-  help: 'remove as well what a kube-proxy of mode iptables or nftables left behind',
+  help: 'remove as well what a kube-proxy of mode iptables, nftables or ipvs left behind',
   kubeProxy: 'no such flag',
 };
 

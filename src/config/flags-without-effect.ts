@@ -4,7 +4,7 @@
 import { ConfigError } from '../errors.ts';
 import { DURATION_OR_NANOSECONDS, type FieldForm, LOG_PATTERNS, NUMBER, STRING } from './field-form.ts';
 import { type Flag, type Flags, type FlagType, scalar } from './flag.ts';
-import { boolean, cidrs, integer, nonNegativeDuration, positiveDuration, text } from './flag-types.ts';
+import { boolean, integer, positiveDuration, text } from './flag-types.ts';
 import { parseDuration, parseInteger, parseList } from './parse.ts';
 import { quote } from './printable.ts';
 
@@ -124,40 +124,6 @@ const ROWS = {
     default: '0',
     field: 'logging.options.json.infoBufferSize',
     why: ONE_STREAM,
-  },
-
-  'ipvs-sync-period': {
-    type: positiveDuration,
-    default: '30s',
-    field: 'ipvs.syncPeriod',
-    why: 'no ipvs mode',
-  },
-  'ipvs-min-sync-period': {
-    type: nonNegativeDuration,
-    default: '0s',
-    field: 'ipvs.minSyncPeriod',
-    why: 'no ipvs mode',
-  },
-  'ipvs-scheduler': { type: text('scheduler'), field: 'ipvs.scheduler', why: 'no ipvs mode' },
-  'ipvs-exclude-cidrs': { type: cidrs, field: 'ipvs.excludeCIDRs', why: 'no ipvs mode' },
-  'ipvs-strict-arp': { type: boolean, default: 'false', field: 'ipvs.strictARP', why: 'no ipvs mode' },
-  'ipvs-tcp-timeout': {
-    type: nonNegativeDuration,
-    default: '0s',
-    field: 'ipvs.tcpTimeout',
-    why: 'no ipvs mode',
-  },
-  'ipvs-tcpfin-timeout': {
-    type: nonNegativeDuration,
-    default: '0s',
-    field: 'ipvs.tcpFinTimeout',
-    why: 'no ipvs mode',
-  },
-  'ipvs-udp-timeout': {
-    type: nonNegativeDuration,
-    default: '0s',
-    field: 'ipvs.udpTimeout',
-    why: 'no ipvs mode',
   },
 
   'windows-service': { type: boolean, default: 'false', field: 'windowsRunAsService', why: WINDOWS },

@@ -9,7 +9,7 @@ import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
 import { featureGates } from './feature-gates.ts';
 import { BOOLEAN, STRING, STRINGS } from './field-form.ts';
 import { type Flags, type FlagType, scalar } from './flag.ts';
-import { boolean, integer, nonNegativeDuration, positiveDuration, text } from './flag-types.ts';
+import { boolean, cidrs, integer, nonNegativeDuration, positiveDuration, text } from './flag-types.ts';
 import { HOST_FLAGS } from './host-flags.ts';
 import {
   type ListenAddress,
@@ -26,7 +26,7 @@ import { quote } from './printable.ts';
 
 /** How traffic is steered. */
 export type ProxyMode = 'nftables' | 'iptables' | 'ipvs' | 'userspace';
-export const PROXY_MODES: readonly ProxyMode[] = ['nftables', 'iptables'];
+export const PROXY_MODES: readonly ProxyMode[] = ['nftables', 'iptables', 'ipvs'];
 
 export const IPTABLES_BACKENDS = ['auto', 'nft', 'legacy'] as const;
 export type IptablesBackendChoice = (typeof IPTABLES_BACKENDS)[number];
@@ -44,6 +44,16 @@ export const DETECT_LOCAL_MODES: readonly DetectLocalMode[] = [
 
 export const LOG_FORMATS = ['auto', 'text', 'json'] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
+
+const IPVS_ELSE_NFTABLES = 'ipvs,nftables';
+
+const proxyMode = scalar('mode', (value): { mode: ProxyMode; fallback: ProxyMode | undefined } => {
+  if (value === IPVS_ELSE_NFTABLES) return { mode: 'ipvs', fallback: 'nftables' };
+  const mode = value === '' ? 'nftables' : PROXY_MODES.find((one) => one === value);
+  if (mode !== undefined) return { mode, fallback: undefined };
+  const known = `${PROXY_MODES.slice(0, -1).join(', ')} or ${PROXY_MODES.at(-1)}`;
+  throw new ConfigError(`must be ${known}, or ${IPVS_ELSE_NFTABLES}, got ${quote(value)}`);
+});
 
 const clusterCidrs = scalar('cidrs', (value) => {
   const cidrs = parseCidrs(parseList([value]));
@@ -84,6 +94,15 @@ const allowedExternalIps: FlagType<AllowedExternalIps> = {
     return parseCidrs(items);
   },
 };
+
+/** IP_VS_SCHEDNAME_MAXLEN, linux/ip_vs.h: whether the kernel has it, the kernel knows. */
+const kernelScheduler = scalar('scheduler', (value) => {
+  if (value === '') return 'rr';
+  if (!/^[a-z0-9_-]{1,15}$/.test(value)) {
+    throw new ConfigError(`must be a scheduler of IPVS such as rr or wlc, got ${quote(value)}`);
+  }
+  return value;
+});
 
 const listenAddress = (defaultPort: number): FlagType<ListenAddress | undefined> => ({
   ...scalar('address', (value) => (value === 'none' ? undefined : parseListenAddress(value, defaultPort))),
@@ -234,12 +253,12 @@ export const SETTINGS_FLAGS = {
     kubeProxy: 'same',
   },
   'proxy-mode': {
-    type: scalar('mode', (value): ProxyMode => (value === '' ? 'nftables' : parseEnum(value, PROXY_MODES))),
+    type: proxyMode,
     default: 'nftables',
     field: 'mode',
     group: 'Rules:',
-    help: `how traffic is steered: ${PROXY_MODES.join(', ')}`,
-    kubeProxy: 'defaults to iptables',
+    help: `how traffic is steered: ${PROXY_MODES.join(', ')}; ${IPVS_ELSE_NFTABLES} is nftables where the kernel lacks what ipvs mode needs`,
+    kubeProxy: 'defaults to iptables; never falls back',
   },
   'iptables-masquerade-bit': {
     type: integer('bit', 0, 31),
@@ -278,6 +297,62 @@ export const SETTINGS_FLAGS = {
     help: 'serve node ports on 127.0.0.1 in iptables mode, where --nodeport-addresses allows it',
     kubeProxy: 'same',
   },
+  'ipvs-scheduler': {
+    type: kernelScheduler,
+    default: 'rr',
+    field: 'ipvs.scheduler',
+    group: 'Rules:',
+    help: 'in ipvs mode, the scheduler of Services that choose none by annotation: rr, wrr, lc, wlc, sed, nq, sh, mh or another that the kernel has',
+    kubeProxy: 'same',
+  },
+  'ipvs-strict-arp': {
+    type: boolean,
+    default: 'false',
+    field: 'ipvs.strictARP',
+    group: 'Rules:',
+    help: 'in ipvs mode, answer no ARP requests for virtual addresses (arp_ignore=1, arp_announce=2), as load balancers such as MetalLB need it',
+    kubeProxy: 'same',
+  },
+  'ipvs-exclude-cidrs': {
+    type: cidrs,
+    default: '',
+    field: 'ipvs.excludeCIDRs',
+    group: 'Rules:',
+    help: "in ipvs mode, networks whose virtual servers are somebody else's unless they are known to be ours (repeatable, comma separated)",
+    kubeProxy: 'deletes all virtual servers outside them',
+  },
+  'ipvs-tcp-timeout': {
+    type: nonNegativeDuration,
+    default: '0s',
+    field: 'ipvs.tcpTimeout',
+    group: 'Rules:',
+    help: 'in ipvs mode, how long IPVS keeps idle TCP connections; 0 leaves it as it is',
+    kubeProxy: 'same',
+  },
+  'ipvs-tcpfin-timeout': {
+    type: nonNegativeDuration,
+    default: '0s',
+    field: 'ipvs.tcpFinTimeout',
+    group: 'Rules:',
+    help: 'in ipvs mode, how long IPVS keeps TCP connections after a FIN; 0 leaves it as it is',
+    kubeProxy: 'same',
+  },
+  'ipvs-udp-timeout': {
+    type: nonNegativeDuration,
+    default: '0s',
+    field: 'ipvs.udpTimeout',
+    group: 'Rules:',
+    help: 'in ipvs mode, how long IPVS keeps idle UDP flows; 0 leaves it as it is',
+    kubeProxy: 'same',
+  },
+  'ipvs-drain-timeout': {
+    type: nonNegativeDuration,
+    default: '15m',
+    field: 'kproxyTs.ipvsDrainTimeout',
+    group: 'Rules:',
+    help: 'in ipvs mode, the longest that connections to a removed endpoint are kept: it is deleted with its last one, or after this time',
+    kubeProxy: 'no such flag; waits for ever',
+  },
   'nftables-own-table': {
     type: boolean,
     default: 'true',
@@ -302,8 +377,8 @@ export const SETTINGS_FLAGS = {
   'iptables-sync-period': {
     type: positiveDuration,
     default: '30s',
-    field: { iptables: 'iptables.syncPeriod', nftables: 'nftables.syncPeriod' },
-    aliases: ['nftables-sync-period', 'sync-period'],
+    field: { iptables: 'iptables.syncPeriod', nftables: 'nftables.syncPeriod', ipvs: 'ipvs.syncPeriod' },
+    aliases: ['nftables-sync-period', 'ipvs-sync-period', 'sync-period'],
     group: 'Timing:',
     help: "how often the kernel's rules are checked for foreign changes, in every mode",
     kubeProxy: 'same',
@@ -311,8 +386,12 @@ export const SETTINGS_FLAGS = {
   'iptables-min-sync-period': {
     type: nonNegativeDuration,
     default: '0s',
-    field: { iptables: 'iptables.minSyncPeriod', nftables: 'nftables.minSyncPeriod' },
-    aliases: ['nftables-min-sync-period', 'min-sync-period'],
+    field: {
+      iptables: 'iptables.minSyncPeriod',
+      nftables: 'nftables.minSyncPeriod',
+      ipvs: 'ipvs.minSyncPeriod',
+    },
+    aliases: ['nftables-min-sync-period', 'ipvs-min-sync-period', 'min-sync-period'],
     group: 'Timing:',
     help: 'least time between two writes, in every mode. 0 only groups changes that arrive together, which is enough: a write costs what changed, not what exists',
     kubeProxy: 'defaults to 1s',

@@ -1,7 +1,7 @@
 // Settings: everything the daemon was told, validated once, frozen, and passed down. Nothing below reads flags or the environment.
 
 import { isDeepEqual } from '../model/deep-equal.ts';
-import { parseCidr } from '../model/ip.ts';
+import { type Cidr, parseCidr } from '../model/ip.ts';
 import type { AllowedExternalIps } from '../vip/external-ips.ts';
 import type { DetectLocal } from '../vip/local-pods.ts';
 import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
@@ -57,6 +57,8 @@ export interface Settings {
   /** Trimmed, lower case, never empty. */
   readonly nodeName: string;
   readonly proxyMode: ProxyMode;
+  /** Taken where the kernel cannot do `proxyMode`; undefined for none. */
+  readonly fallbackMode: ProxyMode | undefined;
   readonly detectLocal: DetectLocal;
   readonly nodePortAddresses: NodePortAddresses;
   readonly allowedExternalIps: AllowedExternalIps;
@@ -65,6 +67,16 @@ export interface Settings {
     readonly dispatch: IptablesDispatch;
     /** Node ports on 127.0.0.1. */
     readonly servesLocalhostNodePorts: boolean;
+  };
+  readonly ipvs: {
+    /** Of Services that choose none: the kernel's name. */
+    readonly scheduler: string;
+    readonly isStrictArp: boolean;
+    readonly excludedCidrs: readonly Cidr[];
+    /** Seconds for which IPVS keeps what is idle; 0 leaves one as it is. */
+    readonly timeouts: { readonly tcp: number; readonly tcpFin: number; readonly udp: number };
+    /** The longest that connections to a removed endpoint are kept. */
+    readonly drainTimeoutMs: number;
   };
   /** In nftables mode, where the kernel can. */
   readonly ownsNftablesTable: boolean;
@@ -163,7 +175,8 @@ export function buildSettings(
     // A folder of manifests is never away.
     stateFolder: values.source ? undefined : values['state-dir'] || undefined,
     nodeName,
-    proxyMode: values['proxy-mode'],
+    proxyMode: values['proxy-mode'].mode,
+    fallbackMode: values['proxy-mode'].fallback,
     detectLocal: detectLocalOf(values),
     nodePortAddresses: nodePortAddressesOf(values),
     allowedExternalIps:
@@ -172,6 +185,17 @@ export function buildSettings(
       backend: values['iptables-backend'],
       dispatch: values['iptables-dispatch'],
       servesLocalhostNodePorts: values['iptables-localhost-nodeports'],
+    },
+    ipvs: {
+      scheduler: values['ipvs-scheduler'],
+      isStrictArp: values['ipvs-strict-arp'],
+      excludedCidrs: values['ipvs-exclude-cidrs'],
+      timeouts: {
+        tcp: wholeSeconds(values['ipvs-tcp-timeout']),
+        tcpFin: wholeSeconds(values['ipvs-tcpfin-timeout']),
+        udp: wholeSeconds(values['ipvs-udp-timeout']),
+      },
+      drainTimeoutMs: values['ipvs-drain-timeout'],
     },
     ownsNftablesTable: values['nftables-own-table'],
     masqueradeBit: values['iptables-masquerade-bit'],
@@ -216,7 +240,7 @@ function proxyModeOf(given: readonly GivenFlag[], file: ConfigFile | undefined):
   const flags = { 'proxy-mode': SETTINGS_FLAGS['proxy-mode'] };
   const texts = file?.fields.get(flags['proxy-mode'].field) ?? [];
   const ofFile = texts.map((text) => ({ name: 'proxy-mode', spelled: 'mode', text }));
-  return parseFlags(flags, [...ofFile, ...given]).values['proxy-mode'] ?? 'nftables';
+  return parseFlags(flags, [...ofFile, ...given]).values['proxy-mode']?.mode ?? 'nftables';
 }
 
 /** Flags and fields that are given, and to no purpose; a file's that say the default are not worth a word. */
@@ -229,6 +253,11 @@ function withoutEffect(given: readonly GivenFlag[], file: ConfigFile | undefined
     });
     return [...new Set([...ofFlags, ...ofFile])];
   });
+}
+
+/** What is not 0 stays so. */
+function wholeSeconds(ms: number): number {
+  return Math.ceil(ms / 1000);
 }
 
 /** What each mode of local detection goes by. A cluster CIDR may be left out: then no client counts as a local pod. */
@@ -257,7 +286,7 @@ function metricsTlsOf(values: FlagValues<typeof SETTINGS_FLAGS>): MetricsTls | u
   };
 }
 
-/** Every local address, as kube-proxy has it in iptables mode unless told otherwise. */
+/** Every local address, as kube-proxy has it in iptables and ipvs mode unless told otherwise. */
 const EVERYWHERE: NodePortAddresses = {
   kind: 'cidrs',
   cidrs: [parseCidr('0.0.0.0/0')!, parseCidr('::/0')!],
@@ -265,7 +294,7 @@ const EVERYWHERE: NodePortAddresses = {
 
 function nodePortAddressesOf(values: FlagValues<typeof SETTINGS_FLAGS>): NodePortAddresses {
   const setting = values['nodeport-addresses'];
-  if (setting === undefined && values['proxy-mode'] === 'iptables') return EVERYWHERE;
+  if (setting === undefined && values['proxy-mode'].mode !== 'nftables') return EVERYWHERE;
   if (setting?.kind === 'cidrs') return setting;
   return { kind: 'primary', bindAddress: values['bind-address'] };
 }

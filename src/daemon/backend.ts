@@ -3,6 +3,7 @@
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
+import type { AfterSync } from './sync-loop.ts';
 
 /** What changed since the last call, whether or not that call succeeded. */
 export interface BackendUpdate {
@@ -50,6 +51,8 @@ export interface Backend {
    * Lets go of what is there for nothing and was so at the last call already. Called now and then, in the same sequence.
    */
   releaseUnused(): Promise<SyncResult>;
+  /** What the mode itself has to do once rules are in force, when there is something. */
+  readonly afterSync?: AfterSync;
   /** Services whose objects the kernel refused. */
   problems(): Problem[];
   close(): void;

@@ -8,10 +8,11 @@ import type { ElementChange } from '../mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../mode/nftables/format.ts';
 import { planFullSync } from '../mode/nftables/full-sync.ts';
 import { KUBE_PROXY_TABLE, nftFamily, TABLE } from '../mode/nftables/names.ts';
-import { previousIn } from '../mode/nftables/observed.ts';
-import { planFrontends } from '../mode/nftables/planned-frontend.ts';
+import { type Observed, previousIn } from '../mode/nftables/observed.ts';
+import { type PlanFrontend, planFrontends } from '../mode/nftables/planned-frontend.ts';
 import { vipTableRows } from '../mode/nftables/rows.ts';
 import { structureTransaction } from '../mode/nftables/transaction.ts';
+import type { IpFamily } from '../model/ip.ts';
 import { type ConnectionCount, ConnectionCounts } from '../vip/connection-counts.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import type { BackendUpdate } from './backend.ts';
@@ -23,16 +24,16 @@ export class NftablesInspector implements Inspector {
   readonly #session = new NftSession();
 
   async isPresent(): Promise<boolean> {
-    return (await this.#session.familiesWithTable(TABLE)).length > 0;
+    return (await this.#session.families('rules')).length > 0;
   }
 
   async readVipTable(): Promise<VipTableRow[] | undefined> {
-    const { observed } = await this.#session.observe(kernelFamilies());
+    const { observed } = await this.#session.observe(await this.#session.families('rules'));
     return observed.size === 0 ? undefined : vipTableRows(observed);
   }
 
   async readConnections(): Promise<ConnectionCount[] | undefined> {
-    const families = await this.#session.familiesWithTable(TABLE);
+    const families = await this.#session.families('rules');
     if (families.length === 0) return undefined;
     const counts = new ConnectionCounts();
     for (const family of families) {
@@ -45,39 +46,16 @@ export class NftablesInspector implements Inspector {
     return counts.values();
   }
 
-  /** Deletions that a daemon would put off are told as well. */
-  async planDiff({ masqueradeBit }: Settings, { frontends, surroundings }: BackendUpdate): Promise<string[]> {
-    const families = kernelFamilies();
-    const { observed } = await this.#session.observe(families);
-    const desired = new Desired();
-    desired.learnShapeIds(observed);
-    desired.update(planFrontends(frontends, previousIn(observed)));
-    if (surroundings !== undefined) desired.updateSurroundings(surroundings);
-    const localPods = surroundings?.localPods ?? new Map();
-    const later: ElementChange[] = [];
-    const plan = planFullSync(
-      desired,
-      families,
-      { masqueradeBit, localPods },
-      observed,
-      new Set(),
-      (change) => later.push(change),
-    );
-    return [
-      ...plan.structure.map(formatRequest),
-      ...Array.from(plan.elements, formatChange),
-      ...later.map(formatChange),
-      ...plan.strays.map(({ kind, family, name }) => `- ${nftFamily(family)} table ${TABLE} ${kind} ${name}`),
-    ];
+  async planDiff({ masqueradeBit }: Settings, update: BackendUpdate): Promise<string[]> {
+    const { observed } = await this.#session.observe(kernelFamilies());
+    return planTableDiff(observed, update, { masqueradeBit });
   }
 
   async cleanUp({ includesKubeProxy }: CleanupOptions): Promise<CleanupReport> {
     const theirs = await this.#tablesNamed(KUBE_PROXY_TABLE);
-    const removed = [...(await this.#tablesNamed(TABLE)), ...(includesKubeProxy ? theirs : [])];
-    const { refusals } = await this.#session.commit(
-      structureTransaction(removed.flatMap(({ family, table }) => deleteTables([family], table))),
-    );
-    if (refusals[0] !== undefined) throw refusals[0].error;
+    const ours = (await this.#session.families('rules')).map((family) => ({ family, table: TABLE }));
+    const removed = [...ours, ...(includesKubeProxy ? theirs : [])];
+    await removeTables(this.#session, removed);
     return {
       removed: removed.map(tableText),
       kept: includesKubeProxy
@@ -95,6 +73,47 @@ export class NftablesInspector implements Inspector {
   }
 }
 
-function tableText({ family, table }: { family: 4 | 6; table: string }): string {
+/**
+ * What a daemon would write to our table. Deletions that it would put off are told as well. With `planGate`, the table is the
+ * gate of ipvs mode.
+ */
+export function planTableDiff(
+  observed: Observed,
+  { frontends, surroundings }: BackendUpdate,
+  { masqueradeBit, planGate }: { readonly masqueradeBit: number; readonly planGate?: PlanFrontend },
+): string[] {
+  const desired = new Desired();
+  desired.learnShapeIds(observed);
+  desired.update(planFrontends(frontends, previousIn(observed), planGate));
+  if (surroundings !== undefined) desired.updateSurroundings(surroundings);
+  const localPods = surroundings?.localPods ?? new Map();
+  const rules = { masqueradeBit, localPods, isGate: planGate !== undefined };
+  const later: ElementChange[] = [];
+  const plan = planFullSync(desired, kernelFamilies(), rules, observed, new Set(), (change) =>
+    later.push(change),
+  );
+  return [
+    ...plan.structure.map(formatRequest),
+    ...Array.from(plan.elements, formatChange),
+    ...later.map(formatChange),
+    ...plan.strays.map(({ kind, family, name }) => `- ${nftFamily(family)} table ${TABLE} ${kind} ${name}`),
+  ];
+}
+
+interface Table {
+  readonly family: IpFamily;
+  readonly table: string;
+}
+
+/** Deletes tables in one transaction. Throws KernelError. */
+export async function removeTables(session: NftSession, tables: readonly Table[]): Promise<void> {
+  const { refusals } = await session.commit(
+    structureTransaction(tables.flatMap(({ family, table }) => deleteTables([family], table))),
+  );
+  if (refusals[0] !== undefined) throw refusals[0].error;
+}
+
+/** `table ip kproxy-ts` */
+export function tableText({ family, table }: Table): string {
   return `table ${nftFamily(family)} ${table}`;
 }

@@ -9,6 +9,7 @@ import type { Problem } from '../model/types.ts';
 import type { ConnectionCount } from '../vip/connection-counts.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import { VipTable } from '../vip/vip-table.ts';
+import { chooseMode } from './choose-mode.ts';
 import type { CleanupOptions, CleanupReport, Inspector } from './inspector.ts';
 import type { Log } from './log.ts';
 import { refuseBesideDaemon } from './node-lock.ts';
@@ -80,7 +81,8 @@ export async function readConnections(
 }
 
 /** What a daemon with these settings would write now. Throws KproxyError. */
-export async function planDiff(settings: Settings, log: Log): Promise<Diff> {
+export async function planDiff(asked: Settings, log: Log): Promise<Diff> {
+  const settings = await chooseMode(asked, log);
   const store = await listOnce(settings, log);
   const table = new VipTable(frontendSettings(settings));
   const frontends = table.refresh(store, store.serviceKeys());
@@ -172,6 +174,8 @@ async function openInspector(
       return new (await import('./inspect-nftables.ts')).NftablesInspector();
     case 'iptables':
       return (await import('./iptables/inspect-iptables.ts')).IptablesInspector.open(iptablesBackend, log);
+    case 'ipvs':
+      return new (await import('./ipvs/inspect-ipvs.ts')).IpvsInspector();
     default:
       throw new InternalError(`no inspector of ${mode} mode`);
   }

@@ -2,6 +2,7 @@
 // Turns what the kernel refuses into words a human knows; decides nothing.
 
 import { KernelError } from '../errors.ts';
+import { isGate } from '../mode/ipvs/ledger.ts';
 import type { ElementChange } from '../mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../mode/nftables/format.ts';
 import { AFFINITY_SETS, nftFamily, SETS, type SetName, TABLE } from '../mode/nftables/names.ts';
@@ -108,6 +109,17 @@ export class NftSession {
     return ([4, 6] as const).filter((family) =>
       tables.some(({ table, family: of }) => table === name && of === nftFamily(family)),
     );
+  }
+
+  /** Families in which our table exists, by whether it is the gate of ipvs mode, which is told by a set of its own. */
+  async families(form: 'gate' | 'rules'): Promise<IpFamily[]> {
+    const found: IpFamily[] = [];
+    for (const family of await this.familiesWithTable(TABLE)) {
+      const request = { object: 'sets', family: nftFamily(family), table: TABLE } as const;
+      const sets = new Map((await this.#dump(request)).map(decodeSet).map((one) => [one.set, one]));
+      if (isGate({ sets }) === (form === 'gate')) found.push(family);
+    }
+    return found;
   }
 
   close(): void {

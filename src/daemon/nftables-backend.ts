@@ -23,8 +23,14 @@ import { nftFamily, type SetName, SHAPE_SETS, TABLE } from '../mode/nftables/nam
 import { isShapeChain, neededChainName, neededChainOf } from '../mode/nftables/needed-chain.ts';
 import { type Observed, previousIn } from '../mode/nftables/observed.ts';
 import { adoptTables, OWNED, ownershipOf, probeOwnership } from '../mode/nftables/ownership.ts';
-import { affinitySet, type Previous, planFrontends } from '../mode/nftables/planned-frontend.ts';
+import {
+  affinitySet,
+  type PlanFrontend,
+  type Previous,
+  planFrontends,
+} from '../mode/nftables/planned-frontend.ts';
 import { addChain, addRules, flushChain } from '../mode/nftables/reconcile-structure.ts';
+import { ruleScheduler } from '../mode/nftables/shape.ts';
 import {
   chunkChanges,
   countWrites,
@@ -41,6 +47,7 @@ import type { NftRequest } from '../netlink/nftables/batch.ts';
 import type { Counter, Element } from '../netlink/nftables/element.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
+import { UnmetWishes } from '../vip/unmet-wishes.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from './backend.ts';
 import type { NftSession, Refusal } from './nft-session.ts';
 
@@ -56,11 +63,14 @@ export interface NftablesBackendOptions {
   readonly families: readonly IpFamily[];
   /** 0 to 31: the bit of the packet mark that asks for masquerading. */
   readonly masqueradeBit: number;
+  /** Makes the table the gate in front of IPVS, and this what plans it. */
+  readonly planGate?: PlanFrontend;
 }
 
 export class NftablesBackend implements Backend {
   readonly #session: NftSession;
   readonly #families: readonly IpFamily[];
+  readonly #plan: PlanFrontend | undefined;
   #rules: RuleSettings;
   readonly #desired = new Desired();
   readonly #deferred = new Deferred();
@@ -69,6 +79,7 @@ export class NftablesBackend implements Backend {
   readonly #pending = new Map<ServiceKey, readonly Frontend[]>();
   #pendingSurroundings: Surroundings | undefined;
   readonly #frozen = new Map<ServiceKey, Refusal>();
+  readonly #unmet = new UnmetWishes('nftables', (scheduler) => ruleScheduler(scheduler) !== undefined);
   /** Sides whose clients are yet to get their new time, by place; and since when packets may have passed the new rules. */
   readonly #retimed = new Map<string, { readonly side: RetimedSide; readonly sinceMs: number }>();
   #isTrusted = false;
@@ -80,12 +91,20 @@ export class NftablesBackend implements Backend {
   readonly #watch: ((portId: number) => { close(): void }) | undefined;
   #watching: { close(): void } | undefined;
 
-  constructor({ session, ownsTables = false, watch, families, masqueradeBit }: NftablesBackendOptions) {
+  constructor({
+    session,
+    ownsTables = false,
+    watch,
+    families,
+    masqueradeBit,
+    planGate,
+  }: NftablesBackendOptions) {
     this.#session = session;
     this.#ownsTables = ownsTables;
     this.#watch = watch;
     this.#families = families;
-    this.#rules = { masqueradeBit, localPods: new Map() };
+    this.#plan = planGate;
+    this.#rules = { masqueradeBit, localPods: new Map(), isGate: planGate !== undefined };
   }
 
   get hasDeferred(): boolean {
@@ -99,11 +118,14 @@ export class NftablesBackend implements Backend {
   }
 
   problems(): Problem[] {
-    return [...this.#frozen].map(([service, { error }]) => ({
-      subject: `Service ${service}`,
-      code: 'REFUSED_BY_KERNEL',
-      reason: error.message,
-    }));
+    return [
+      ...[...this.#frozen].map(([service, { error }]) => ({
+        subject: `Service ${service}`,
+        code: 'REFUSED_BY_KERNEL',
+        reason: error.message,
+      })),
+      ...this.#unmet.problems(),
+    ];
   }
 
   close(): void {
@@ -121,7 +143,10 @@ export class NftablesBackend implements Backend {
   }
 
   async sync(update: BackendUpdate): Promise<SyncResult> {
-    for (const [service, frontends] of update.frontends) this.#pending.set(service, frontends);
+    for (const [service, frontends] of update.frontends) {
+      this.#pending.set(service, frontends);
+      if (this.#plan === undefined) this.#unmet.note(service, frontends);
+    }
     this.#pendingSurroundings = update.surroundings ?? this.#pendingSurroundings;
     this.#detectLocalPods(update);
     this.#thaw(update);
@@ -283,7 +308,7 @@ export class NftablesBackend implements Backend {
 
   /** Takes the pending update into `#desired`; what it returns brings a trusted kernel there. */
   #planPending(previous: Previous): { structure: NftRequest[]; elements: ElementChange[] } {
-    const delta = this.#desired.update(planFrontends(this.#pending, previous));
+    const delta = this.#desired.update(planFrontends(this.#pending, previous, this.#plan));
     this.#pending.clear();
     this.#noteRetimed(delta.retimed);
     const surroundings = this.#pendingSurroundings;

@@ -26,11 +26,16 @@ export async function openBackend(
     const tables = await openIptablesTables(settings.iptables.backend, log, onForeignChange);
     return new IptablesBackend({ tables, families, settings: iptablesRules(settings), setSysctl, log });
   }
+  if (settings.proxyMode === 'ipvs') {
+    const { openIpvsBackend } = await import('./ipvs/open-ipvs.ts');
+    return openIpvsBackend(settings, log, onForeignChange);
+  }
   const { NftSession } = await import('./nft-session.ts');
   const { NftablesBackend } = await import('./nftables-backend.ts');
   const session = new NftSession();
   try {
     await session.generation();
+    if ((await session.families('gate')).length > 0) await leaveIpvs(log);
   } catch (error) {
     session.close();
     throw error;
@@ -45,6 +50,21 @@ export async function openBackend(
     ownsTables: settings.ownsNftablesTable,
     watch: (portId) => watchTables(subscribe, portId, onForeignChange),
   });
+}
+
+/**
+ * Its gate is a table of the same name, and tells which virtual servers are ours: they go before it becomes another, and what was
+ * forwarded by them stops until the first sync.
+ */
+async function leaveIpvs(log: Log): Promise<void> {
+  const { IpvsInspector } = await import('./ipvs/inspect-ipvs.ts');
+  const inspector = new IpvsInspector();
+  try {
+    const { removed } = await inspector.cleanUp({ includesKubeProxy: false });
+    log.info({ mode: 'ipvs', removed: removed.length }, 'removed the rules of another mode');
+  } finally {
+    inspector.close();
+  }
 }
 
 /** What of the settings rules of iptables mode contain. */

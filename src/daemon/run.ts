@@ -8,6 +8,7 @@ import type { Source } from '../source/source.ts';
 import { allOf, answerHealthChecks, countForMetrics, forgetStaleFlows } from './after-sync.ts';
 import type { Backend } from './backend.ts';
 import { openCheckpoint } from './checkpoint/open-checkpoint.ts';
+import { chooseMode } from './choose-mode.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { configurationRefused, starting } from './events/compose.ts';
 import { EventPublisher } from './events/event-publisher.ts';
@@ -37,7 +38,8 @@ export interface RunOptions {
 }
 
 /** Runs until SIGTERM or SIGINT, which leave the rules in force. Resolves with the exit code. Throws KproxyError. */
-export async function runDaemon(settings: Settings, log: TunableLog, options: RunOptions): Promise<number> {
+export async function runDaemon(asked: Settings, log: TunableLog, options: RunOptions): Promise<number> {
+  const settings = await chooseMode(asked, log);
   const hangUps = new HangUps();
   const stage = new Stage(log);
   const host = new HostPreparation(log);
@@ -141,7 +143,7 @@ async function serve({
       settings,
       store,
       backend,
-      afterSync,
+      afterSync: allOf(afterSync, ...(backend.afterSync === undefined ? [] : [backend.afterSync])),
       onCheck: () => vitals.checked(),
       onSync: (report) => {
         feedback.told(pipeline, report);
@@ -152,7 +154,12 @@ async function serve({
   };
   const liveConfig = new LiveConfig({
     settings,
-    load,
+    load: async () => {
+      const result = await load();
+      return result.settings === undefined
+        ? result
+        : { ...result, settings: await chooseMode(result.settings, log) };
+    },
     path: configPath,
     log,
     apply: async (to, toConfig, { parts }) => {

@@ -10,7 +10,9 @@ import {
   type EndpointWeights,
   MAX_WEIGHT,
   type RemovedTcpPolicy,
+  SCHEDULER_FLAGS,
   SCHEDULERS,
+  type SchedulerFlag,
   type ServicePolicy,
 } from './service-policy.ts';
 
@@ -36,6 +38,8 @@ interface Annotation {
 
 const ANNOTATIONS: ReadonlyMap<string, Annotation> = new Map([
   ['scheduler', { read: readScheduler, fallback: 'random is used' }],
+  ['scheduler-flags', { read: readSchedulerFlags, fallback: 'none is used' }],
+  ['direct-routing', { read: readDirectRouting, fallback: 'answers come through this node' }],
   ['weights', { read: readWeights, fallback: 'all endpoints weigh the same' }],
   ['removed-endpoint-tcp', { read: readRemovedTcp, fallback: 'connections are kept' }],
 ]);
@@ -68,6 +72,23 @@ export function readPolicy(annotations: Field): ServicePolicy {
 function readScheduler(text: string): Partial<ServicePolicy> | string {
   const scheduler = SCHEDULERS.find((one) => one === text);
   return scheduler === undefined ? `must be one of ${SCHEDULERS.join(', ')}` : { scheduler };
+}
+
+/** `mh-port,mh-fallback` */
+function readSchedulerFlags(text: string): Partial<ServicePolicy> | string {
+  const schedulerFlags: SchedulerFlag[] = [];
+  for (const entry of text.split(',')) {
+    const flag = SCHEDULER_FLAGS.find((one) => one === entry.trim());
+    if (flag === undefined || schedulerFlags.includes(flag)) {
+      return `must be some of ${SCHEDULER_FLAGS.join(', ')}, each once and separated by commas`;
+    }
+    schedulerFlags.push(flag);
+  }
+  return { schedulerFlags };
+}
+
+function readDirectRouting(text: string): Partial<ServicePolicy> | string {
+  return text === 'tunnel' || text === 'none' ? { isDirect: text === 'tunnel' } : 'must be tunnel or none';
 }
 
 /** `reset-after=30s` */

@@ -24,7 +24,7 @@ export type KnownObject = {
  * Of what `saveObject` makes. It goes up whenever a reduced object changes: a field more or less, or another meaning of one. What
  * another version saved is not read.
  */
-export const SAVED_VERSION = 1;
+export const SAVED_VERSION = 2;
 
 /** As one line of JSON. */
 export function saveObject({ kind, value }: KnownObject): string {
@@ -103,10 +103,15 @@ function loadSourceRanges(value: SourceRanges): SourceRanges {
   return value[4] === undefined && value[6] === undefined ? UNRESTRICTED : { 4: value[4], 6: value[6] };
 }
 
-function loadPolicy({ scheduler, weights, removedTcp }: ServicePolicy): ServicePolicy {
+function loadPolicy(value: ServicePolicy): ServicePolicy {
+  const { scheduler, schedulerFlags, isDirect, weights, removedTcp } = value;
   const isDefault =
-    scheduler === DEFAULT_POLICY.scheduler && weights === undefined && removedTcp.kind === 'keep';
-  return isDefault ? DEFAULT_POLICY : { scheduler, weights, removedTcp };
+    scheduler === DEFAULT_POLICY.scheduler &&
+    schedulerFlags.length === 0 &&
+    !isDirect &&
+    weights === undefined &&
+    removedTcp.kind === 'keep';
+  return isDefault ? DEFAULT_POLICY : { scheduler, schedulerFlags, isDirect, weights, removedTcp };
 }
 
 function internAs<T extends string>(text: T): T {

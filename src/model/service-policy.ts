@@ -2,10 +2,30 @@
 
 /**
  * How a connection finds its endpoint: `random`; `rr`, each in turn; `sh`, by a hash of the client's address; `mh`, the
- * same over a Maglev table that is equal on every node. Names are IPVS's where it has the same.
+ * same over a Maglev table. All but the first are names of IPVS's schedulers (ipvsadm(8)), and those behind `mh` are for
+ * ipvs mode only.
  */
 export type Scheduler = (typeof SCHEDULERS)[number];
-export const SCHEDULERS = ['random', 'rr', 'sh', 'mh'] as const;
+export const SCHEDULERS = [
+  'random',
+  'rr',
+  'sh',
+  'mh',
+  'wrr',
+  'lc',
+  'wlc',
+  'sed',
+  'nq',
+  'lblc',
+  'lblcr',
+  'dh',
+  'fo',
+  'ovf',
+] as const;
+
+/** Scheduler flags of IPVS, under ipvsadm's names: a port goes into the hash, a drained endpoint is stepped over. */
+export type SchedulerFlag = (typeof SCHEDULER_FLAGS)[number];
+export const SCHEDULER_FLAGS = ['sh-port', 'sh-fallback', 'mh-port', 'mh-fallback'] as const;
 
 /** What becomes of established TCP connections to an endpoint that is gone: kept, or reset after a grace period. */
 export type RemovedTcpPolicy =
@@ -26,6 +46,10 @@ export interface EndpointWeights {
 
 export interface ServicePolicy {
   readonly scheduler: Scheduler;
+  /** For ipvs mode. */
+  readonly schedulerFlags: readonly SchedulerFlag[];
+  /** For ipvs mode: endpoints answer clients of external and load-balancer IPs past this node. */
+  readonly isDirect: boolean;
   /** undefined when all weigh the same. */
   readonly weights: EndpointWeights | undefined;
   readonly removedTcp: RemovedTcpPolicy;
@@ -37,6 +61,8 @@ export const MAX_WEIGHT = 100;
 /** What a Service without annotations gets: one object, for there are many such Services. */
 export const DEFAULT_POLICY: ServicePolicy = {
   scheduler: 'random',
+  schedulerFlags: [],
+  isDirect: false,
   weights: undefined,
   removedTcp: { kind: 'keep' },
 };

@@ -59,6 +59,8 @@ export function buildFrontends(
           whenEmpty: selection.hasAny ? 'drop' : 'refuse',
           healthCheckNodePort: service.healthCheckNodePort,
           scheduler: service.policy.scheduler,
+          ...(service.policy.schedulerFlags.length > 0 && { schedulerFlags: service.policy.schedulerFlags }),
+          ...(service.policy.isDirect && { isDirect: true }),
           affinityTimeoutSeconds: service.affinityTimeoutSeconds,
           // A load-balancer address is restricted whatever else it is, as in kube-proxy's firewall-ips.
           sourceRanges:

@@ -2,7 +2,7 @@
 // Kubernetes semantics end here; a mode only writes Frontends into a kernel.
 
 import type { Cidr, Ip, IpFamily } from '../model/ip.ts';
-import type { Scheduler } from '../model/service-policy.ts';
+import type { Scheduler, SchedulerFlag } from '../model/service-policy.ts';
 import type { Protocol, ServiceKey } from '../model/types.ts';
 
 export type FrontendKind = 'ClusterIP' | 'ExternalIP' | 'LoadBalancer' | 'NodePort';
@@ -54,6 +54,10 @@ export interface Frontend {
    */
   readonly insideBackends: readonly Backend[] | undefined;
   readonly scheduler: Scheduler;
+  /** Missing when there are none. */
+  readonly schedulerFlags?: readonly SchedulerFlag[];
+  /** The Service asks that backends answer clients past this node, where a mode can do that; missing when not. */
+  readonly isDirect?: true;
   /** Seconds after its last connection for which a client keeps its backend; undefined without affinity. */
   readonly affinityTimeoutSeconds: number | undefined;
   /**

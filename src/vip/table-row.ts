@@ -1,7 +1,6 @@
 // One line of the virtual-IP table as a human reads it: an address that clients may dial, and what answers.
 // Produced from the kernel's own state, so `kproxy-ts table` needs no API server.
 
-import type { Scheduler } from '../model/service-policy.ts';
 import type { Protocol } from '../model/types.ts';
 
 export interface VipTableRow {
@@ -20,8 +19,11 @@ export interface VipTableRow {
   readonly connections: bigint | undefined;
 }
 
-/** What `action` says of connections that get a backend: `balance`, `balance rr`, `balance mh, affinity 90s`. */
-export function balanceAction(scheduler: Scheduler, affinitySeconds: number | undefined): string {
+/**
+ * What `action` says of connections that get a backend: `balance`, `balance rr`, `balance mh, affinity 90s`. `scheduler` may
+ * be any that a kernel has.
+ */
+export function balanceAction(scheduler: string, affinitySeconds: number | undefined): string {
   const how = scheduler === 'random' ? 'balance' : `balance ${scheduler}`;
   return affinitySeconds === undefined ? how : `${how}, affinity ${formatSeconds(affinitySeconds)}`;
 }

@@ -3,6 +3,7 @@
 import type { Prober } from './judge.ts';
 import type { ModeName, Outcome, Packet } from './row.ts';
 import { TracedIptables } from './traced-iptables.ts';
+import { TracedIpvs } from './traced-ipvs.ts';
 import { TracedNftables } from './traced-nftables.ts';
 
 /** A node on which the daemon runs in one mode, and what becomes of packets to it: told from what the mode writes. */
@@ -26,4 +27,5 @@ export interface Mode {
 export const MODES: readonly Mode[] = [
   { name: 'nftables', tracer: (flags) => new TracedNftables(flags) },
   { name: 'iptables', tracer: (flags) => new TracedIptables(flags) },
+  { name: 'ipvs', tracer: (flags) => new TracedIpvs(flags) },
 ];

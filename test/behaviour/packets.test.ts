@@ -1,85 +1,12 @@
-// The behaviour table with real packets: the daemon on a node, and real connections between namespaces.
-// Rows over SCTP are for the tracer alone.
+// The behaviour table on this machine's kernel. Rows over SCTP are for kernels that surely have it
+// (test/vm/packets.guest.ts).
 
-import { setTimeout as sleep } from 'node:timers/promises';
-import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { arbitraryPacket, arbitraryScenario } from './arbitrary-cluster.ts';
-import { Memory } from './judge.ts';
-import { MODES } from './modes.ts';
-import { ProxyUnderTest } from './proxy-under-test.ts';
-import { isEverywhere, judgeAll, judgeAllElsewhere, type Probe } from './real-packets.ts';
-import { clusterOf, outcomeFor, type Packet, type Scenario, stagesOf } from './row.ts';
-import { SCENARIOS } from './rows.ts';
-import { TwoNodes } from './two-nodes.ts';
-import { CROWDS, crowd, REMOTE_NODE_NAME } from './world.ts';
+import { testPackets } from './packet-suite.ts';
 
-const RUNS = 12;
-/** Packets to each random cluster. */
-const PROBES = 20;
-
-let nodes: TwoNodes;
-
-beforeAll(async () => {
-  nodes = await TwoNodes.create();
-});
-
-afterAll(() => nodes?.delete());
-
-/** Scenarios of the same flags follow each other, so that the daemon goes on from one to the next. */
-const flagsOf = (scenario: Scenario): string => clusterOf(scenario).flags.join(' ');
-const ORDERED = SCENARIOS.filter(({ isTracedOnly }) => !isTracedOnly).toSorted((a, b) =>
-  flagsOf(a) < flagsOf(b) ? -1 : flagsOf(a) > flagsOf(b) ? 1 : 0,
+testPackets(
+  (['nftables', 'iptables'] as const).map((mode) => ({
+    mode,
+    protocols: ['TCP', 'UDP'],
+    randomClusters: 12,
+  })),
 );
-
-describe.each(MODES.map((mode) => [mode.name, mode] as const))('%s', (name, { tracer }) => {
-  let proxy: ProxyUnderTest;
-  let crowds = 0;
-  /** With clients of its own: a node remembers some for longer than a scenario takes. */
-  const newMemory = (): Memory => new Memory(crowd(crowds++ % CROWDS));
-
-  beforeAll(() => {
-    proxy = new ProxyUnderTest(nodes.topology.node, name);
-  });
-
-  afterAll(() => proxy?.delete());
-
-  test.each(ORDERED.map((scenario) => [scenario.title, scenario] as const))('%s', async (_, scenario) => {
-    const memory = newMemory();
-    for (const [stage, { cluster, waitSeconds, rows }] of stagesOf(scenario).entries()) {
-      await proxy.show(cluster);
-      await nodes.forgetFlows();
-      await sleep(waitSeconds * 1000);
-      const probes = rows.map(
-        (row): Probe => ({ name: row.name, packet: row.packet, outcome: outcomeFor(row, name) }),
-      );
-      expect(await judgeAll(nodes, probes, memory)).toEqual([]);
-      if (!probes.some(isEverywhere)) continue;
-      // Another node did not see the cluster become what it is.
-      await proxy.forget();
-      await proxy.show(stagesOf(scenario, REMOTE_NODE_NAME)[stage]!.cluster);
-      expect(await judgeAllElsewhere(nodes, probes, memory)).toEqual([]);
-    }
-  });
-
-  test(`${RUNS} random clusters fare as the tracer tells`, async () => {
-    const seed = Number(process.env['KPROXY_SEED'] ?? Date.now() % 1_000_000);
-    console.log(`random clusters: KPROXY_SEED=${seed}`);
-    // Two senders of one packet at once would be one client that cannot tell which endpoint it had first.
-    const selector = ({ from, destination, port, protocol }: Packet) =>
-      `${from} to ${destination} ${port}/${protocol}`;
-    const packets = fc.uniqueArray(arbitraryPacket, { minLength: PROBES, maxLength: PROBES, selector });
-    const property = fc.asyncProperty(arbitraryScenario, packets, async (scenario, sent) => {
-      const cluster = clusterOf(scenario);
-      const traced = tracer(cluster.flags);
-      await traced.show(cluster.objects);
-      await proxy.show(cluster);
-      await nodes.forgetFlows();
-      const probes = sent.map((packet): Probe => {
-        return { name: selector(packet), packet, outcome: traced.character(packet) };
-      });
-      expect(await judgeAll(nodes, probes, newMemory())).toEqual([]);
-    });
-    await fc.assert(property, { numRuns: RUNS, seed, endOnFailure: true });
-  }, 120_000);
-});

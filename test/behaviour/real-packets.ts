@@ -2,9 +2,10 @@
 
 import type { IpFamily } from '../../src/model/ip.ts';
 import type { Target } from '../support/netns/traffic.ts';
+import { patient } from '../support/patience.ts';
 import { complaint, enoughFor, judgeElsewhere, judgeRepeated, type Landing, type Memory } from './judge.ts';
 import { formatOutcome, isRepeated, type Outcome, type Packet } from './row.ts';
-import type { TwoNodes } from './two-nodes.ts';
+import { type TwoNodes, trafficProtocol } from './two-nodes.ts';
 import {
   isNodeAddress,
   NEIGHBOURS,
@@ -25,12 +26,16 @@ const SAMPLE = 400;
 /** Standard deviations that chance is granted; so far off is one sample of a million. */
 const TOLERANCE = 5;
 /** Silence of this length is a drop: an answer takes a millisecond. */
-const SILENCE_MS = 300;
-const REPLY_MS = 3000;
+const SILENCE_MS = patient(300);
+const REPLY_MS = patient(3000);
 
-/** What this kernel has sockets for, and what can be told apart from outside. */
-function isSendable({ protocol, from, destination }: Packet, { kind }: Outcome): boolean {
-  if (protocol === 'SCTP') return false;
+/** What there are servers for, and what can be told apart from outside. */
+function isSendable(
+  { protocols }: TwoNodes,
+  { protocol, from, destination }: Packet,
+  { kind }: Outcome,
+): boolean {
+  if (!protocols.includes(protocol)) return false;
   // To see a foreign packet pass, the client must be the one who gets it.
   return !(kind === 'passes' && from === 'client' && !isNodeAddress(destination));
 }
@@ -67,7 +72,7 @@ export async function judgeAll(nodes: TwoNodes, probes: readonly Probe[], memory
     );
     if (complaint !== undefined) wrong.push(`${name}: ${complaint}`);
   };
-  const sendable = probes.filter(({ packet, outcome }) => isSendable(packet, outcome));
+  const sendable = probes.filter(({ packet, outcome }) => isSendable(nodes, packet, outcome));
   const [alone, together] = partition(sendable, isAlone);
   const [silent, talking] = partition(together, ({ outcome }) => !('endpoints' in outcome));
   const waiting = talking.values();
@@ -86,7 +91,9 @@ export async function judgeAllElsewhere(
   memory: Memory,
 ): Promise<string[]> {
   const prober = { connect: (packet: Packet) => connect(nodes, packet) };
-  const judged = probes.filter((probe) => isEverywhere(probe) && isSendable(probe.packet, probe.outcome));
+  const judged = probes.filter(
+    (probe) => isEverywhere(probe) && isSendable(nodes, probe.packet, probe.outcome),
+  );
   const wrong = await Promise.all(
     judged.map(async ({ name, packet }) => {
       const complaint = await judgeElsewhere(prober, packet, memory);
@@ -195,10 +202,8 @@ async function judgePassing(nodes: TwoNodes, packet: Packet): Promise<string | u
   const isServed = destination === PLACES[place][family] && port === 8080;
   const server = isServed ? `${place}:${port}` : 'witness';
   return nodes.withAddress(place, isElsewhere ? destination : undefined, async () => {
-    const served = protocol === 'UDP' ? 'udp' : 'tcp';
-    const stop = isServed
-      ? undefined
-      : await nodes.agent(place).serve({ protocol: served, port, name: server, address: destination });
+    const witness = { protocol: trafficProtocol(protocol), port, name: server, address: destination };
+    const stop = isServed ? undefined : await nodes.agent(place).serve(witness);
     try {
       // The kernel makes the route of a new IPv6 address a moment after the address.
       let reply = await nodes.agent(packet.from).probe(targetOf(packet, SILENCE_MS));
@@ -223,7 +228,7 @@ function targetOf(packet: Packet, timeoutMs: number): Target {
   const { from, source, protocol, destination, port, family } = packet;
   const isUsual = source === sourceOf(from, destination, family);
   return {
-    protocol: protocol === 'UDP' ? 'udp' : 'tcp',
+    protocol: trafficProtocol(protocol),
     host: destination,
     port,
     timeoutMs,

@@ -16,7 +16,7 @@ import {
 } from './world.ts';
 
 /** Proxy modes that the table is run for; modes.ts has what runs them. */
-export type ModeName = 'nftables' | 'iptables';
+export type ModeName = 'nftables' | 'iptables' | 'ipvs';
 
 /** Whom the backend sees: the sender by its own address, or an address of the node (masqueraded). */
 export type Source = 'own' | 'node';

@@ -7,7 +7,7 @@ import { type Ip, type IpFamily, packIp, unpackIp } from '../../src/model/ip.ts'
 import type { ChainHook } from '../../src/netlink/nftables/chain.ts';
 import type { Expression } from '../../src/netlink/nftables/expression.ts';
 import type { Verdict } from '../../src/netlink/nftables/verdict.ts';
-import { type Branch, everyWay, type Fate, type TracedNode } from './branch.ts';
+import { type Branch, type Choose, everyWay, type Fate, type TracedNode } from './branch.ts';
 import { jhash, reciprocalScale } from './jhash.ts';
 import type { TracedRule, TracedTable } from './nft-ruleset.ts';
 import type { PacketState } from './packet-state.ts';
@@ -24,10 +24,28 @@ export function traceNftables(
 ): Branch<PacketState>[] {
   const ways = everyWay((choose) => {
     const state = before.fork();
-    const draw = (modulus: number): number => choose(new Array<number>(modulus).fill(1 / modulus));
-    return { fate: new Run(table, state, packet, node, draw).fate(), state };
+    return { fate: runNftables(table, state, packet, node, choose), state };
   });
   return ways.map(({ result, share }) => ({ ...result, share }));
+}
+
+/** Where IPVS sends what this host gets at an address and port; `refused` without a real server, undefined if it is not its. */
+export type Balance = (
+  destination: string,
+  port: number,
+) => { readonly address: string; readonly port: number } | 'refused' | undefined;
+
+/** One way the packet may go, and what it leaves behind in `state`. `balance` is what IPVS does behind the rules. */
+export function runNftables(
+  table: TracedTable,
+  state: PacketState,
+  packet: Packet,
+  node: TracedNode,
+  choose: Choose,
+  balance?: Balance,
+): Fate {
+  const draw = (modulus: number): number => choose(new Array<number>(modulus).fill(1 / modulus));
+  return new Run(table, state, packet, node, draw, balance).fate();
 }
 
 const PROTOCOL_NUMBERS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
@@ -64,6 +82,8 @@ class Run {
   readonly #packet: Packet;
   readonly #node: TracedNode;
   readonly #draw: (modulus: number) => number;
+  readonly #balance: Balance | undefined;
+  #isBalanced = false;
   readonly #family: IpFamily;
   readonly #registers: Registers = registers();
   #destination: string;
@@ -79,12 +99,14 @@ class Run {
     packet: Packet,
     node: TracedNode,
     draw: (modulus: number) => number,
+    balance: Balance | undefined,
   ) {
     this.#table = table;
     this.#state = state;
     this.#packet = packet;
     this.#node = node;
     this.#draw = draw;
+    this.#balance = balance;
     this.#family = packet.family;
     this.#destination = packet.destination;
     this.#port = packet.port;
@@ -95,13 +117,22 @@ class Run {
     for (const hook of this.#path(isFromNode)) {
       const end = this.#walkHook(hook);
       if (end !== 'accepted') return { kind: end };
+      // NF_INET_LOCAL_IN, or LOCAL_OUT for what this host sends: behind all chains of ours (ip_vs_core.c, ip_vs_ops).
+      if (hook === 'output' || hook === 'input') {
+        const chosen = this.#isBalanced ? undefined : this.#balance?.(this.#destination, this.#port);
+        if (chosen === 'refused') return { kind: 'refused' };
+        if (chosen === undefined) continue;
+        this.#isBalanced = true;
+        this.#destination = chosen.address;
+        this.#port = chosen.port;
+      }
     }
     // What stays on this host has nobody left to confuse.
     const isGone = this.#hook === 'postrouting';
     if (isGone && this.#mark !== FOREIGN_MARK) throw new Error(`leaves with mark ${this.#mark}`);
     if (isGone && this.#priority !== 0) throw new Error(`leaves with priority ${this.#priority}`);
     const isMasqueraded = (this.#status & STATUS.srcNat) !== 0;
-    if ((this.#status & STATUS.dstNat) === 0) {
+    if ((this.#status & STATUS.dstNat) === 0 && !this.#isBalanced) {
       if (isMasqueraded) throw new Error('masqueraded without a destination of ours');
       return { kind: 'passes' };
     }
@@ -114,8 +145,11 @@ class Run {
     yield isFromNode ? 'output' : 'prerouting';
     const isForNode = this.#node.isLocal(this.#destination);
     if (isFromNode) yield 'postrouting';
-    else if (isForNode) yield 'input';
-    else {
+    else if (isForNode) {
+      yield 'input';
+      // On its way out again; output chains for NAT are behind it already (ip_vs_xmit.c).
+      if (!this.#node.isLocal(this.#destination)) yield 'postrouting';
+    } else {
       yield 'forward';
       yield 'postrouting';
     }

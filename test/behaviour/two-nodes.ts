@@ -9,9 +9,10 @@
 // Node 2 sends everything of its pods through node 1, even what is for its own pods: so node 1 sees both directions of
 // every connection that it balances.
 
+import type { Protocol } from '../../src/model/types.ts';
 import { Netns } from '../support/netns/netns.ts';
 import { connect, NodeTopology } from '../support/netns/topology.ts';
-import type { Agent } from '../support/netns/traffic.ts';
+import type { Agent, TrafficProtocol } from '../support/netns/traffic.ts';
 import { FAMILIES } from './objects.ts';
 import {
   type Addresses,
@@ -40,18 +41,25 @@ const defaultVia = (addresses: Addresses): string[] => [
   `::/0 via ${addresses[6]}`,
 ];
 
+/** What the traffic agent calls it. */
+export const trafficProtocol = (protocol: Protocol): TrafficProtocol =>
+  protocol.toLowerCase() as Lowercase<Protocol>;
+
 export class TwoNodes {
   readonly topology: NodeTopology;
+  /** That everybody answers. */
+  readonly protocols: readonly Protocol[];
   readonly #remoteNode: Netns;
   readonly #remotePods = new Map<Place, Netns>();
 
-  private constructor(topology: NodeTopology, remoteNode: Netns) {
+  private constructor(topology: NodeTopology, remoteNode: Netns, protocols: readonly Protocol[]) {
     this.topology = topology;
+    this.protocols = protocols;
     this.#remoteNode = remoteNode;
   }
 
   /** Everybody of PLACES, answering with its name and port wherever an endpoint may be. */
-  static async create(): Promise<TwoNodes> {
+  static async create(protocols: readonly Protocol[]): Promise<TwoNodes> {
     const topology = await NodeTopology.create(
       LOCAL_PODS.map((name) => ({
         name,
@@ -60,7 +68,7 @@ export class TwoNodes {
         ...(BRIDGED_PODS.includes(name) && { bridge: BRIDGE }),
       })),
     );
-    const nodes = new TwoNodes(topology, await Netns.create('node-2'));
+    const nodes = new TwoNodes(topology, await Netns.create('node-2'), protocols);
     try {
       await nodes.#joinRemoteNode();
       await Promise.all(REMOTE_PODS.map((name) => nodes.#addRemotePod(name)));
@@ -169,23 +177,22 @@ export class TwoNodes {
 
   async #serve(): Promise<void> {
     const pods = [...LOCAL_PODS, ...REMOTE_PODS];
-    const serveOn = (place: Place, address?: string): Promise<unknown>[] =>
-      SERVED_PORTS.flatMap((port) =>
-        (['tcp', 'udp'] as const).map((protocol) =>
-          this.agent(place).serve({
-            protocol,
-            port,
-            name: `${place}:${port}`,
-            ...(address !== undefined && { address }),
-          }),
+    await Promise.all(
+      [...pods, ...(['node', 'client'] as const)].flatMap((place) =>
+        SERVED_PORTS.flatMap((port) =>
+          this.protocols.map(trafficProtocol).flatMap((protocol) =>
+            // A host with several addresses answers by the one that was asked.
+            FAMILIES.map((family) =>
+              this.agent(place).serve({
+                protocol,
+                port,
+                name: `${place}:${port}`,
+                address: PLACES[place][family],
+              }),
+            ),
+          ),
         ),
-      );
-    await Promise.all([
-      ...pods.flatMap((place) => serveOn(place)),
-      // A host with several addresses answers by the one that was asked.
-      ...(['node', 'client'] as const).flatMap((place) =>
-        FAMILIES.flatMap((family) => serveOn(place, PLACES[place][family])),
       ),
-    ]);
+    );
   }
 }

@@ -46,7 +46,7 @@ describe('the built program', () => {
     expect(await launch(ROOT, '--proxy-mode', 'x y')).toEqual({
       code: 2,
       stdout: '',
-      stderr: 'kproxy-ts: --proxy-mode: must be nftables or iptables, got "x y"\n',
+      stderr: 'kproxy-ts: --proxy-mode: must be nftables, iptables or ipvs, or ipvs,nftables, got "x y"\n',
     });
   });
 

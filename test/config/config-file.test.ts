@@ -4,6 +4,7 @@ import { readConfigFile } from '../../src/config/config-file.ts';
 import { fieldPaths } from '../../src/config/fields.ts';
 import type { Flags } from '../../src/config/flag.ts';
 import { buildSettings, CONFIG_FLAGS, type Settings } from '../../src/config/settings.ts';
+import { parseCidr } from '../../src/model/ip.ts';
 import { KUBE_PROXY_FIELDS, KUBE_PROXY_FLAGS, KUBEADM_CONFIG } from './kube-proxy-reference.ts';
 
 const HEAD = { apiVersion: 'kubeproxy.config.k8s.io/v1alpha1', kind: 'KubeProxyConfiguration' };
@@ -42,8 +43,9 @@ describe("kube-proxy's own", () => {
   const flags: Flags = COMMAND_FLAGS.run;
 
   it.each(Object.entries(KUBE_PROXY_FLAGS))('flag --%s=%s is taken', (name, text) => {
-    expect(flags[name]?.isFieldOnly ?? false).toBe(false);
-    expect(() => flags[name]!.type.parse([text])).not.toThrow();
+    const flag = flags[name] ?? Object.values(flags).find(({ aliases = [] }) => aliases.includes(name));
+    expect(flag?.isFieldOnly ?? false).toBe(false);
+    expect(() => flag!.type.parse([text])).not.toThrow();
   });
 
   it.each(Object.entries(KUBE_PROXY_FIELDS))('field %s: %j is taken', (path, value) => {
@@ -79,6 +81,31 @@ describe('each field reaches its setting', () => {
     ],
     [{ mode: 'iptables', 'iptables.syncPeriod': '1m' }, { syncPeriodMs: 60_000 }],
     [{ 'nftables.syncPeriod': '0s', configSyncPeriod: '0' }, { syncPeriodMs: 30_000 }],
+    [
+      { mode: 'ipvs', 'ipvs.syncPeriod': '1m', 'ipvs.minSyncPeriod': '2s', 'iptables.masqueradeBit': 3 },
+      { proxyMode: 'ipvs', syncPeriodMs: 60_000, minSyncPeriodMs: 2000, masqueradeBit: 3 },
+    ],
+    [
+      {
+        'ipvs.scheduler': 'wlc',
+        'ipvs.strictARP': true,
+        'ipvs.excludeCIDRs': ['10.9.0.0/16', 'fd00:9::/64'],
+        'ipvs.tcpTimeout': '15m',
+        'ipvs.tcpFinTimeout': '1500ms',
+        'ipvs.udpTimeout': '5m',
+        'kproxyTs.ipvsDrainTimeout': '90s',
+      },
+      {
+        ipvs: {
+          scheduler: 'wlc',
+          isStrictArp: true,
+          excludedCidrs: [parseCidr('10.9.0.0/16')!, parseCidr('fd00:9::/64')!],
+          timeouts: { tcp: 900, tcpFin: 2, udp: 300 },
+          drainTimeoutMs: 90_000,
+        },
+      },
+    ],
+    [{ mode: 'ipvs,nftables' }, { proxyMode: 'ipvs', fallbackMode: 'nftables' }],
     [{ hostnameOverride: ' N1 ' }, { nodeName: 'n1' }],
     [
       { healthzBindAddress: 'none', metricsBindAddress: '0.0.0.0' },
@@ -198,7 +225,10 @@ describe('what is odd is told with its path', () => {
       'nodePortAddresses: primary must stand alone, got "primary,10.0.0.0/8"',
     ],
     [fileOf({ clusterCIDR: ['10.0.0.0/8'] }), 'clusterCIDR: must be a string, got a list'],
-    [fileOf({ mode: 'kernelspace' }), 'mode: must be nftables or iptables, got "kernelspace"'],
+    [
+      fileOf({ mode: 'kernelspace' }),
+      'mode: must be nftables, iptables or ipvs, or ipvs,nftables, got "kernelspace"',
+    ],
     [
       fileOf({ featureGates: { Foo: 'x' } }),
       'featureGates: must be a mapping of names to true or false, got a mapping',
@@ -254,12 +284,12 @@ describe('what is odd is told with its path', () => {
 
 it('what has no effect is named in one warning, unless it is the default', () => {
   const fields = {
-    'ipvs.scheduler': 'wrr',
+    'logging.flushFrequency': '9s',
     'clientConnection.qps': 5,
     configSyncPeriod: '900s',
     portRange: '1-2',
   };
   expect(build(fileOf(fields), { 'kube-api-qps': '5' }).warnings).toEqual([
-    expect.stringMatching(/^without effect here: --kube-api-qps, portRange, ipvs\.scheduler \(/),
+    expect.stringMatching(/^without effect here: --kube-api-qps, portRange, logging\.flushFrequency \(/),
   ]);
 });

@@ -24,7 +24,7 @@ const rules = build(`${DEPLOY}/nftables`, [`${DEPLOY}/monitoring`])
 /** Metric → labels that samples of it may have, over all modes. */
 async function exposed(): Promise<Map<string, Set<string>>> {
   const found = new Map<string, Set<string>>();
-  for (const mode of ['nftables', 'iptables']) {
+  for (const mode of ['nftables', 'iptables', 'ipvs']) {
     const metrics = new Metrics({ version: '1', mode, families: [4] });
     metrics.requested({ method: 'GET', host: 'h', code: '200', durationMs: 1 });
     metrics.counted(1, [{ subject: 's', code: 'c', reason: 'r' }]);

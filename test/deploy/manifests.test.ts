@@ -15,7 +15,7 @@ import { build, buildText, type Manifest } from './kustomize.ts';
 import { schemaProblems } from './schema.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
-const OVERLAYS = ['nftables', 'iptables', 'iptables-legacy'];
+const OVERLAYS = ['nftables', 'iptables', 'iptables-legacy', 'ipvs'];
 const MONITORING = path.join(DEPLOY, 'monitoring');
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
@@ -160,6 +160,7 @@ describe.each(OVERLAYS)('%s', (name) => {
     const paths = pod.volumes.flatMap(({ hostPath }) => hostPath?.path ?? []);
     const needed: Record<string, string[]> = {
       'iptables-legacy': ['/run/xtables.lock'],
+      ipvs: ['/lib/modules'],
     };
     expect(paths).toEqual(['/var/lib/kproxy-ts', ...(needed[name] ?? [])]);
     const volumes = new Set(pod.volumes.map((volume) => volume.name));
@@ -181,6 +182,7 @@ describe.each(OVERLAYS)('%s', (name) => {
     const images = containers.map(({ name: container, image }) => [container, image]);
     const tools = `kproxy-ts-tools:${version}`;
     expect(images).toEqual([
+      ...(name === 'ipvs' ? [['modules', tools]] : []),
       ['sysctls', tools],
       ['kproxy-ts', name === 'iptables-legacy' ? tools : `kproxy-ts:${version}`],
     ]);

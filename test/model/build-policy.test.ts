@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { buildService } from '../../src/model/build-service.ts';
 import { isDeepEqual } from '../../src/model/deep-equal.ts';
-import { DEFAULT_POLICY, type ServicePolicy } from '../../src/model/service-policy.ts';
+import { DEFAULT_POLICY, SCHEDULERS, type ServicePolicy } from '../../src/model/service-policy.ts';
 
 /** The policy of a Service with these annotations, and `CODE reason` of everything told. */
 function read(annotations: object, spec: object = {}): { policy: ServicePolicy; told: string[] } {
@@ -31,19 +31,19 @@ const stated = (some: Partial<NonNullable<ServicePolicy['weights']>>) => ({
 });
 
 describe('scheduler', () => {
-  it.each(['random', 'rr', 'sh', 'mh'])('%s', (text) => {
+  it.each(SCHEDULERS)('%s', (text) => {
     expect(scheduler(text)).toEqual({ policy: { ...DEFAULT_POLICY, scheduler: text }, told: [] });
   });
 
   it.each([
-    ['wrr', '"wrr"'],
+    ['twos', '"twos"'],
     ['RR', '"RR"'],
     ['', '""'],
   ])('%j is told, and random is used', (text, got) => {
     expect(scheduler(text)).toEqual({
       policy: DEFAULT_POLICY,
       told: [
-        `INVALID_ANNOTATION metadata.annotations["kproxy-ts.io/scheduler"]: must be one of random, rr, sh, mh, got ${got}; random is used`,
+        `INVALID_ANNOTATION metadata.annotations["kproxy-ts.io/scheduler"]: must be one of random, rr, sh, mh, wrr, lc, wlc, sed, nq, lblc, lblcr, dh, fo, ovf, got ${got}; random is used`,
       ],
     });
   });
@@ -172,6 +172,42 @@ describe('removed-endpoint-tcp', () => {
   });
 });
 
+describe('for ipvs mode', () => {
+  it.each([
+    ['mh-port', ['mh-port']],
+    [' sh-fallback , mh-fallback', ['sh-fallback', 'mh-fallback']],
+  ])('scheduler flags %j', (text, schedulerFlags) => {
+    const { policy, told } = read({ 'kproxy-ts.io/scheduler-flags': text });
+    expect({ policy, told }).toEqual({ policy: { ...DEFAULT_POLICY, schedulerFlags }, told: [] });
+  });
+
+  it.each(['', 'mh', 'mh-port,', 'mh-port,mh-port'])('scheduler flags %j are told', (text) => {
+    const { policy, told } = read({ 'kproxy-ts.io/scheduler-flags': text });
+    expect(policy).toBe(DEFAULT_POLICY);
+    expect(told).toEqual([
+      'INVALID_ANNOTATION metadata.annotations["kproxy-ts.io/scheduler-flags"]: must be some of sh-port, sh-fallback, ' +
+        `mh-port, mh-fallback, each once and separated by commas, got ${JSON.stringify(text)}; none is used`,
+    ]);
+  });
+
+  it.each([
+    ['tunnel', true],
+    ['none', false],
+  ])('direct routing %s', (text, isDirect) => {
+    const { policy, told } = read({ 'kproxy-ts.io/direct-routing': text });
+    expect({ policy, told }).toEqual({ policy: { ...DEFAULT_POLICY, isDirect }, told: [] });
+  });
+
+  it.each(['true', 'gre', ''])('direct routing %j is told', (text) => {
+    const { policy, told } = read({ 'kproxy-ts.io/direct-routing': text });
+    expect(policy).toBe(DEFAULT_POLICY);
+    expect(told).toEqual([
+      'INVALID_ANNOTATION metadata.annotations["kproxy-ts.io/direct-routing"]: must be tunnel or none, ' +
+        `got ${JSON.stringify(text)}; answers come through this node`,
+    ]);
+  });
+});
+
 describe('annotations together', () => {
   it('one that cannot be read has its default, the others hold', () => {
     const { policy, told } = read({
@@ -180,8 +216,8 @@ describe('annotations together', () => {
       'kproxy-ts.io/removed-endpoint-tcp': 'reset-after=5s',
     });
     expect(policy).toEqual({
+      ...DEFAULT_POLICY,
       scheduler: 'rr',
-      weights: undefined,
       removedTcp: { kind: 'reset', graceMs: 5000 },
     });
     expect(told).toHaveLength(1);
@@ -197,7 +233,7 @@ describe('annotations together', () => {
     expect(policy).toBe(DEFAULT_POLICY);
     expect(told).toEqual([
       'UNKNOWN_ANNOTATION metadata.annotations["kproxy-ts.io/shceduler"]: is not known (known are ' +
-        'kproxy-ts.io/scheduler, kproxy-ts.io/weights, kproxy-ts.io/removed-endpoint-tcp), got "rr"; ignored',
+        'kproxy-ts.io/scheduler, kproxy-ts.io/scheduler-flags, kproxy-ts.io/direct-routing, kproxy-ts.io/weights, kproxy-ts.io/removed-endpoint-tcp), got "rr"; ignored',
     ]);
   });
 

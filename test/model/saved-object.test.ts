@@ -68,7 +68,7 @@ describe('the form of this version', () => {
       '["Service",{"key":"default/a","namespace":"default","name":"a","uid":"","createdAtMs":1704067200000,"type":"ClusterIP",' +
         '"isProxied":true,"clusterIps":["10.96.0.1"],"ipFamilies":[4],"externalIps":[],"loadBalancerIps":[],' +
         '"isInternalLocal":false,"isExternalLocal":false,"healthCheckNodePort":0,"affinityTimeoutSeconds":10,' +
-        '"sourceRanges":{},"policy":{"scheduler":"random","removedTcp":{"kind":"keep"}},' +
+        '"sourceRanges":{},"policy":{"scheduler":"random","schedulerFlags":[],"isDirect":false,"removedTcp":{"kind":"keep"}},' +
         '"ports":[{"name":"","protocol":"TCP","port":80,"nodePort":0}]}]',
     ],
     [
@@ -102,7 +102,7 @@ describe('the form of this version', () => {
       '["ServiceCIDR",{"name":"s","cidrs":[{"ip":"fd00::","prefix":112,"family":6}]}]',
     ],
   ])('%s', (_, known, line) => {
-    expect(SAVED_VERSION).toBe(1);
+    expect(SAVED_VERSION).toBe(2);
     expect(known().map(saveObject)).toEqual([line]);
   });
 });

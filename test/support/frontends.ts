@@ -54,7 +54,7 @@ export function frontend(
   };
 }
 
-function backend(text: string): Backend {
+export function backend(text: string): Backend {
   const [, ip = '', port, weight = '1'] = /^\[?([^\]]+?)\]?:(\d+)(?:\*(\d+))?$/.exec(text) ?? [];
   return { ip: ip as Ip, port: Number(port), isMaybeLocal: true, weight: Number(weight) };
 }

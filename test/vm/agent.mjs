@@ -15,7 +15,7 @@ const children = new Map();
 
 const operations = {
   spawn: (id, { argv: [program, ...args], cwd, env }) => {
-    const child = spawn(program, args, { cwd, env: { ...process.env, ...env } });
+    const child = spawn(program, args, { cwd, env });
     children.set(id, child);
     for (const stream of ['stdout', 'stderr']) {
       child[stream].setEncoding('utf8').on('data', (text) => send({ id, [stream]: text }, child[stream]));

@@ -40,7 +40,7 @@ export class GuestError extends Error {
 export interface ProgramOptions {
   /** This process's own unless given. */
   readonly cwd?: string;
-  /** Added to the environment that the guest gives. */
+  /** Added to PATH, HOME and what tells the tests where they are. */
   readonly env?: Readonly<Record<string, string>>;
   readonly onStdout?: (text: string) => void;
   readonly onStderr?: (text: string) => void;
@@ -64,10 +64,14 @@ const STARTED = 'kproxy-ts guest: started';
 const CONSOLE_TAIL = 40;
 /** Loaded before there is a root to load others from. */
 const BOOT_MODULES = ['virtio_pci', 'virtio_console', '9pnet_virtio', '9p', 'overlay'];
+/** How much longer tests wait in there than on a real machine (test/support/patience.ts). */
+const PATIENCE: Readonly<Record<Accelerator, number>> = { kvm: 2, tcg: 5 };
 const MACHINE: Readonly<Record<Accelerator, readonly string[]>> = {
   kvm: ['-accel', 'kvm', '-cpu', 'host'],
   tcg: ['-accel', 'tcg,thread=multi', '-cpu', 'max'],
 };
+/** Before whatever the host's has; modprobe is in the last. */
+const GUEST_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/bin';
 const AGENT = fileURLToPath(new URL('./agent.mjs', import.meta.url));
 const INIT = fileURLToPath(new URL('./init.sh', import.meta.url));
 
@@ -160,8 +164,10 @@ export class Guest {
       if (this.#whyEnded !== undefined) reject(this.#error());
       this.#running.set(id, { options, resolve, reject });
     });
-    const { cwd = process.cwd(), env = {} } = options;
-    this.#tell({ id, op: 'spawn', argv, cwd, env });
+    const { cwd = process.cwd(), env } = options;
+    const path = `${GUEST_PATH}:${process.env['PATH']}`;
+    const here = { PATH: path, HOME: '/root', KPROXY_PATIENCE: `${PATIENCE[this.accelerator]}` };
+    this.#tell({ id, op: 'spawn', argv, cwd, env: { ...here, ...env } });
     return {
       ended,
       write: (data) => this.#tell({ id, op: 'write', data }),

@@ -39,7 +39,6 @@ for port in /root/dev/vport*; do
 done
 # Process 1 reaps what others leave behind, and may not end.
 exec $bb switch_root /root /bin/sh -c '
-  export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/bin HOME=/root
   "$1" "$2" "$3"
   exec /run/bin/poweroff -f
 ' init "$NODE" "$AGENT" "$port"

@@ -2,6 +2,7 @@
 
 import type { ConntrackSettings, Settings } from '../../config/settings.ts';
 import { nodePortPlaces } from '../../mode/iptables/node-ports.ts';
+import { chooseMode } from '../choose-mode.ts';
 import type { Log } from '../log.ts';
 import { openBackend } from '../open-backend.ts';
 import { applyConntrackSettings, applyOomScore, applySysctl, type Unset } from './apply-host-settings.ts';
@@ -52,7 +53,8 @@ function tell(log: Log, { kind, what, error }: Unset, level: 'warn' | 'error' = 
  * `--init-only`: all that needs more than CAP_NET_ADMIN, and no rules; no API server is asked. Returns the exit code: 1 when
  * something could not be set that is not of another network namespace. Throws KproxyError when the mode cannot work here.
  */
-export async function initNode(settings: Settings, log: Log): Promise<number> {
+export async function initNode(asked: Settings, log: Log): Promise<number> {
+  const settings = await chooseMode(asked, log);
   (await openBackend(settings, log, () => undefined)).close();
   const unset = [
     ...applyConntrackSettings(settings.conntrack),

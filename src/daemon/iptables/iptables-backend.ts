@@ -17,10 +17,10 @@ import {
   type PlannedChain,
 } from '../../mode/iptables/planned-chain.ts';
 import type { IpFamily } from '../../model/ip.ts';
-import type { Scheduler } from '../../model/service-policy.ts';
 import type { Problem, ServiceKey } from '../../model/types.ts';
 import type { Frontend } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
+import { UnmetWishes } from '../../vip/unmet-wishes.ts';
 import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
 import type { Log } from '../log.ts';
 import { ROUTE_LOCALNET } from '../sysctl.ts';
@@ -63,8 +63,7 @@ export class IptablesBackend implements Backend {
   readonly #pending = new Map<ServiceKey, readonly Frontend[]>();
   #pendingSurroundings: Surroundings | undefined;
   readonly #refused = new Map<ServiceKey, Refused>();
-  /** Services that ask for a scheduler which no match of iptables can be. */
-  readonly #unscheduled = new Map<ServiceKey, Scheduler>();
+  readonly #unmet = new UnmetWishes('iptables', (scheduler) => scheduler === 'random');
   /** What Services in `#desired` had before, until what they have now is in force. */
   readonly #former = new Map<ServiceKey, readonly Frontend[]>();
   #isTrusted = false;
@@ -109,11 +108,7 @@ export class IptablesBackend implements Backend {
         code: 'REFUSED_BY_KERNEL',
         reason: error.message,
       })),
-      ...[...this.#unscheduled].map(([service, scheduler]) => ({
-        subject: `Service ${service}`,
-        code: 'UNSUPPORTED_SCHEDULER',
-        reason: `iptables mode has no scheduler ${scheduler}; random is used`,
-      })),
+      ...this.#unmet.problems(),
     ];
   }
 
@@ -136,9 +131,7 @@ export class IptablesBackend implements Backend {
     for (const [service, list] of frontends) {
       this.#refused.delete(service);
       this.#pending.set(service, list);
-      const scheduler = list[0]?.scheduler ?? 'random';
-      if (scheduler === 'random') this.#unscheduled.delete(service);
-      else this.#unscheduled.set(service, scheduler);
+      this.#unmet.note(service, list);
     }
     this.#pendingSurroundings = surroundings ?? this.#pendingSurroundings;
     const result = await this.#attempt(async (progress) => {

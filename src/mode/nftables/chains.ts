@@ -5,6 +5,7 @@ import type { ChainBase } from '../../netlink/nftables/chain.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
 import type { LocalPods, LocalPodsByFamily } from '../../vip/local-pods.ts';
 import {
+  accept,
   cameThrough,
   clearPriority,
   countBelow,
@@ -17,6 +18,7 @@ import {
   drop,
   type Field,
   hasPort,
+  isIcmp,
   isIn,
   isNotInRanges,
   isTcp,
@@ -29,6 +31,7 @@ import {
   type Statement,
   saddr,
   saddrInside,
+  saddrIsElsewhere,
   saddrIsOfThisHost,
   saddrOutside,
   setMark,
@@ -39,7 +42,7 @@ import {
   verdict,
   vmapByPriority,
 } from './expressions.ts';
-import { DROP_CHAIN, REFUSE_CHAIN } from './names.ts';
+import { BOUND_CHAIN, DROP_CHAIN, REFUSE_CHAIN } from './names.ts';
 import { endpointSet, serviceSet, shapeSet } from './planned-frontend.ts';
 import { type Balancing, type Shape, shapeChain } from './shape.ts';
 import { type Subroutine, subroutineChain, subroutineRules, subroutinesOf } from './subroutines.ts';
@@ -50,6 +53,11 @@ export interface RuleSettings {
   readonly masqueradeBit: number;
   /** How pods of this node are told from other clients. */
   readonly localPods: LocalPodsByFamily;
+  /**
+   * The table is the gate in front of IPVS: whom it lets in it leaves as he is, for a virtual server of the address that he
+   * dialled. Virtual addresses are this host's then.
+   */
+  readonly isGate?: boolean;
 }
 
 export interface Chain {
@@ -58,6 +66,9 @@ export interface Chain {
   readonly base: ChainBase | undefined;
   readonly rules: readonly (readonly Expression[])[];
 }
+
+/** Sets of addresses that only virtual servers may answer at. */
+const BOUND_SETS = ['cluster-ips', 'bound-ips'] as const;
 
 /** linux/netfilter_ipv4.h, NF_IP_PRI_NAT_DST and NF_IP_PRI_NAT_SRC: where kube-proxy's chains are too. */
 const PRIORITY = { dstnat: -100, srcnat: 100, afterDstnat: -90 } as const;
@@ -71,13 +82,17 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
     daddrIsElsewhere,
     verdict('goto', DROP_CHAIN),
   ];
+  const { isGate = false } = settings;
   return [
     plain(REFUSE_CHAIN, [[isTcp, rejectWithReset], [rejectWithIcmp(family)]]),
     plain(DROP_CHAIN, [[drop]]),
+    ...(isGate ? [plain(BOUND_CHAIN, [[isIcmp(family), accept], [verdict('goto', REFUSE_CHAIN)]])] : []),
     plain('services', [
       [vmapByPriority([daddr(family), l4proto, dport], 'services', 'shapes')],
       // Any other packet to a cluster IP: an unused port, a ping.
-      [isIn([daddr(family)], 'cluster-ips'), verdict('goto', REFUSE_CHAIN)],
+      ...(isGate
+        ? BOUND_SETS.map((set) => [isIn([daddr(family)], set), verdict('goto', BOUND_CHAIN)])
+        : [[isIn([daddr(family)], 'cluster-ips'), verdict('goto', REFUSE_CHAIN)]]),
       [
         isIn([daddr(family)], 'nodeport-addresses'),
         daddrIsNotLoopback(family),
@@ -95,7 +110,13 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
       [statusHasDnat, clearPriority],
       [markIsSet(mark), toggleMark(mark), masqueradeFullyRandom],
       // A backend that was balanced to itself must see an answer from elsewhere, or it answers past the NAT.
-      [statusHasDnat, isIn([saddr(family), daddr(family)], 'hairpin'), masqueradeFullyRandom],
+      [
+        isGate ? saddrIsElsewhere : statusHasDnat,
+        isIn([saddr(family), daddr(family)], 'hairpin'),
+        masqueradeFullyRandom,
+      ],
+      // This host dials its own addresses from these addresses, and nobody else would find the way back there.
+      ...(isGate ? BOUND_SETS.map((set) => [isIn([saddr(family)], set), masqueradeFullyRandom]) : []),
     ]),
   ];
 }
@@ -117,12 +138,13 @@ export function shapeChainOf(family: IpFamily, shape: Shape, settings: RuleSetti
     [clearPriority],
     ...(shape.hasInside ? insideRules(family, shape, settings) : []),
     ...markingRules(family, shape, settings),
-    ...pickRules(family, shape),
+    ...pickRules(family, shape, settings),
   ]);
 }
 
-function pickRules(family: IpFamily, shape: Shape): Statement[][] {
-  const { slotCount, balancing } = shape;
+function pickRules(family: IpFamily, shape: Shape, { isGate = false }: RuleSettings): Statement[][] {
+  const { slotCount, balancing, side } = shape;
+  if (isGate && side === 'all' && slotCount > 0) return [];
   if (balancing !== undefined) return balancingRules(family, shape, balancing);
   if (slotCount === 0) return [[shape.whenEmpty === 'drop' ? drop : verdict('goto', REFUSE_CHAIN)]];
   const slot = [...keyFields(family, shape), randomBelow(slotCount)];

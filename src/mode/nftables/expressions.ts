@@ -195,6 +195,14 @@ export const isTcp: Statement = [
   { kind: 'cmp', register: FIRST, op: 'eq', data: '\x06' },
 ];
 
+/** IPPROTO_ICMP and IPPROTO_ICMPV6, linux/in.h and in6.h */
+const ICMP = { 4: '\x01', 6: '\x3a' } as const;
+
+/** `meta l4proto icmp` / `meta l4proto ipv6-icmp` */
+export function isIcmp(family: IpFamily): Statement {
+  return [l4proto.load(FIRST), { kind: 'cmp', register: FIRST, op: 'eq', data: ICMP[family] }];
+}
+
 /** `ip saddr 10.1.0.0/16` */
 export function saddrInside(cidr: Cidr): Statement {
   return compareSaddr('eq', cidr);
@@ -268,6 +276,9 @@ export const daddrIsElsewhere: Statement = compareToThisHost('neq', FIB_FLAGS.da
 /** `fib saddr type local` */
 export const saddrIsOfThisHost: Statement = compareToThisHost('eq', FIB_FLAGS.saddr);
 
+/** `fib saddr type != local` */
+export const saddrIsElsewhere: Statement = compareToThisHost('neq', FIB_FLAGS.saddr);
+
 function compareToThisHost(op: 'eq' | 'neq', flags: number): Statement {
   return [
     { kind: 'fib', result: 'type', flags, register: FIRST },
@@ -328,6 +339,11 @@ export const masqueradeFullyRandom: Statement = [{ kind: 'masquerade', flags: NA
 
 /** `drop` */
 export const drop: Statement = [{ kind: 'immediate', register: VERDICT_REGISTER, verdict: { kind: 'drop' } }];
+
+/** `accept` */
+export const accept: Statement = [
+  { kind: 'immediate', register: VERDICT_REGISTER, verdict: { kind: 'accept' } },
+];
 
 /** `reject with tcp reset` */
 export const rejectWithReset: Statement = [{ kind: 'reject', type: 'tcp-rst' }];

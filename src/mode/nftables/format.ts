@@ -68,7 +68,7 @@ function formatKey(family: IpFamily, set: SetName, key: string): string {
     const end = intervalEndAddress(key);
     return end === undefined ? formatIp(key) : `${formatIp(end)} (end of range)`;
   }
-  if (set === 'cluster-ips') return formatIp(key);
+  if (set === 'cluster-ips' || set === 'bound-ips') return formatIp(key);
   if (set === 'hairpin') return `${formatIp(key.slice(0, length))} . ${formatIp(key.slice(length))}`;
   if (SHAPE_SETS.has(set)) return chainOfShapeId(key) ?? formatPriority(key);
   const hasAddress = !set.includes('nodeport');

@@ -53,7 +53,11 @@ export function planFullSync(
       ...constantChains(family, settings),
       ...needed.map((chain) => neededChainOf(chain, settings)),
     ];
-    const plan = reconcileStructure(family, { sets: setDeclarations(family), chains, tableFlags }, table);
+    const plan = reconcileStructure(
+      family,
+      { sets: setDeclarations(family, settings), chains, tableFlags },
+      table,
+    );
     structure.push(...plan.requests);
     if (!plan.isRebuilt && table !== undefined) seen.set(family, table);
     const idle = table === undefined ? [] : unusedChains(family, settings, desired, table, plan.strayChains);

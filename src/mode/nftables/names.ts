@@ -43,6 +43,7 @@ export const SETS = [
   'inside-nodeport-affinity',
   'source-ranges',
   'cluster-ips',
+  'bound-ips',
   'hairpin',
   'nodeport-addresses',
   'service-cidrs',
@@ -62,6 +63,9 @@ export const REFUSE_CHAIN = 'refuse';
 
 /** Where packets go that nobody answers: backends that a Local policy keeps away, clients outside the source ranges. */
 export const DROP_CHAIN = 'drop-silently';
+
+/** Where what no virtual server answers at an address of IPVS's goes: it may be pinged, and refuses the rest. */
+export const BOUND_CHAIN = 'bound-address';
 
 /**
  * Maps from shape ids to chains. The inside has one of its own: a chain that a map leads to may not read the same map, or

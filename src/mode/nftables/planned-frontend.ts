@@ -3,7 +3,6 @@
 
 import { InternalError } from '../../errors.ts';
 import { type IpFamily, packIp, unpackIp } from '../../model/ip.ts';
-import type { Scheduler } from '../../model/service-policy.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { Backend, Frontend } from '../../vip/frontend.ts';
 import { assignBackendIds, type BackendIds } from './backend-ids.ts';
@@ -17,7 +16,16 @@ import {
   type SetName,
   unpackPort,
 } from './names.ts';
-import { type Balancing, DROP_ID, type Keying, REFUSE_ID, type Shape, shapeId } from './shape.ts';
+import {
+  type Balancing,
+  DROP_ID,
+  type Keying,
+  REFUSE_ID,
+  type RuleScheduler,
+  ruleScheduler,
+  type Shape,
+  shapeId,
+} from './shape.ts';
 import { assignSlots } from './slots.ts';
 import { type RangeElements, rangeElements } from './source-ranges.ts';
 import { deal, slotShares } from './weights.ts';
@@ -49,6 +57,8 @@ export interface PlannedFrontend extends PlannedSide {
   readonly ranges: RangeElements | undefined;
   /** Packed cluster IP, undefined for every other kind. */
   readonly clusterIp: string | undefined;
+  /** Packed address of IPVS's that is no cluster IP. */
+  readonly boundIp: string | undefined;
   /** Packed `ip . ip` of every backend that may dial itself through the VIP. */
   readonly hairpins: readonly string[];
 }
@@ -69,17 +79,22 @@ export interface Previous {
 }
 
 const NONE: readonly string[] = [];
+const NO_BACKENDS: readonly Backend[] = [];
+
+/** Plans one Frontend. */
+export type PlanFrontend = (frontend: Frontend, previous: Previous) => PlannedFrontend;
 
 /** Plans the Frontends of some Services. */
 export function planFrontends(
   frontendsByService: ReadonlyMap<ServiceKey, readonly Frontend[]>,
   previous: Previous,
+  plan: PlanFrontend = planFrontend,
 ): Map<ServiceKey, readonly PlannedFrontend[]> {
   const planned = new Map<ServiceKey, readonly PlannedFrontend[]>();
   for (const [service, frontends] of frontendsByService) {
     planned.set(
       service,
-      frontends.map((frontend) => planFrontend(frontend, previous)),
+      frontends.map((frontend) => plan(frontend, previous)),
     );
   }
   return planned;
@@ -101,9 +116,6 @@ export function planFrontend(frontend: Frontend, previous: Previous): PlannedFro
     planSide(frontend, { family, keyedBy, side, key }, behind, hasInside, previous);
   // Not a spread of the side: 50,000 of these are kept, and literals are smaller.
   const outside = plan('all', backends, insideBackends !== undefined);
-  const local = (insideBackends === undefined ? backends : [...backends, ...insideBackends]).filter(
-    (backend) => backend.isMaybeLocal,
-  );
   return {
     id: frontendId(family, keyedBy, key),
     family,
@@ -119,8 +131,15 @@ export function planFrontend(frontend: Frontend, previous: Previous): PlannedFro
     inside: insideBackends === undefined ? undefined : plan('inside', insideBackends, false),
     ranges: sourceRanges === undefined ? undefined : rangeElements(key, sourceRanges),
     clusterIp: kind === 'ClusterIP' ? packedAddress : undefined,
-    hairpins: local.length === 0 ? NONE : [...new Set(local.map(({ ip }) => packIp(ip).repeat(2)))],
+    boundIp: undefined,
+    hairpins: hairpinsOf(frontend),
   };
+}
+
+/** Packed `ip . ip` of every backend that may dial itself through the VIP. */
+export function hairpinsOf({ backends, insideBackends = NO_BACKENDS }: Frontend): readonly string[] {
+  const local = [...backends, ...insideBackends].filter((backend) => backend.isMaybeLocal);
+  return local.length === 0 ? NONE : [...new Set(local.map(({ ip }) => packIp(ip).repeat(2)))];
 }
 
 function planSide(
@@ -145,7 +164,7 @@ function planSide(
       ? behind.length === 0
         ? NONE
         : assignSlots(previous.slots(place), repeated(behind, behind.map(endpointOf)))
-      : balancedSlots(frontend.scheduler, behind, ids, () => previous.picks(place));
+      : balancedSlots(balancing!.scheduler, behind, ids, () => previous.picks(place));
   // Inside, the chain that sends here has asked for masquerading already, where it is due; what is empty asks for none.
   const masquerade = side === 'inside' || behind.length === 0 ? 'never' : frontend.masquerade;
   const slotCount = slots.length;
@@ -164,9 +183,10 @@ function planSide(
 }
 
 function balancingOf(
-  { scheduler, affinityTimeoutSeconds }: Frontend,
+  { scheduler: asked, affinityTimeoutSeconds }: Frontend,
   { family, key }: SidePlace,
 ): Balancing | undefined {
+  const scheduler = ruleScheduler(asked) ?? 'random';
   if (scheduler === 'random' && affinityTimeoutSeconds === undefined) return undefined;
   const instance = scheduler === 'rr' ? frontendName(family, key) : undefined;
   return { scheduler, stickySeconds: affinityTimeoutSeconds, instance };
@@ -174,7 +194,7 @@ function balancingOf(
 
 /** Backend id per slot. What hashes depend on is the same on every node; other slots keep their backends. */
 function balancedSlots(
-  scheduler: Scheduler,
+  scheduler: RuleScheduler,
   behind: readonly Backend[],
   idsByEndpoint: BackendIds,
   previousPicks: () => readonly string[],

@@ -6,10 +6,29 @@ import type { IpFamily } from '../../model/ip.ts';
 import { concatType, DATATYPE } from '../../netlink/nftables/datatypes.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
 import { type TypeofPart, typeofUserdata, typeUserdata } from '../../netlink/nftables/set-userdata.ts';
-import type { SetName } from './names.ts';
+import { AFFINITY_SETS, PICK_SETS, PICKED_SETS, type SetName } from './names.ts';
+
+/** What only the gate in front of IPVS has, and what it has no use for: whoever it lets in is balanced elsewhere. */
+const GATE_SETS: readonly SetName[] = ['bound-ips'];
+const BALANCING_SETS: readonly SetName[] = [
+  'endpoints',
+  'nodeport-endpoints',
+  ...PICK_SETS,
+  ...PICKED_SETS,
+  ...AFFINITY_SETS,
+];
 
 /** Every set of one family's table. */
-export function setDeclarations(family: IpFamily): ReadonlyMap<SetName, SetDeclaration> {
+export function setDeclarations(
+  family: IpFamily,
+  { isGate = false }: { readonly isGate?: boolean } = {},
+): ReadonlyMap<SetName, SetDeclaration> {
+  const sets = allSets(family);
+  for (const set of isGate ? BALANCING_SETS : GATE_SETS) sets.delete(set);
+  return sets;
+}
+
+function allSets(family: IpFamily): Map<SetName, SetDeclaration> {
   const address: Part = {
     type: family === 4 ? DATATYPE.ipv4_addr : DATATYPE.ipv6_addr,
     length: family === 4 ? 4 : 16,
@@ -45,6 +64,7 @@ export function setDeclarations(family: IpFamily): ReadonlyMap<SetName, SetDecla
     ['inside-nodeport-affinity', affinityMap([client, PROTOCOL, PORT])],
     ['source-ranges', rangeSet([address, PROTOCOL, PORT, address])],
     ['cluster-ips', plainSet([address])],
+    ['bound-ips', plainSet([address])],
     ['hairpin', plainSet([address, address])],
     ['nodeport-addresses', intervalSet(address)],
     ['service-cidrs', intervalSet(address)],

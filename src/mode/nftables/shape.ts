@@ -12,9 +12,17 @@ export interface Keying {
   readonly side: 'all' | 'inside';
 }
 
+/** The schedulers that rules can be. */
+export type RuleScheduler = Extract<Scheduler, 'random' | 'rr' | 'sh' | 'mh'>;
+
+/** What rules do where this is asked for; undefined when they can do nothing of the kind. */
+export function ruleScheduler(scheduler: Scheduler): RuleScheduler | undefined {
+  return SCHEDULERS.find((one) => one === scheduler);
+}
+
 /** How connections find their slot where that is more than one random pick. */
 export interface Balancing {
-  readonly scheduler: Scheduler;
+  readonly scheduler: RuleScheduler;
   /** How long a client keeps its backend after its last connection; undefined without affinity. */
   readonly stickySeconds: number | undefined;
   /** What tells the frontend from all others, for `rr`, which counts: `10.96.0.1/tcp/80`; undefined for the rest. */
@@ -36,7 +44,7 @@ export interface Shape extends Keying {
 }
 
 const SUFFIXES = { never: '', 'off-cluster': '-masquerade-off-cluster', always: '-masquerade' } as const;
-const PICKS: Readonly<Record<Scheduler, string>> = { random: 'pick', rr: 'rr', sh: 'sh', mh: 'mh' };
+const PICKS: Readonly<Record<RuleScheduler, string>> = { random: 'pick', rr: 'rr', sh: 'sh', mh: 'mh' };
 
 /**
  * `pick-3`, `nodeport-pick-3-masquerade`, `inside-pick-3`, `local-pick-2`, `nodeport-local-drop`, `restricted-refuse`; and
@@ -86,7 +94,7 @@ export function balancingShapeOf(chain: string): Shape | undefined {
   return shapeChain(shape) === chain ? shape : undefined;
 }
 
-const SCHEDULERS = Object.keys(PICKS) as Scheduler[];
+const SCHEDULERS = Object.keys(PICKS) as RuleScheduler[];
 const SLOT_COUNT_BITS = 24;
 const SLOT_COUNT_MASK = 2 ** SLOT_COUNT_BITS - 1;
 const MASQUERADE_MASK = 3;

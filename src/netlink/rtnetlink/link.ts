@@ -35,12 +35,17 @@ export function encodeLink(request: LinkRequest): Buffer {
   return writer.bytes();
 }
 
-/** Of an RTM_NEWLINK or RTM_DELLINK. Throws DecodeError. */
-export function decodeLink(payload: Uint8Array): Link {
+/**
+ * Of an RTM_NEWLINK or RTM_DELLINK; undefined for one of a family, such as a bridge's RTM_DELLINK for a port that it loses: the
+ * device stays. Throws DecodeError.
+ */
+export function decodeLink(payload: Uint8Array): Link | undefined {
   const reader = new Reader('link', payload);
-  reader.take(4);
+  const family = reader.u8();
+  reader.take(3);
   const index = reader.u32();
   reader.take(8);
+  if (family !== 0) return undefined;
   const { name, kind } = attributes.decode(reader);
   if (name === undefined) throw reader.error('no name', 0);
   return { index, name, kind };

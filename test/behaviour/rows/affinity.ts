@@ -17,7 +17,7 @@ import {
   type Target,
 } from '../row.ts';
 import { clusterIp, EXTERNAL_IP, LB_IP, NODE_PORT } from '../world.ts';
-import { byAddressInNftablesMode } from './documented.ts';
+import { byAddressBeyondIptablesMode } from './documented.ts';
 
 const WEB = at(clusterIp());
 const HOURS = { affinitySeconds: 10_800 } as const;
@@ -343,21 +343,21 @@ export const AFFINITY: readonly Scenario[] = [
             'client',
             at(EXTERNAL_IP),
             sticks(THREE, 'node', { like: WEB }),
-            byAddressInNftablesMode(sticks(THREE, 'node')),
+            byAddressBeyondIptablesMode(sticks(THREE, 'node')),
           ),
           says(
             'it has the same endpoint at the load balancer IP',
             'client',
             at(LB_IP),
             sticks(THREE, 'node', { like: WEB }),
-            byAddressInNftablesMode(sticks(THREE, 'node')),
+            byAddressBeyondIptablesMode(sticks(THREE, 'node')),
           ),
           says(
             'it has the same endpoint at the node port',
             'client',
             nodePort(),
             sticks(THREE, 'node', { like: WEB }),
-            byAddressInNftablesMode(sticks(THREE, 'node')),
+            byAddressBeyondIptablesMode(sticks(THREE, 'node')),
           ),
         ],
       },

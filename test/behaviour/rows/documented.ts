@@ -5,9 +5,21 @@ import { isRepeated, type Outcome, type Statement } from '../row.ts';
 type Exception = Pick<Statement, 'except'>;
 
 /** `outcome` is what comes of being served. */
-export function servedInIptablesMode(outcome: Outcome): Exception {
+export function servedUnlessToldOtherwise(outcome: Outcome): Exception {
   const why = 'every local address serves node ports unless --nodeport-addresses says otherwise';
-  return { except: [{ mode: 'iptables', outcome, why }] };
+  return { except: (['iptables', 'ipvs'] as const).map((mode) => ({ mode, outcome, why })) };
+}
+
+export function refusedInIpvsMode(): Exception {
+  const why = 'virtual addresses are addresses of this node, which has nothing else to offer there';
+  return { except: [{ mode: 'ipvs', outcome: { kind: 'refused' }, why }] };
+}
+
+/** `outcome` is what comes of being masqueraded. */
+export function masqueradedInIpvsMode(outcome: Outcome): Exception {
+  const why =
+    'a node that dials an address of its own does so from that address, which leads nobody back to it';
+  return { except: [{ mode: 'ipvs', outcome, why }] };
 }
 
 /** `outcome` is what comes of being served. */
@@ -27,7 +39,7 @@ function chanceOf(outcome: Outcome): Outcome {
 }
 
 /** `outcome` is what sticking at each address by itself comes to. */
-export function byAddressInNftablesMode(outcome: Outcome): Exception {
-  const why = 'the map of clients is keyed by the address they dial: they stick at each one by itself';
-  return { except: [{ mode: 'nftables', outcome, why }] };
+export function byAddressBeyondIptablesMode(outcome: Outcome): Exception {
+  const why = 'clients are remembered by the address they dial: they stick at each one by itself';
+  return { except: (['nftables', 'ipvs'] as const).map((mode) => ({ mode, outcome, why })) };
 }

@@ -3,6 +3,7 @@
 import { FAMILIES, service, slices } from '../objects.ts';
 import { at, masqueraded, nodePort, PASSES, REFUSED, reaches, type Scenario, says } from '../row.ts';
 import { clusterIp, EXTERNAL_IP, LB_IP, NODE_PORT, PLACES, SECOND_LB_IP } from '../world.ts';
+import { refusedInIpvsMode } from './documented.ts';
 
 const ENDPOINTS = ['local-1', 'local-2', 'remote-1'] as const;
 
@@ -26,8 +27,8 @@ export const EXTERNAL: readonly Scenario[] = [
         says('a pod is masqueraded', 'local-pod', at(address), masqueraded(ENDPOINTS)),
         says('a pod of another node is masqueraded', 'remote-pod', at(address), masqueraded(ENDPOINTS)),
         says('the node is masqueraded', 'node', at(address), masqueraded(ENDPOINTS)),
-        says('another port is not ours', 'local-pod', at(address, 81), PASSES),
-        says('another port is not ours from the node', 'node', at(address, 81), PASSES),
+        says('another port is not ours', 'local-pod', at(address, 81), PASSES, refusedInIpvsMode()),
+        says('another port is not ours from the node', 'node', at(address, 81), PASSES, refusedInIpvsMode()),
         says('the cluster IP goes on', 'local-pod', at(clusterIp()), reaches(ENDPOINTS)),
       ],
     },

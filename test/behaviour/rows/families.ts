@@ -3,7 +3,7 @@
 import { node, service, slices } from '../objects.ts';
 import { at, masqueraded, nodePort, PASSES, REFUSED, reaches, type Scenario, says } from '../row.ts';
 import { clusterIp, EXTERNAL_IP, NODE_PORT } from '../world.ts';
-import { servedInIptablesMode } from './documented.ts';
+import { servedUnlessToldOtherwise } from './documented.ts';
 
 const WEB = at(clusterIp());
 
@@ -61,7 +61,7 @@ export const FAMILY_ROWS: readonly Scenario[] = [
         }),
         says('serves none over the other', 'client', nodePort(), PASSES, {
           families: [other],
-          ...servedInIptablesMode(masqueraded(['local-1', 'remote-1'])),
+          ...servedUnlessToldOtherwise(masqueraded(['local-1', 'remote-1'])),
         }),
         says('leads to cluster IPs of both', 'local-pod', WEB, reaches(['local-1', 'remote-1'])),
       ],

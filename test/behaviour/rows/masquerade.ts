@@ -3,6 +3,7 @@
 import { service, slices } from '../objects.ts';
 import { at, CLUSTER_CIDR_FLAG, masqueraded, nodePort, reaches, type Scenario, says } from '../row.ts';
 import { CLUSTER_CIDRS, clusterIp, EXTERNAL_IP, NODE_PORT } from '../world.ts';
+import { masqueradedInIpvsMode } from './documented.ts';
 
 const WEB = at(clusterIp());
 const BOTH = ['local-1', 'remote-1'] as const;
@@ -16,7 +17,13 @@ export const MASQUERADE: readonly Scenario[] = [
     objects: CLUSTER,
     statements: [
       says('a client keeps its address at a cluster IP', 'client', WEB, reaches(BOTH)),
-      says('the node keeps its address at a cluster IP', 'node', WEB, reaches(BOTH)),
+      says(
+        'the node keeps its address at a cluster IP',
+        'node',
+        WEB,
+        reaches(BOTH),
+        masqueradedInIpvsMode(masqueraded(BOTH)),
+      ),
       says('a pod keeps its address at a cluster IP', 'local-pod', WEB, reaches(BOTH)),
       says('a node port masquerades', 'client', nodePort(), masqueraded(BOTH)),
       says('an external IP masquerades', 'client', at(EXTERNAL_IP), masqueraded(BOTH)),

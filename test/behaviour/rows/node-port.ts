@@ -21,7 +21,7 @@ import {
   SECOND_ADDRESS,
   TO_REMOTE_NODE,
 } from '../world.ts';
-import { servedInIptablesMode, servedOnLoopbackInIptablesMode } from './documented.ts';
+import { servedOnLoopbackInIptablesMode, servedUnlessToldOtherwise } from './documented.ts';
 
 const ENDPOINTS = ['local-1', 'local-2', 'remote-1'] as const;
 const WEB = service({ ports: [{ nodePort: NODE_PORT }] });
@@ -45,21 +45,21 @@ export const NODE_PORTS: readonly Scenario[] = [
         'client',
         nodePort(SECOND_ADDRESS),
         PASSES,
-        servedInIptablesMode(masqueraded(ENDPOINTS)),
+        servedUnlessToldOtherwise(masqueraded(ENDPOINTS)),
       ),
       says(
         "is not served on the pods' gateway",
         'local-pod',
         nodePort(POD_GATEWAY),
         PASSES,
-        servedInIptablesMode(masqueraded(ENDPOINTS)),
+        servedUnlessToldOtherwise(masqueraded(ENDPOINTS)),
       ),
       says(
         'is not served on another link',
         'remote-pod',
         nodePort(TO_REMOTE_NODE),
         PASSES,
-        servedInIptablesMode(masqueraded(ENDPOINTS)),
+        servedUnlessToldOtherwise(masqueraded(ENDPOINTS)),
       ),
       says(
         'is not served on loopback',
@@ -95,7 +95,7 @@ export const NODE_PORTS: readonly Scenario[] = [
         'client',
         nodePort(SECOND_ADDRESS),
         PASSES,
-        servedInIptablesMode(REFUSED),
+        servedUnlessToldOtherwise(REFUSED),
       ),
       says(
         'swallows nothing on loopback',
@@ -122,14 +122,14 @@ export const NODE_PORTS: readonly Scenario[] = [
           'client',
           nodePort(SECOND_ADDRESS),
           PASSES,
-          servedInIptablesMode(served),
+          servedUnlessToldOtherwise(served),
         ),
         says(
           'answers a pod at that port of an address without node ports',
           'local-pod',
           nodePort(POD_GATEWAY),
           PASSES,
-          servedInIptablesMode(served),
+          servedUnlessToldOtherwise(served),
         ),
         says(
           'answers the node at that port of loopback',
@@ -172,7 +172,7 @@ export const NODE_PORTS: readonly Scenario[] = [
             'client',
             nodePort(),
             PASSES,
-            servedInIptablesMode(masqueraded(['local-1'])),
+            servedUnlessToldOtherwise(masqueraded(['local-1'])),
           ),
         ],
       },
@@ -315,7 +315,7 @@ export const NODE_PORTS: readonly Scenario[] = [
     objects: [node({ addresses: [SECOND_ADDRESS, PLACES.node] }), WEB, ...slices(ENDPOINTS)],
     statements: [
       says('are the first of each family', 'client', nodePort(SECOND_ADDRESS), masqueraded(ENDPOINTS)),
-      says('and no others', 'client', nodePort(), PASSES, servedInIptablesMode(masqueraded(ENDPOINTS))),
+      says('and no others', 'client', nodePort(), PASSES, servedUnlessToldOtherwise(masqueraded(ENDPOINTS))),
     ],
   },
   {

@@ -3,6 +3,7 @@
 import { service, serviceCidr, slices } from '../objects.ts';
 import { at, DROPPED, masqueraded, nodePort, PASSES, REFUSED, reaches, type Scenario, says } from '../row.ts';
 import { clusterIp, EXTERNAL_IP, LB_IP, NODE_PORT, PLACES, POD_GATEWAY, SECOND_ADDRESS } from '../world.ts';
+import { refusedInIpvsMode } from './documented.ts';
 
 const WEB = at(clusterIp());
 const FREE = at(clusterIp(99));
@@ -113,7 +114,13 @@ export const SERVICE_CIDR: readonly Scenario[] = [
     statements: [
       says('leads to the external IP', 'client', at(EXTERNAL_IP), masqueraded(BOTH)),
       says('leads to the load balancer IP', 'client', at(LB_IP), masqueraded(BOTH)),
-      says('gives no answer at their other ports', 'local-pod', at(EXTERNAL_IP, 81), DROPPED),
+      says(
+        'gives no answer at their other ports',
+        'local-pod',
+        at(EXTERNAL_IP, 81),
+        DROPPED,
+        refusedInIpvsMode(),
+      ),
     ],
   },
   {

@@ -26,6 +26,7 @@ import {
   PLACES,
   SECOND_LB_IP,
 } from '../world.ts';
+import { refusedInIpvsMode } from './documented.ts';
 
 const WEB = at(clusterIp());
 const LB = at(LB_IP);
@@ -134,7 +135,7 @@ export const SOURCE_RANGES: readonly Scenario[] = [
       says('hold for the first', 'local-pod', LB, DROPPED),
       says('hold for the second', 'local-pod', at(LB_IP, 9000), DROPPED),
       says('let in at the second', 'client', at(LB_IP, 9000), masqueraded(['local-1:8081', 'remote-1:8081'])),
-      says('say nothing about other ports', 'local-pod', at(LB_IP, 81), PASSES),
+      says('say nothing about other ports', 'local-pod', at(LB_IP, 81), PASSES, refusedInIpvsMode()),
     ],
   },
   {

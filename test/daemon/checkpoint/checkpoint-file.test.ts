@@ -74,7 +74,7 @@ test('of another node, another cluster, another version', async () => {
   expect(await codeOf()).toBe('OTHER_OWNER');
   await write();
   const file = checkpointPath(folder);
-  writeFileSync(file, readFileSync(file, 'utf8').replace('"version":1', '"version":2'));
+  writeFileSync(file, readFileSync(file, 'utf8').replace('"version":2', '"version":3'));
   expect(await codeOf()).toBe('FOREIGN_VERSION');
 });
 

@@ -3,9 +3,13 @@
 import dgram from 'node:dgram';
 import net from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { askSctp } from './agent-sctp.mjs';
 
 /** Opens a connection (UDP: a connected socket, so that ICMP errors are told). `ask` may be called again and again. */
-export function open({ protocol, host, port, timeoutMs = 2000, localAddress }) {
+export function open(target) {
+  const { protocol, host, port, timeoutMs = 2000, localAddress } = target;
+  // One association per question.
+  if (protocol === 'sctp') return { ask: () => askSctp(target), close: () => {} };
   let waiting;
   let failure;
   let text = '';

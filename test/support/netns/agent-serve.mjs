@@ -3,9 +3,11 @@
 
 import dgram from 'node:dgram';
 import net from 'node:net';
+import { serveSctp } from './agent-sctp.mjs';
 
 /** Starts a server; gives the function that ends it and all its connections. */
 export function serve({ protocol, port, name, address = '::' }) {
+  if (protocol === 'sctp') return serveSctp(port, name, address);
   return protocol === 'udp' ? serveUdp(port, name, address) : serveTcp(port, name, address);
 }
 

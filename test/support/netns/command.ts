@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { patient } from '../patience.ts';
 
 /** What a finished command left behind. */
 export interface CommandResult {
@@ -36,7 +37,7 @@ export class CommandError extends Error {
 /** Runs `argv` to its end, whatever its status. @throws CommandError when it cannot start or takes too long. */
 export function tryCommand(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
   const [program = '', ...args] = argv;
-  const timeoutMs = options.timeoutMs ?? 10_000;
+  const timeoutMs = patient(options.timeoutMs ?? 10_000);
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { env: { ...process.env, ...options.env } });
     options.onStart?.(child);

@@ -3,6 +3,7 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { patient } from '../patience.ts';
 import type { CommandOptions, CommandResult } from './command.ts';
 import type { Netns } from './netns.ts';
 
@@ -90,7 +91,8 @@ export class Daemon {
           resolve(line);
         } else if (this.hasEnded) settle('ended early');
       };
-      const timer = setTimeout(() => settle(`did not log ${match} within ${timeoutMs} ms`), timeoutMs);
+      const patienceMs = patient(timeoutMs);
+      const timer = setTimeout(() => settle(`did not log ${match} within ${patienceMs} ms`), patienceMs);
       this.#watchers.add(look);
       look();
     });

@@ -5,9 +5,12 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
+/** SCTP takes a kernel that has it; most distributions' do. */
+export type TrafficProtocol = 'tcp' | 'udp' | 'sctp';
+
 /** What to dial. Each request is a new connection (UDP: a new socket, so a new flow). */
 export interface Target {
-  readonly protocol: 'tcp' | 'udp';
+  readonly protocol: TrafficProtocol;
   readonly host: string;
   readonly port: number;
   /** Longest wait for an answer; 2,000 by default. */
@@ -99,10 +102,10 @@ export class Agent {
 
   /**
    * Serves on every address, answering with `name`. Returns what stops it. A UDP server on a host with several
-   * addresses of one family must bind one (`address`), or its answers may leave with another.
+   * addresses of one family must bind one (`address`), or its answers may leave with another; an SCTP server always must.
    */
   async serve(server: {
-    readonly protocol: 'tcp' | 'udp';
+    readonly protocol: TrafficProtocol;
     readonly port: number;
     readonly name: string;
     readonly address?: string;
@@ -133,7 +136,7 @@ export class Agent {
   }
 
   /**
-   * One connection kept open and asked every `intervalMs` (50). Rejects when it cannot be made. `release` ends the pause,
+   * One connection (not of SCTP) kept open and asked every `intervalMs` (50). Rejects when it cannot be made. `release` ends the pause,
    * asks once more and closes.
    */
   async hold(

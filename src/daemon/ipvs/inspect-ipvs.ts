@@ -1,0 +1,176 @@
+// ipvs mode for one-shot commands. A kube-proxy has virtual servers on a device of the same name, which are told from ours
+// by the gate that it does not have.
+
+import { readFileSync } from 'node:fs';
+import type { Settings } from '../../config/settings.ts';
+import { planCleanup } from '../../mode/ipvs/cleanup.ts';
+import { connectionCounts } from '../../mode/ipvs/connections.ts';
+import { Desired } from '../../mode/ipvs/desired.ts';
+import { routed } from '../../mode/ipvs/direct-routing.ts';
+import { formatChange } from '../../mode/ipvs/format.ts';
+import { planFullSync } from '../../mode/ipvs/full-sync.ts';
+import { planGateFrontend } from '../../mode/ipvs/gate.ts';
+import { ledgerOf } from '../../mode/ipvs/ledger.ts';
+import { vipTableRows } from '../../mode/ipvs/rows.ts';
+import { TABLE } from '../../mode/nftables/names.ts';
+import { type Cidr, cidrContains, type Ip } from '../../model/ip.ts';
+import { formatVirtualServer } from '../../netlink/ipvs/format.ts';
+import type { ConnectionCount } from '../../vip/connection-counts.ts';
+import { frontendKey } from '../../vip/frontend.ts';
+import type { VipTableRow } from '../../vip/table-row.ts';
+import type { BackendUpdate } from '../backend.ts';
+import { planTableDiff, removeTables, tableText } from '../inspect-nftables.ts';
+import type { CleanupOptions, CleanupReport, Inspector } from '../inspector.ts';
+import { kernelFamilies } from '../interfaces.ts';
+import { NftSession } from '../nft-session.ts';
+import { DUMMY_DEVICE, DummyDevice } from './dummy-device.ts';
+import { IpvsSession } from './ipvs-session.ts';
+import { NodeAddresses } from './node-addresses.ts';
+
+export class IpvsInspector implements Inspector {
+  readonly #gate = new NftSession();
+
+  async isPresent(): Promise<boolean> {
+    return (await this.#gate.families('gate')).length > 0;
+  }
+
+  async readVipTable(): Promise<VipTableRow[] | undefined> {
+    const families = await this.#gate.families('gate');
+    if (families.length === 0) return undefined;
+    const { observed } = await this.#gate.observe(families);
+    return withIpvs(async (ipvs) => vipTableRows(observed, await ipvs.table()));
+  }
+
+  async readConnections(): Promise<ConnectionCount[] | undefined> {
+    const families = await this.#gate.families('gate');
+    if (families.length === 0) return undefined;
+    const { observed } = await this.#gate.observe(families);
+    return withIpvs(async (ipvs) => connectionCounts(observed, await ipvs.table()));
+  }
+
+  async planDiff(
+    { masqueradeBit, ipvs: rules }: Settings,
+    { frontends, surroundings }: BackendUpdate,
+  ): Promise<string[]> {
+    const wanted = {
+      frontends: new Map([...frontends].map(([service, list]) => [service, list.map(routed)] as const)),
+      surroundings,
+    };
+    const hostAddresses = await listHostAddresses();
+    const families = kernelFamilies();
+    const desired = new Desired(rules.scheduler);
+    desired.setHostAddresses(hostAddresses);
+    if (wanted.surroundings !== undefined) desired.setNodePortCidrs(wanted.surroundings.nodePortCidrs);
+    desired.update(
+      new Map(
+        [...wanted.frontends].map(([service, list]) => [
+          service,
+          list.filter(({ family }) => families.includes(family)),
+        ]),
+      ),
+    );
+    const { observed: gate } = await this.#gate.observe(families);
+    const bound = await withDevice((device) => device.addresses());
+    const boundAddresses = new Set(bound);
+    const ownership = {
+      boundAddresses,
+      ours: ledgerOf(gate, hostAddresses),
+      excludedCidrs: rules.excludedCidrs,
+    };
+    const table = await withIpvs((ipvs) => ipvs.table());
+    const plans = [...planFullSync(desired, table, ownership)].map(({ plan }) => plan);
+    const missing = [...desired.boundAddresses()].filter((address) => !boundAddresses.has(address));
+    const unwanted = bound.filter((one) => !desired.isBound(one) && !isWithin(one, rules.excludedCidrs));
+    const gateLines = planTableDiff(gate, wanted, {
+      masqueradeBit,
+      planGate: (frontend, previous) =>
+        planGateFrontend(frontend, previous, {
+          inside: desired.insideTarget(frontendKey(frontend)),
+          isBound: frontend.address !== undefined && desired.isBound(frontend.address),
+          isRefused: false,
+        }),
+    });
+    return [
+      ...missing.map((address) => `+ address ${address} of ${DUMMY_DEVICE}`),
+      ...plans.flatMap(({ first }) => first.map(formatChange)),
+      ...gateLines,
+      ...plans.flatMap(({ last }) => last.map(formatChange)),
+      ...unwanted.map((address) => `- address ${address} of ${DUMMY_DEVICE}`),
+    ];
+  }
+
+  /** Loads nothing into a kernel in which there is nothing to find. */
+  async cleanUp({ includesKubeProxy }: CleanupOptions): Promise<CleanupReport> {
+    const families = await this.#gate.families('gate');
+    const hasDevice = hasDummyDevice();
+    if (families.length === 0 && !hasDevice) return { removed: [], kept: [] };
+    if (families.length === 0 && !includesKubeProxy) {
+      const theirs = `device ${DUMMY_DEVICE} and its virtual servers: kube-proxy's`;
+      return { removed: [], kept: [`${theirs}; --include-kube-proxy removes them`] };
+    }
+    const removed = await this.#removeServers(families.length > 0, includesKubeProxy);
+    if (hasDevice) {
+      await withDevice((device) => device.delete());
+      removed.push(`device ${DUMMY_DEVICE}`);
+    }
+    // Last: until then it tells what is ours.
+    const tables = families.map((family) => ({ family, table: TABLE }));
+    await removeTables(this.#gate, tables);
+    return { removed: [...removed, ...tables.map(tableText)], kept: [] };
+  }
+
+  close(): void {
+    this.#gate.close();
+  }
+
+  async #removeServers(hasGate: boolean, includesKubeProxy: boolean): Promise<string[]> {
+    const { observed } = await this.#gate.observe(hasGate ? kernelFamilies() : []);
+    const bound = await withDevice((device) => device.addresses());
+    const ledger = hasGate ? ledgerOf(observed, await listHostAddresses()) : undefined;
+    return withIpvs(async (ipvs) => {
+      const situation = { boundAddresses: new Set(bound), ledger, includesKubeProxy };
+      const { requests } = planCleanup(await ipvs.table(), situation);
+      const refused = (await ipvs.apply(requests)).find((error) => error !== undefined);
+      if (refused !== undefined) throw refused;
+      return requests.map((request) => `virtual server ${formatVirtualServer(request.virtualServer)}`);
+    });
+  }
+}
+
+function isWithin(address: Ip, cidrs: readonly Cidr[]): boolean {
+  return cidrs.some((cidr) => cidrContains(cidr, address));
+}
+
+async function withIpvs<Result>(use: (ipvs: IpvsSession) => Promise<Result>): Promise<Result> {
+  const ipvs = await IpvsSession.open();
+  try {
+    return await use(ipvs);
+  } finally {
+    ipvs.close();
+  }
+}
+
+async function withDevice<Result>(use: (device: DummyDevice) => Promise<Result>): Promise<Result> {
+  const device = new DummyDevice();
+  try {
+    return await use(device);
+  } finally {
+    device.close();
+  }
+}
+
+/** Without asking for a driver, which the kernel would load. */
+function hasDummyDevice(): boolean {
+  const devices = readFileSync('/proc/net/dev', 'utf8').split('\n');
+  return devices.some((line) => line.trim().startsWith(`${DUMMY_DEVICE}:`));
+}
+
+async function listHostAddresses(): Promise<readonly Ip[]> {
+  const ignore = (): void => undefined;
+  const addresses = await NodeAddresses.watch({ onChange: ignore, onError: ignore });
+  try {
+    return addresses.current;
+  } finally {
+    addresses.close();
+  }
+}

@@ -1,0 +1,117 @@
+// The behaviour table with real packets: the daemon on a node, and real connections between namespaces.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Protocol } from '../../src/model/types.ts';
+import { arbitraryPacket, arbitraryScenario } from './arbitrary-cluster.ts';
+import { Memory } from './judge.ts';
+import { MODES } from './modes.ts';
+import { ProxyUnderTest } from './proxy-under-test.ts';
+import { isEverywhere, judgeAll, judgeAllElsewhere, type Probe } from './real-packets.ts';
+import {
+  clusterOf,
+  type ModeName,
+  outcomeFor,
+  type Packet,
+  type Scenario,
+  type Stage,
+  stagesOf,
+} from './row.ts';
+import { SCENARIOS } from './rows.ts';
+import { TwoNodes } from './two-nodes.ts';
+import { CROWDS, crowd, REMOTE_NODE_NAME } from './world.ts';
+
+/** What of the table is run in one mode. */
+export interface PacketSuite {
+  readonly mode: ModeName;
+  /** Rows over others are left out. */
+  readonly protocols: readonly Protocol[];
+  /** All that are not for the tracer alone unless given. */
+  readonly isChosen?: (scenario: Scenario) => boolean;
+  /** Number of random clusters, after the table. */
+  readonly randomClusters: number;
+}
+
+/** Packets to each random cluster. */
+const PROBES = 20;
+
+/** Scenarios of the same flags follow each other, so that the daemon goes on from one to the next. */
+const flagsOf = (scenario: Scenario): string => clusterOf(scenario).flags.join(' ');
+const ORDERED = SCENARIOS.filter(({ isTracedOnly }) => !isTracedOnly).toSorted((a, b) =>
+  flagsOf(a) < flagsOf(b) ? -1 : flagsOf(a) > flagsOf(b) ? 1 : 0,
+);
+
+/** Defines the tests, all in one world. */
+export function testPackets(suites: readonly PacketSuite[]): void {
+  let nodes: TwoNodes;
+
+  beforeAll(async () => {
+    nodes = await TwoNodes.create([...new Set(suites.flatMap(({ protocols }) => protocols))]);
+  });
+
+  afterAll(() => nodes?.delete());
+
+  describe.each(suites.map((suite) => [suite.mode, suite] as const))('%s', (name, suite) => {
+    const { protocols, isChosen = () => true, randomClusters } = suite;
+    let proxy: ProxyUnderTest;
+    let crowds = 0;
+    /** With clients of its own: a node remembers some for longer than a scenario takes. */
+    const newMemory = (): Memory => new Memory(crowd(crowds++ % CROWDS));
+    const probesOf = ({ rows }: Stage): Probe[] =>
+      rows
+        .filter(({ packet }) => protocols.includes(packet.protocol))
+        .map((row) => ({ name: row.name, packet: row.packet, outcome: outcomeFor(row, name) }));
+    const scenarios = ORDERED.filter(
+      (scenario) => isChosen(scenario) && stagesOf(scenario).some((stage) => probesOf(stage).length > 0),
+    );
+
+    beforeAll(() => {
+      proxy = new ProxyUnderTest(nodes.topology.node, name);
+    });
+
+    afterAll(() => proxy?.delete());
+
+    test.each(scenarios.map((scenario) => [scenario.title, scenario] as const))('%s', async (_, scenario) => {
+      const memory = newMemory();
+      for (const [i, stage] of stagesOf(scenario).entries()) {
+        await proxy.show(stage.cluster);
+        await nodes.forgetFlows();
+        await sleep(stage.waitSeconds * 1000);
+        const probes = probesOf(stage);
+        expect(await judgeAll(nodes, probes, memory)).toEqual([]);
+        if (!probes.some(isEverywhere)) continue;
+        // Another node did not see the cluster become what it is.
+        await proxy.forget();
+        await proxy.show(stagesOf(scenario, REMOTE_NODE_NAME)[i]!.cluster);
+        expect(await judgeAllElsewhere(nodes, probes, memory)).toEqual([]);
+      }
+    });
+
+    test.runIf(randomClusters > 0)(
+      `${randomClusters} random clusters fare as the tracer tells`,
+      async () => {
+        const seed = Number(process.env['KPROXY_SEED'] ?? Date.now() % 1_000_000);
+        console.log(`random clusters: KPROXY_SEED=${seed}`);
+        const { tracer } = MODES.find((mode) => mode.name === name)!;
+        // Two senders of one packet at once would be one client that cannot tell which endpoint it had first.
+        const selector = ({ from, destination, port, protocol }: Packet) =>
+          `${from} to ${destination} ${port}/${protocol}`;
+        const packets = fc.uniqueArray(arbitraryPacket, { minLength: PROBES, maxLength: PROBES, selector });
+        const property = fc.asyncProperty(arbitraryScenario, packets, async (scenario, sent) => {
+          const cluster = clusterOf(scenario);
+          const traced = tracer(cluster.flags);
+          await traced.show(cluster.objects);
+          await proxy.show(cluster);
+          await nodes.forgetFlows();
+          const probes = sent.map((packet): Probe => {
+            return { name: selector(packet), packet, outcome: traced.character(packet) };
+          });
+          expect(await judgeAll(nodes, probes, newMemory())).toEqual([]);
+        });
+        await fc.assert(property, { numRuns: randomClusters, seed, endOnFailure: true });
+      },
+      120_000,
+    );
+  });
+}

@@ -1,0 +1,16 @@
+// Tests that run in the guest: npm run guest -- npx vitest run --config test/vm/vitest.config.ts
+
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+import { patient } from '../support/patience.ts';
+
+export default defineConfig({
+  root: fileURLToPath(new URL('../..', import.meta.url)),
+  test: {
+    include: ['test/**/*.guest.ts'],
+    pool: 'forks',
+    maxWorkers: 1,
+    testTimeout: patient(30_000),
+    hookTimeout: patient(60_000),
+  },
+});
