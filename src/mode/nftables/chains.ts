@@ -21,6 +21,7 @@ import {
   isIcmp,
   isIn,
   isNotInRanges,
+  isRelated,
   isTcp,
   l4proto,
   markIsSet,
@@ -86,7 +87,16 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
   return [
     plain(REFUSE_CHAIN, [[isTcp, rejectWithReset], [rejectWithIcmp(family)]]),
     plain(DROP_CHAIN, [[drop]]),
-    ...(isGate ? [plain(BOUND_CHAIN, [[isIcmp(family), accept], [verdict('goto', REFUSE_CHAIN)]])] : []),
+    ...(isGate
+      ? [
+          plain(BOUND_CHAIN, [
+            [isIcmp(family), accept],
+            // The reset for this node's own connection, which has the virtual address at both ends.
+            [isRelated, accept],
+            [verdict('goto', REFUSE_CHAIN)],
+          ]),
+        ]
+      : []),
     plain('services', [
       [vmapByPriority([daddr(family), l4proto, dport], 'services', 'shapes')],
       // Any other packet to a cluster IP: an unused port, a ping.

@@ -296,6 +296,16 @@ export const statusHasDnat: Statement = [
   { kind: 'cmp', register: FIRST, op: 'neq', data: packHostU32(0) },
 ];
 
+/** NF_CT_STATE_BIT(IP_CT_RELATED), linux/netfilter/nf_conntrack_common.h */
+const STATE_RELATED = 1 << 2;
+
+/** `ct state related` */
+export const isRelated: Statement = [
+  { kind: 'ct', key: 'state', register: FIRST },
+  maskWord(STATE_RELATED, 0),
+  { kind: 'cmp', register: FIRST, op: 'neq', data: packHostU32(0) },
+];
+
 /** `meta mark & M == M` */
 export function markIsSet(mark: number): Statement {
   return [
