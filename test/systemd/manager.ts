@@ -26,10 +26,16 @@ const IN_CONTROL_GROUP = `
   shift
   exec unshare --cgroup --mount --pid --fork --kill-child sh "$@"`;
 
+/** Processes that were killed leave their group a moment later. */
 const REMOVE_CONTROL_GROUP = `
   root=$(mktemp -d)
   mount -t cgroup2 none "$root"
-  find "$root/$1" -depth -type d -exec rmdir {} +
+  tries=0
+  until find "$root/$1" -depth -type d -exec rmdir {} + 2>/dev/null; do
+    tries=$((tries + 1))
+    [ $tries -lt 100 ]
+    sleep 0.1
+  done
   umount "$root"
   rmdir "$root"`;
 
