@@ -124,7 +124,9 @@ const isSameElement: IsSame = (comparison, from, end, heldFrom, heldEnd) => {
   const [data, heldData] = [name + align4(u16(wanted, name)), heldName + align4(u16(held, heldName))];
   // A name has no flags: both begin with the same header, and end where the data begins.
   if (!comparison.hasSameBytes(name, data, heldName, heldData)) return false;
-  if (isNamed(wanted, name, COUNTER)) return true;
+  if (isNamed(wanted, name, COUNTER)) {
+    return heldData >= heldEnd || (u16(held, heldData + 2) & TYPE_MASK) === nft.NFTA_EXPR_DATA;
+  }
   // Newer kernels say of bit operations that they are boolean.
   if (!isNamed(wanted, name, BITWISE)) {
     return comparison.hasSame(data, end, heldData, heldEnd, isSameAttribute);
