@@ -26,12 +26,12 @@ export class FileWatch {
 
   /** Settles when a change from now on will be noticed. */
   async open(): Promise<void> {
-    await this.skip();
+    await this.acknowledge();
     this.#plan();
   }
 
   /** Somebody is about to read them: what they are now need not be told. */
-  async skip(): Promise<void> {
+  async acknowledge(): Promise<void> {
     this.#told = await identityOf(this.#paths);
     this.#seen = this.#told;
   }

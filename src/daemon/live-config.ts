@@ -37,7 +37,7 @@ export class LiveConfig {
       settings,
       load: async () => {
         onStart();
-        await watch?.skip();
+        await watch?.acknowledge();
         return load();
       },
       log,

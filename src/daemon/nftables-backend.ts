@@ -6,11 +6,10 @@
 // and compares everything.
 
 import { KernelError, KproxyError } from '../errors.ts';
-import { retimed } from '../mode/nftables/affinity.ts';
 import type { RuleSettings } from '../mode/nftables/chains.ts';
 import { deleteObjects } from '../mode/nftables/cleanup.ts';
 import { Deferred, type DeferredObject } from '../mode/nftables/deferred.ts';
-import { Desired, type DesiredDelta, type RetimedSide, shapeChange } from '../mode/nftables/desired.ts';
+import { Desired, type DesiredDelta, shapeChange } from '../mode/nftables/desired.ts';
 import {
   type ElementChange,
   elementId,
@@ -19,16 +18,11 @@ import {
   mustWait,
 } from '../mode/nftables/element-change.ts';
 import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
-import { nftFamily, type SetName, SHAPE_SETS, TABLE } from '../mode/nftables/names.ts';
+import { nftFamily, SHAPE_SETS, TABLE } from '../mode/nftables/names.ts';
 import { isShapeChain, neededChainName, neededChainOf } from '../mode/nftables/needed-chain.ts';
 import { type Observed, previousIn } from '../mode/nftables/observed.ts';
 import { adoptTables, OWNED, ownershipOf, probeOwnership } from '../mode/nftables/ownership.ts';
-import {
-  affinitySet,
-  type PlanFrontend,
-  type Previous,
-  planFrontends,
-} from '../mode/nftables/planned-frontend.ts';
+import { type PlanFrontend, type Previous, planFrontends } from '../mode/nftables/planned-frontend.ts';
 import { addChain, addRules, flushChain } from '../mode/nftables/reconcile-structure.ts';
 import { ruleScheduler } from '../mode/nftables/shape.ts';
 import {
@@ -44,11 +38,13 @@ import { isDeepEqual } from '../model/deep-equal.ts';
 import type { IpFamily } from '../model/ip.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { NftRequest } from '../netlink/nftables/batch.ts';
-import type { Counter, Element } from '../netlink/nftables/element.ts';
+import type { Counter } from '../netlink/nftables/element.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
 import { UnmetWishes } from '../vip/unmet-wishes.ts';
-import type { Backend, BackendUpdate, SyncFailure, SyncResult } from './backend.ts';
+import { attempt, isTransient, type Progress } from './attempt.ts';
+import type { Backend, BackendUpdate, SyncResult } from './backend.ts';
+import { ClientRetiming } from './client-retiming.ts';
 import type { NftSession, Refusal } from './nft-session.ts';
 
 /** How often one sync compares everything anew because the kernel refused some Service. */
@@ -63,7 +59,7 @@ export interface NftablesBackendOptions {
   readonly families: readonly IpFamily[];
   /** 0 to 31: the bit of the packet mark that asks for masquerading. */
   readonly masqueradeBit: number;
-  /** Makes the table the gate in front of IPVS, and this what plans it. */
+  /** Makes the table a gate, which balances nothing, and this what plans it. */
   readonly planGate?: PlanFrontend;
 }
 
@@ -80,8 +76,7 @@ export class NftablesBackend implements Backend {
   #pendingSurroundings: Surroundings | undefined;
   readonly #frozen = new Map<ServiceKey, Refusal>();
   readonly #unmet = new UnmetWishes('nftables', (scheduler) => ruleScheduler(scheduler) !== undefined);
-  /** Sides whose clients are yet to get their new time, by place; and since when packets may have passed the new rules. */
-  readonly #retimed = new Map<string, { readonly side: RetimedSide; readonly sinceMs: number }>();
+  readonly #retiming: ClientRetiming;
   #isTrusted = false;
   /** The generation that the last observation saw, plus one for every commit of ours since. */
   #generation = 0;
@@ -105,6 +100,11 @@ export class NftablesBackend implements Backend {
     this.#families = families;
     this.#plan = planGate;
     this.#rules = { masqueradeBit, localPods: new Map(), isGate: planGate !== undefined };
+    this.#retiming = new ClientRetiming({
+      session,
+      families,
+      commit: (transaction, progress) => this.#commitUncounted(transaction, progress),
+    });
   }
 
   get hasDeferred(): boolean {
@@ -158,7 +158,7 @@ export class NftablesBackend implements Backend {
         this.#isTrusted = refusals.length === 0;
       }
       if (!this.#isTrusted) await this.#syncFully(progress);
-      if (this.#isTrusted) await this.#retime(progress);
+      if (this.#isTrusted) await this.#retiming.run(progress);
     });
     for (const [service, { error }] of this.#frozen) result.failures.push({ error, services: [service] });
     return result;
@@ -197,17 +197,10 @@ export class NftablesBackend implements Backend {
     if (refusals.length > 0) this.#fail(refusals, progress);
   }
 
-  /** Runs a step; whatever goes wrong in the kernel ends up in its result. */
-  async #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
-    const progress: Progress = { writes: 0, transactions: 0, isFull: false, failures: [] };
-    try {
-      await step(progress);
-    } catch (error) {
-      if (!(error instanceof KproxyError)) throw error;
+  #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
+    return attempt(step, () => {
       this.#isTrusted = false;
-      progress.failures.push({ error, services: [] });
-    }
-    return progress;
+    });
   }
 
   /** With another way to tell pods of this node, many chains are others: a comparison finds them all. */
@@ -253,7 +246,7 @@ export class NftablesBackend implements Backend {
         (change) => this.#deferred.addElement(change),
         this.#canOwn === true ? OWNED : 0,
       );
-      this.#noteRetimed(plan.retimed);
+      this.#retiming.note(plan.retimed);
       const refusals = await this.#commitAll(plan.structure, plan.elements, progress);
       if (refusals.length === 0) {
         for (const object of plan.strays) this.#deferred.addObject(object);
@@ -288,9 +281,7 @@ export class NftablesBackend implements Backend {
       );
     }
     if (orphans.length > 0) {
-      const { refusals, commits } = await this.#session.commit(structureTransaction(adoptTables(orphans)));
-      this.#generation += commits;
-      progress.transactions += commits;
+      const refusals = await this.#commitUncounted(structureTransaction(adoptTables(orphans)), progress);
       if (refusals[0] !== undefined) throw refusals[0].error;
     }
     this.#canOwn ??= orphans.length > 0 || (await this.#probeOwnership(progress));
@@ -298,10 +289,8 @@ export class NftablesBackend implements Backend {
   }
 
   async #probeOwnership(progress: Progress): Promise<boolean> {
-    const { refusals, commits } = await this.#session.commit(structureTransaction(probeOwnership()));
-    this.#generation += commits;
-    progress.transactions += commits;
-    const unexpected = refusals.find(({ error }) => TRANSIENT.has(error.code));
+    const refusals = await this.#commitUncounted(structureTransaction(probeOwnership()), progress);
+    const unexpected = refusals.find(({ error }) => isTransient(error));
     if (unexpected !== undefined) throw unexpected.error;
     return refusals.length === 0;
   }
@@ -310,7 +299,7 @@ export class NftablesBackend implements Backend {
   #planPending(previous: Previous): { structure: NftRequest[]; elements: ElementChange[] } {
     const delta = this.#desired.update(planFrontends(this.#pending, previous, this.#plan));
     this.#pending.clear();
-    this.#noteRetimed(delta.retimed);
+    this.#retiming.note(delta.retimed);
     const surroundings = this.#pendingSurroundings;
     this.#pendingSurroundings = undefined;
     const networks = surroundings === undefined ? [] : this.#desired.updateSurroundings(surroundings);
@@ -357,103 +346,6 @@ export class NftablesBackend implements Backend {
     return now;
   }
 
-  #noteRetimed(sides: readonly RetimedSide[]): void {
-    for (const side of sides) {
-      if (!this.#families.includes(side.family)) continue;
-      this.#retimed.set(placeOf(side.family, affinitySet(side), side.key), {
-        side,
-        sinceMs: performance.now(),
-      });
-    }
-  }
-
-  /**
-   * Gives the clients of retimed sides what is left of their new time. Reads each map anew until nothing is left to do,
-   * since a reading may miss what packets move meanwhile. A client that comes back between the reading of its entry and the
-   * commit counts by its earlier visit.
-   */
-  async #retime(progress: Progress): Promise<void> {
-    for (let reading = 1; this.#retimed.size > 0; reading++) {
-      for (const { family, set } of this.#retimedMaps()) {
-        const entries = await this.#entriesToRetime(family, set);
-        const isDone = entries.length === 0;
-        for (let start = 0; start < entries.length; start += ENTRIES_PER_COMMIT) {
-          await this.#replaceEntries(family, set, entries.slice(start, start + ENTRIES_PER_COMMIT), progress);
-        }
-        if (isDone) this.#forgetRetimed(family, set);
-      }
-      if (reading === MAX_ROUNDS && this.#retimed.size > 0) {
-        const sides = [...this.#retimed.values()];
-        const error = new KernelError(
-          'EAGAIN',
-          11,
-          `session affinity: new time for clients of ${sides.length} frontends`,
-        );
-        progress.failures.push({ error, services: [] });
-        return;
-      }
-    }
-  }
-
-  #retimedMaps(): { family: IpFamily; set: SetName }[] {
-    const maps = [...this.#retimed.values()].map(({ side }) => ({
-      family: side.family,
-      set: affinitySet(side),
-    }));
-    return [...new Map(maps.map((map) => [placeOf(map.family, map.set, ''), map])).values()];
-  }
-
-  #forgetRetimed(family: IpFamily, set: SetName): void {
-    for (const [place, { side }] of this.#retimed) {
-      if (side.family === family && affinitySet(side) === set) this.#retimed.delete(place);
-    }
-  }
-
-  async #entriesToRetime(family: IpFamily, set: SetName): Promise<EntryChange[]> {
-    const changes: EntryChange[] = [];
-    const addressLength = family === 4 ? 4 : 16;
-    for await (const entries of this.#session.elements(family, set)) {
-      const nowMs = performance.now();
-      for (const entry of entries) {
-        // Behind the client's address the key is the frontend's.
-        const noted = this.#retimed.get(placeOf(family, set, entry.key.slice(addressLength)));
-        if (noted === undefined) continue;
-        const { side, sinceMs } = noted;
-        const after = retimed(entry, { stickyMs: side.stickySeconds * 1000, elapsedMs: nowMs - sinceMs });
-        if (after !== entry) changes.push({ key: entry.key, after });
-      }
-    }
-    return changes;
-  }
-
-  /** Entries may go or change under our hands, and the kernel then refuses all: in halves, all the others get through. */
-  async #replaceEntries(
-    family: IpFamily,
-    set: SetName,
-    changes: readonly EntryChange[],
-    progress: Progress,
-  ): Promise<void> {
-    const at = { family: nftFamily(family), table: TABLE, set };
-    const added = changes.flatMap(({ after }) => (after === undefined ? [] : [after]));
-    const requests: NftRequest[] = [
-      { op: 'deleteElements', ...at, elements: changes.map(({ key }) => ({ key })) },
-      { op: 'addElements', ...at, elements: added },
-    ];
-    const { refusals, commits } = await this.#session.commit(structureTransaction(requests));
-    this.#generation += commits;
-    progress.transactions += commits;
-    if (refusals.length === 0) {
-      progress.writes += changes.length;
-      return;
-    }
-    const unexpected = refusals.find(({ error }) => !MOVED.has(error.code));
-    if (unexpected !== undefined) throw unexpected.error;
-    const half = changes.length >> 1;
-    if (half === 0) return;
-    await this.#replaceEntries(family, set, changes.slice(0, half), progress);
-    await this.#replaceEntries(family, set, changes.slice(half), progress);
-  }
-
   /** A replaced element starts with the count of the one it replaces, as of now. */
   async #withCounters(changes: readonly ElementChange[]): Promise<readonly ElementChange[]> {
     const counters = new Map<ElementChange, Counter>();
@@ -494,10 +386,16 @@ export class NftablesBackend implements Backend {
   }
 
   async #commit(transaction: Transaction, progress: Progress): Promise<readonly Refusal[]> {
+    const refusals = await this.#commitUncounted(transaction, progress);
+    if (refusals.length === 0) progress.writes += countWrites(transaction);
+    return refusals;
+  }
+
+  /** Of what is no rule, or is counted otherwise. */
+  async #commitUncounted(transaction: Transaction, progress: Progress): Promise<readonly Refusal[]> {
     const { refusals, commits } = await this.#session.commit(transaction);
     this.#generation += commits;
     progress.transactions += commits;
-    if (refusals.length === 0) progress.writes += countWrites(transaction);
     return refusals;
   }
 
@@ -519,34 +417,6 @@ function firstOf(first: Previous, second: Previous): Previous {
   };
 }
 
-/** An entry of an affinity map that is to be replaced, or deleted. */
-interface EntryChange {
-  readonly key: string;
-  readonly after: Element | undefined;
-}
-
-/** Entries of an affinity map, by the key of their frontend. */
-function placeOf(family: IpFamily, set: SetName, key: string): string {
-  return `${family}${set} ${key}`;
-}
-
-/** A refused commit is tried again in halves: not too many at once. */
-const ENTRIES_PER_COMMIT = 1000;
-
-/** An entry that expired, was deleted or made anew by the packet path. */
-const MOVED = new Set(['ENOENT', 'EEXIST', 'EBUSY']);
-
-/** A SyncResult in the making. */
-interface Progress {
-  writes: number;
-  transactions: number;
-  isFull: boolean;
-  readonly failures: SyncFailure[];
-}
-
-/** Refusals that say nothing about what was asked for: trying again may do. */
-const TRANSIENT = new Set(['EPERM', 'ENOMEM', 'ENOBUFS', 'EAGAIN', 'EINTR', 'ERESTART', 'EMSGSIZE']);
-
 function isAboutService({ error, change }: Refusal): boolean {
-  return change?.service !== undefined && !TRANSIENT.has(error.code);
+  return change?.service !== undefined && !isTransient(error);
 }

@@ -4,9 +4,7 @@ import type { Settings } from '../config/settings.ts';
 import type { RuleSettings } from '../mode/iptables/fixed-chains.ts';
 import type { Backend } from './backend.ts';
 import { kernelFamilies } from './interfaces.ts';
-import type { Subscribe } from './iptables/nft-watch.ts';
 import type { Log } from './log.ts';
-import { NETLINK_NETFILTER, subscribeNetlink } from './netlink-socket.ts';
 import { isTcpLiberal, setSysctl } from './sysctl.ts';
 
 /**
@@ -40,15 +38,14 @@ export async function openBackend(
     session.close();
     throw error;
   }
-  const { NFNLGRP_NFTABLES } = await import('./iptables/nft-watch.ts');
+  const { subscribeNftables } = await import('./nft-notifications.ts');
   const { watchTables } = await import('./table-watch.ts');
-  const subscribe: Subscribe = (onEvent) => subscribeNetlink(NETLINK_NETFILTER, NFNLGRP_NFTABLES, onEvent);
   return new NftablesBackend({
     session,
     families,
     masqueradeBit,
     ownsTables: settings.ownsNftablesTable,
-    watch: (portId) => watchTables(subscribe, portId, onForeignChange),
+    watch: (portId) => watchTables(subscribeNftables, portId, onForeignChange),
   });
 }
 

@@ -7,7 +7,7 @@ import { string } from '../netlink/codec.ts';
 import { type NetlinkMessage, splitMessages } from '../netlink/message.ts';
 import { decodeMessage, messageType } from '../netlink/nftables/header.ts';
 import * as nft from '../netlink/nftables/uapi.ts';
-import type { Subscribe } from './iptables/nft-watch.ts';
+import type { Subscribe } from './nft-notifications.ts';
 
 /** Tables, chains, rules, sets and lists of elements all have the name of their table in the same place. */
 const tableName = struct({ table: attr(nft.NFTA_TABLE_NAME, string) });

@@ -60,7 +60,7 @@ it('waits while it is being written', async () => {
 
 it('is silent about what somebody has read already, and once it is closed', async () => {
   writeFileSync(file, 'b');
-  await watch.skip();
+  await watch.acknowledge();
   await looks();
   expect(told).toBe(0);
   watch.close();

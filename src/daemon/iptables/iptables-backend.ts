@@ -21,7 +21,8 @@ import type { Problem, ServiceKey } from '../../model/types.ts';
 import type { Frontend } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
 import { UnmetWishes } from '../../vip/unmet-wishes.ts';
-import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
+import { attempt, type Progress } from '../attempt.ts';
+import type { Backend, BackendUpdate, SyncResult } from '../backend.ts';
 import type { Log } from '../log.ts';
 import { ROUTE_LOCALNET } from '../sysctl.ts';
 import { inPieces, Turn } from '../turn.ts';
@@ -351,17 +352,10 @@ export class IptablesBackend implements Backend {
     }
   }
 
-  /** Runs a step; whatever goes wrong in the kernel ends up in its result. */
-  async #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
-    const progress: Progress = { writes: 0, repairs: 0, transactions: 0, isFull: false, failures: [] };
-    try {
-      await step(progress);
-    } catch (error) {
-      if (!(error instanceof KproxyError)) throw error;
+  #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
+    return attempt(step, () => {
       this.#isTrusted = false;
-      progress.failures.push({ error, services: [] });
-    }
-    return progress;
+    });
   }
 }
 
@@ -372,15 +366,6 @@ function placeOf({ family, address, protocol, port }: Frontend): string {
 
 function isSharedChain({ table, name }: ChainPlace): boolean {
   return !isOwnChain(table, name);
-}
-
-/** A SyncResult in the making. */
-interface Progress {
-  writes: number;
-  repairs: number;
-  transactions: number;
-  isFull: boolean;
-  readonly failures: SyncFailure[];
 }
 
 function count(progress: Progress, { writes, transactions }: Applied): void {

@@ -26,17 +26,14 @@ import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import { chainNames } from '../../netlink/nftables/chain.ts';
 import { decodeMessage } from '../../netlink/nftables/header.ts';
 import { decodeRule, decodeRuleHandle, type Rule } from '../../netlink/nftables/rule.ts';
-import { NETLINK_NETFILTER, subscribeNetlink } from '../netlink-socket.ts';
 import type { BatchFailure, NftConnection } from '../nft-connection.ts';
+import { type Subscribe, subscribeNftables } from '../nft-notifications.ts';
 import { GroupedBatches } from './grouped-batches.ts';
-import { NFNLGRP_NFTABLES, NftWatch, type Subscribe } from './nft-watch.ts';
+import { NftWatch } from './nft-watch.ts';
 import type { Applied, ChainsByFamily, IptablesRefusal, IptablesTables } from './tables.ts';
 
 /** Most of one transaction: the kernel's commit lock is held in short pieces. */
 const TRANSACTION_BYTES = 4 * 1024 * 1024;
-
-/** Of notifications. What is lost is only the knowledge of who wrote what. */
-const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 
 /** The handles of the rules of chains, by chainId. */
 type Handles = Map<string, readonly bigint[]>;
@@ -55,10 +52,7 @@ export class NftIptablesTables implements IptablesTables {
   constructor(
     connection: NftConnection,
     onForeignChange: () => void,
-    subscribe: Subscribe = (onEvent) =>
-      subscribeNetlink(NETLINK_NETFILTER, NFNLGRP_NFTABLES, onEvent, {
-        receiveBufferBytes: RECEIVE_BUFFER_BYTES,
-      }),
+    subscribe: Subscribe = subscribeNftables,
   ) {
     this.#connection = connection;
     this.#onForeignChange = onForeignChange;

@@ -14,13 +14,8 @@ import { chainNames } from '../../netlink/nftables/chain.ts';
 import { decodeMessage, messageType } from '../../netlink/nftables/header.ts';
 import * as nft from '../../netlink/nftables/uapi.ts';
 import type { NetlinkEvent } from '../netlink-socket.ts';
+import type { Subscribe } from '../nft-notifications.ts';
 import type { ChainsByFamily } from './tables.ts';
-
-/** The group NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h). */
-export const NFNLGRP_NFTABLES = 7;
-
-/** Calls back for each event of the group until it is closed. Throws KernelError. */
-export type Subscribe = (onEvent: (event: NetlinkEvent) => void) => { close(): void };
 
 /** Beyond this number of chains, all are looked at. */
 const MAX_CHAINS = 1000;

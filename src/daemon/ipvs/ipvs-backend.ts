@@ -27,7 +27,8 @@ import { isMarked } from '../../netlink/ipvs/table.ts';
 import type { VirtualServer, VirtualServerKey } from '../../netlink/ipvs/virtual-server.ts';
 import { type Frontend, frontendKey } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
-import type { Backend, BackendUpdate, SyncFailure, SyncResult } from '../backend.ts';
+import { attempt, isTransient, type Progress } from '../attempt.ts';
+import type { Backend, BackendUpdate, SyncResult } from '../backend.ts';
 import type { NftSession } from '../nft-session.ts';
 import { NftablesBackend } from '../nftables-backend.ts';
 import type { AfterSync } from '../sync-loop.ts';
@@ -420,7 +421,7 @@ export class IpvsBackend implements Backend {
       isClean = false;
       const { wanted, plan } = owners[i]!;
       if (!progress.isFull) continue;
-      if (wanted === undefined || TRANSIENT.has(error.code)) throw error;
+      if (wanted === undefined || isTransient(error)) throw error;
       if (!this.#refused.has(wanted.service)) this.#refused.set(wanted.service, error);
       if (requests[i]!.kind !== 'add virtual server') continue;
       this.#missing.add(serverId(plan.key));
@@ -487,30 +488,12 @@ export class IpvsBackend implements Backend {
     });
   }
 
-  /** Runs a step; whatever goes wrong in the kernel ends up in its result. */
-  async #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
-    const progress: Progress = { writes: 0, transactions: 0, isFull: false, failures: [] };
-    try {
-      await step(progress);
-    } catch (error) {
-      if (!(error instanceof KproxyError)) throw error;
+  #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
+    return attempt(step, () => {
       this.#isTrusted = false;
-      progress.failures.push({ error, services: [] });
-    }
-    return progress;
+    });
   }
 }
-
-/** A SyncResult in the making. */
-interface Progress {
-  writes: number;
-  transactions: number;
-  isFull: boolean;
-  readonly failures: SyncFailure[];
-}
-
-/** Refusals that say nothing about what was asked for: trying again may do. */
-const TRANSIENT = new Set(['EPERM', 'ENOMEM', 'ENOBUFS', 'EAGAIN', 'EINTR']);
 
 /** ip_vs_ctl.c answers ESRCH for a virtual server that is not there, ENOENT for a real server. */
 function isMissing(error: KernelError | undefined): boolean {

@@ -55,7 +55,7 @@ export interface RuleSettings {
   /** How pods of this node are told from other clients. */
   readonly localPods: LocalPodsByFamily;
   /**
-   * The table is the gate in front of IPVS: whom it lets in it leaves as he is, for a virtual server of the address that he
+   * The table is a gate, which balances nothing: whom it lets in it leaves as he is, for whoever balances at the address that he
    * dialled. Virtual addresses are this host's then.
    */
   readonly isGate?: boolean;

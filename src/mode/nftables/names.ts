@@ -64,7 +64,7 @@ export const REFUSE_CHAIN = 'refuse';
 /** Where packets go that nobody answers: backends that a Local policy keeps away, clients outside the source ranges. */
 export const DROP_CHAIN = 'drop-silently';
 
-/** Where what no virtual server answers at an address of IPVS's goes: it may be pinged, and refuses the rest. */
+/** Where goes what nobody serves at a virtual address that is this host's: it may be pinged, and refuses the rest. */
 export const BOUND_CHAIN = 'bound-address';
 
 /**

@@ -57,7 +57,7 @@ export interface PlannedFrontend extends PlannedSide {
   readonly ranges: RangeElements | undefined;
   /** Packed cluster IP, undefined for every other kind. */
   readonly clusterIp: string | undefined;
-  /** Packed address of IPVS's that is no cluster IP. */
+  /** Packed virtual address that is this host's and no cluster IP. */
   readonly boundIp: string | undefined;
   /** Packed `ip . ip` of every backend that may dial itself through the VIP. */
   readonly hairpins: readonly string[];

@@ -8,7 +8,7 @@ import type { SetDeclaration } from '../../netlink/nftables/set.ts';
 import { type TypeofPart, typeofUserdata, typeUserdata } from '../../netlink/nftables/set-userdata.ts';
 import { AFFINITY_SETS, PICK_SETS, PICKED_SETS, type SetName } from './names.ts';
 
-/** What only the gate in front of IPVS has, and what it has no use for: whoever it lets in is balanced elsewhere. */
+/** What only a gate has, and what it has no use for: whoever it lets in is balanced elsewhere. */
 const GATE_SETS: readonly SetName[] = ['bound-ips'];
 const BALANCING_SETS: readonly SetName[] = [
   'endpoints',
