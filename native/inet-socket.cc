@@ -17,22 +17,6 @@ namespace {
 // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST. Their headers cannot be included beside those of the C library.
 constexpr int kOriginalDestination = 80;
 
-bool GetFd(napi_env env, napi_value value, int& fd) { return napi_get_value_int32(env, value, &fd) == napi_ok; }
-
-bool GetBytes(napi_env env, napi_value value, uint8_t*& bytes, size_t& size) {
-  napi_typedarray_type type = napi_int8_array;
-  void* start = nullptr;
-  if (napi_get_typedarray_info(env, value, &type, &size, &start, nullptr, nullptr) != napi_ok) return false;
-  bytes = static_cast<uint8_t*>(start);
-  return type == napi_uint8_array;
-}
-
-napi_value Int32(napi_env env, int value) {
-  napi_value result = nullptr;
-  napi_create_int32(env, value, &result);
-  return result;
-}
-
 // The address and, behind it, the port, both in network order; as many bytes as the family of the socket has.
 int OriginalDestination(int fd, uint8_t* bytes) {
   int family = 0;
@@ -64,7 +48,7 @@ napi_value OriginalDestination(napi_env env, napi_callback_info info) {
   size_t size = 0;
   GetArguments(env, info, arguments);
   if (!GetFd(env, arguments[0], fd) || !GetBytes(env, arguments[1], bytes, size) || size < 18) return ThrowArgument(env);
-  return Int32(env, OriginalDestination(fd, bytes));
+  return MakeInt32(env, OriginalDestination(fd, bytes));
 }
 
 // sendNow(fd, bytes, count) → bytes taken by the kernel, or a negative errno.
@@ -83,7 +67,7 @@ napi_value SendNow(napi_env env, napi_callback_info info) {
   do {
     sent = send(fd, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
-  return Int32(env, static_cast<int>(sent < 0 ? -errno : sent));
+  return MakeInt32(env, static_cast<int>(sent < 0 ? -errno : sent));
 }
 
 // isBroken(fd) → whether the connection was reset, or both sides have closed it.

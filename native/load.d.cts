@@ -2,8 +2,10 @@
 // reject with, Errors that carry `errno` (positive) and `syscall`; those of `transact` also `replies`.
 
 export interface Addon {
-  /** The handle's collection closes the socket. */
-  open(protocol: number): object;
+  /** The handle's collection closes the socket: a new one, or that of `fd`, which another process has opened like this one. */
+  open(protocol: number, fd?: number): object;
+  /** The number of its descriptor, which stays the handle's. Throws EBADF when it is closed. */
+  descriptor(socket: object): number;
   /**
    * One at a time a socket, a second throws EBUSY. One Uint8Array per datagram, all of one ArrayBuffer. With `sizes`, which
    * add up to the request, it is sent as so many datagrams, each when the one before is answered; a failure ends it.
@@ -31,14 +33,27 @@ export interface Addon {
   unsubscribe(subscription: object): void;
   /**
    * Sends one datagram to the Unix socket of this address, whose first byte is zero if it is an abstract one, without waiting.
-   * Returns 0 or an errno: EAGAIN when the receiver's queue is full, ECONNREFUSED or ENOENT when there is none.
+   * Returns 0 or an errno: EAGAIN when the receiver's queue is full, ECONNREFUSED or ENOENT when there is none. The receiver gets
+   * descriptors of its own for `fds`, 253 at most.
    */
-  sendDatagram(address: Uint8Array, message: Uint8Array): number;
+  sendDatagram(address: Uint8Array, message: Uint8Array, fds?: readonly number[]): number;
   /**
    * Which process listens at the stream socket of this address, as the kernel knows it: its pid, 0 when it is of a pid namespace
    * that cannot be seen from here, or a negative errno: -ECONNREFUSED when there is none.
    */
   listenerPid(address: Uint8Array): number;
+  /** Connects to a stream socket of this address without waiting. Returns a descriptor, or a negative errno. */
+  connectUnix(address: Uint8Array): number;
+  /** Which process is at the other end of a Unix socket: its pid, 0 when it cannot be seen, or a negative errno. */
+  peerPid(fd: number): number;
+  /** Sends one byte to a connected stream socket, and descriptors with it, 253 at most. Returns 0 or an errno: EAGAIN when it is full. */
+  sendDescriptors(fd: number, byte: Uint8Array, fds: readonly number[]): number;
+  /** Takes one such byte: descriptors, which are the caller's to close; undefined at the end; or an errno: EAGAIN when none has come. */
+  receiveDescriptors(fd: number): number[] | number | undefined;
+  /** Another descriptor for the same thing, which is not inherited by programs that are started; or a negative errno. */
+  duplicate(fd: number): number;
+  /** A descriptor of an empty file in memory, or a negative errno. */
+  memoryFile(): number;
   /**
    * Where a TCP connection was going before its destination was translated here, the address and then the port in network order,
    * of the family of the socket (at least 18 bytes of room). Returns how many bytes that are, or a negative errno: -ENOENT where

@@ -5,6 +5,7 @@
 #include <node_api.h>
 
 napi_value Open(napi_env env, napi_callback_info info);
+napi_value Descriptor(napi_env env, napi_callback_info info);
 napi_value BufferSize(napi_env env, napi_callback_info info);
 napi_value Transact(napi_env env, napi_callback_info info);
 napi_value Close(napi_env env, napi_callback_info info);
@@ -12,6 +13,12 @@ napi_value Subscribe(napi_env env, napi_callback_info info);
 napi_value Unsubscribe(napi_env env, napi_callback_info info);
 napi_value SendDatagram(napi_env env, napi_callback_info info);
 napi_value ListenerPid(napi_env env, napi_callback_info info);
+napi_value ConnectUnix(napi_env env, napi_callback_info info);
+napi_value PeerPid(napi_env env, napi_callback_info info);
+napi_value SendDescriptors(napi_env env, napi_callback_info info);
+napi_value ReceiveDescriptors(napi_env env, napi_callback_info info);
+napi_value Duplicate(napi_env env, napi_callback_info info);
+napi_value MemoryFile(napi_env env, napi_callback_info info);
 napi_value OriginalDestination(napi_env env, napi_callback_info info);
 napi_value SendNow(napi_env env, napi_callback_info info);
 napi_value IsBroken(napi_env env, napi_callback_info info);

@@ -11,6 +11,7 @@ NAPI_MODULE_INIT() {
   };
   const napi_property_descriptor methods[] = {
       method("open", Open),
+      method("descriptor", Descriptor),
       method("sendBuffer", BufferSize, &kSendBuffer),
       method("receiveBuffer", BufferSize, &kReceiveBuffer),
       method("transact", Transact),
@@ -19,6 +20,12 @@ NAPI_MODULE_INIT() {
       method("unsubscribe", Unsubscribe),
       method("sendDatagram", SendDatagram),
       method("listenerPid", ListenerPid),
+      method("connectUnix", ConnectUnix),
+      method("peerPid", PeerPid),
+      method("sendDescriptors", SendDescriptors),
+      method("receiveDescriptors", ReceiveDescriptors),
+      method("duplicate", Duplicate),
+      method("memoryFile", MemoryFile),
       method("originalDestination", OriginalDestination),
       method("sendNow", SendNow),
       method("isBroken", IsBroken),

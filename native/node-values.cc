@@ -30,6 +30,22 @@ napi_value ThrowArgument(napi_env env) {
   return nullptr;
 }
 
+bool GetFd(napi_env env, napi_value value, int& fd) { return napi_get_value_int32(env, value, &fd) == napi_ok; }
+
+bool GetBytes(napi_env env, napi_value value, uint8_t*& bytes, size_t& size) {
+  napi_typedarray_type type = napi_int8_array;
+  void* start = nullptr;
+  if (napi_get_typedarray_info(env, value, &type, &size, &start, nullptr, nullptr) != napi_ok) return false;
+  bytes = static_cast<uint8_t*>(start);
+  return type == napi_uint8_array;
+}
+
+napi_value MakeInt32(napi_env env, int value) {
+  napi_value result = nullptr;
+  napi_create_int32(env, value, &result);
+  return result;
+}
+
 napi_value TakeDatagrams(napi_env env, Inbox& inbox) {
   napi_value buffer = nullptr, result = nullptr;
   if (napi_create_array_with_length(env, inbox.sizes.size(), &result) != napi_ok) return nullptr;

@@ -16,6 +16,11 @@ napi_value MakeError(napi_env env, int error, const char* syscall);
 napi_value Throw(napi_env env, int error, const char* syscall);
 napi_value ThrowArgument(napi_env env);
 
+// Numbers and bytes of arguments; false for what is neither.
+bool GetFd(napi_env env, napi_value value, int& fd);
+bool GetBytes(napi_env env, napi_value value, uint8_t*& bytes, size_t& size);
+napi_value MakeInt32(napi_env env, int value);
+
 // One Uint8Array per datagram, all of them views of one ArrayBuffer. nullptr when V8 has no memory left or is stopping.
 napi_value TakeDatagrams(napi_env env, Inbox& inbox);
 

@@ -88,16 +88,27 @@ void Complete(napi_env env, napi_status, void* data) {
 
 }  // namespace
 
-// open(protocol) → handle. The handle's collection closes the socket.
+// open(protocol, fd?) → handle of a new socket, or of one that another process has opened so. The handle's collection closes it.
 napi_value Open(napi_env env, napi_callback_info info) {
-  napi_value arguments[1];
+  napi_value arguments[2];
   int32_t protocol = 0;
+  int fd = -1;
   GetArguments(env, info, arguments);
   if (napi_get_value_int32(env, arguments[0], &protocol) != napi_ok) return ThrowArgument(env);
   const char* syscall = nullptr;
-  const int fd = OpenSocket(protocol, &syscall);
+  if (!GetFd(env, arguments[1], fd)) fd = OpenSocket(protocol, &syscall);
   if (fd < 0) return Throw(env, errno, syscall);
   return WrapNative(env, std::make_unique<Socket>(fd), kSocketTag);
+}
+
+// descriptor(handle) → its number.
+napi_value Descriptor(napi_env env, napi_callback_info info) {
+  napi_value arguments[1];
+  GetArguments(env, info, arguments);
+  const Socket* socket = Unwrap<Socket>(env, arguments[0], kSocketTag);
+  if (socket == nullptr) return ThrowArgument(env);
+  if (!socket->fd.IsOpen() || socket->closing) return Throw(env, EBADF, "fcntl");
+  return MakeInt32(env, socket->fd.Get());
 }
 
 // sendBuffer(handle, bytes), receiveBuffer(handle, bytes) → bytes in force; 0 asks without setting.

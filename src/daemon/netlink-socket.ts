@@ -16,6 +16,8 @@ export interface NetlinkOptions {
   readonly receiveBufferBytes?: number;
   /** Most bytes of replies to one request before it fails with EFBIG; 512 MiB unless given. */
   readonly replyLimitBytes?: number;
+  /** A socket that another process has opened so, and left to this one, which owns it from then on; a new one unless given. */
+  readonly fd?: number;
 }
 
 export interface NetlinkTransport {
@@ -35,6 +37,8 @@ export interface NetlinkTransport {
    * CAP_NET_ADMIN of the first user namespace is missing: then the limit is twice net.core.wmem_max.
    */
   reserveSendBuffer(bytes: number): number;
+  /** The number of its descriptor; the kernel tells owners of tables by the socket behind it. Missing where there is none. */
+  readonly descriptor?: number;
   /** Idempotent. A request in flight still settles with its own result; those behind it reject with EBADF. */
   close(): void;
 }
@@ -99,7 +103,7 @@ function isAddonFailure(error: unknown): error is AddonFailure {
   return error instanceof Error && 'errno' in error && 'syscall' in error;
 }
 
-function errnoName(errno: number): string {
+export function errnoName(errno: number): string {
   const name = getSystemErrorName(-errno);
   return name.startsWith('E') ? name : `ERRNO_${errno}`;
 }
@@ -137,7 +141,7 @@ class NetlinkSocket implements NetlinkTransport {
     this.#addon = addon;
     this.#protocol = protocol;
     this.#replyLimitBytes = options.replyLimitBytes ?? DEFAULT_REPLY_LIMIT_BYTES;
-    this.#socket = kernelCall(protocol, () => addon.open(protocol));
+    this.#socket = kernelCall(protocol, () => addon.open(protocol, options.fd));
     this.#sendBufferBytes = this.#setSendBuffer(0);
     const receive = options.receiveBufferBytes;
     if (receive !== undefined) {
@@ -147,6 +151,10 @@ class NetlinkSocket implements NetlinkTransport {
 
   get sendBufferBytes(): number {
     return this.#sendBufferBytes;
+  }
+
+  get descriptor(): number {
+    return kernelCall(this.#protocol, () => this.#addon.descriptor(this.#socket));
   }
 
   reserveSendBuffer(bytes: number): number {

@@ -1,14 +1,14 @@
 // One daemon a network namespace: two would write over each other's rules. The lock is the name of an abstract Unix socket, of
 // which each network namespace has its own, and which is gone with the process that holds it, however that ends (unix(7)).
 
-import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AlreadyRunningError } from '../errors.ts';
 import type { Log } from './log.ts';
 import { requireAddon } from './netlink-socket.ts';
-import { mayAdministerNetwork } from './process-rights.ts';
+import { readNetworkRights } from './process-rights.ts';
+import { abstractPath } from './unix-path.ts';
 
 export interface NodeLockOptions {
   /** Both are told to those who come after. */
@@ -37,8 +37,6 @@ interface Holder {
 }
 
 const LOCK_NAME = 'kproxy-ts';
-/** sockaddr_un.sun_path: Node pads a shorter abstract name to this in some versions and not in others. */
-const NAME_BYTES = 108;
 const POLL_MS = 100;
 const MAX_UNHEARD = 10;
 const ANSWER_LIMIT_MS = 1000;
@@ -52,7 +50,7 @@ export async function takeNodeLock({
   log,
   name = LOCK_NAME,
 }: NodeLockOptions): Promise<NodeLock> {
-  const path = socketPath(name);
+  const path = abstractPath(name);
   const since = new Date().toISOString();
   const answer = (): string => {
     const self: Holder = { pid: process.pid, version, mode: mode(), since };
@@ -95,16 +93,12 @@ export async function takeNodeLock({
 
 /** Throws AlreadyRunningError where a kproxy-ts serves this network namespace: for what must not be done beside one. */
 export async function refuseBesideDaemon(name = LOCK_NAME): Promise<void> {
-  const path = socketPath(name);
+  const path = abstractPath(name);
   const pid = requireAddon().listenerPid(Buffer.from(path));
   // A daemon that is too busy to answer is there; where sockets cannot be had at all, none could have taken the lock.
   const isThere = pid >= 0 || pid === -constants.errno.EAGAIN;
   if (!isThere || (pid > 0 && !mayWriteRules(pid))) return;
   throw new AlreadyRunningError(describe(pid, await ask(path)));
-}
-
-function socketPath(name: string): string {
-  return `\0${name}`.padEnd(NAME_BYTES, '\0');
 }
 
 function describe(pid: number, holder: Partial<Holder>): string {
@@ -174,12 +168,5 @@ function parseHolder(text: string): Partial<Holder> {
 
 /** False only when it is known that the process cannot be a proxy: it lacks CAP_NET_ADMIN, or has it elsewhere only. */
 function mayWriteRules(pid: number): boolean {
-  try {
-    const [status, uidMap, ownUidMap] = [`${pid}/status`, `${pid}/uid_map`, 'self/uid_map'].map((file) =>
-      readFileSync(`/proc/${file}`, 'utf8'),
-    );
-    return mayAdministerNetwork(status!, uidMap!, ownUidMap!);
-  } catch {
-    return true;
-  }
+  return readNetworkRights(pid) !== false;
 }

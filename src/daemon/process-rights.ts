@@ -1,4 +1,6 @@
-// What /proc tells about the rights of a process (proc_pid_status(5), user_namespaces(7)). Pure.
+// What /proc tells about the rights of a process (proc_pid_status(5), user_namespaces(7)).
+
+import { readFileSync } from 'node:fs';
 
 /** linux/capability.h */
 const CAP_NET_ADMIN = 12n;
@@ -11,4 +13,16 @@ export function mayAdministerNetwork(status: string, uidMap: string, ownUidMap: 
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1];
   if (effective === undefined) return true;
   return ((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 1n && uidMap === ownUidMap;
+}
+
+/** Whether that process may change the rules of this network namespace; undefined when it cannot be looked at. */
+export function readNetworkRights(pid: number): boolean | undefined {
+  try {
+    const [status, uidMap, ownUidMap] = [`${pid}/status`, `${pid}/uid_map`, 'self/uid_map'].map((file) =>
+      readFileSync(`/proc/${file}`, 'utf8'),
+    );
+    return mayAdministerNetwork(status!, uidMap!, ownUidMap!);
+  } catch {
+    return undefined;
+  }
 }
