@@ -12,7 +12,7 @@ import { planFullSync } from '../../mode/ipvs/full-sync.ts';
 import { planGateFrontend } from '../../mode/ipvs/gate.ts';
 import { ledgerOf } from '../../mode/ipvs/ledger.ts';
 import { vipTableRows } from '../../mode/ipvs/rows.ts';
-import { TABLE } from '../../mode/nftables/names.ts';
+import { TABLES } from '../../mode/nftables/names.ts';
 import { type Cidr, cidrContains, type Ip } from '../../model/ip.ts';
 import { formatVirtualServer } from '../../netlink/ipvs/format.ts';
 import type { ConnectionCount } from '../../vip/connection-counts.ts';
@@ -28,21 +28,21 @@ import { IpvsSession } from './ipvs-session.ts';
 import { NodeAddresses } from './node-addresses.ts';
 
 export class IpvsInspector implements Inspector {
-  readonly #gate = new NftSession();
+  readonly #gate = new NftSession(undefined, TABLES.ipvs);
 
   async isPresent(): Promise<boolean> {
-    return (await this.#gate.families('gate')).length > 0;
+    return (await this.#gate.families()).length > 0;
   }
 
   async readVipTable(): Promise<VipTableRow[] | undefined> {
-    const families = await this.#gate.families('gate');
+    const families = await this.#gate.families();
     if (families.length === 0) return undefined;
     const { observed } = await this.#gate.observe(families);
     return withIpvs(async (ipvs) => vipTableRows(observed, await ipvs.table()));
   }
 
   async readConnections(): Promise<ConnectionCount[] | undefined> {
-    const families = await this.#gate.families('gate');
+    const families = await this.#gate.families();
     if (families.length === 0) return undefined;
     const { observed } = await this.#gate.observe(families);
     return withIpvs(async (ipvs) => connectionCounts(observed, await ipvs.table()));
@@ -82,6 +82,7 @@ export class IpvsInspector implements Inspector {
     const missing = [...desired.boundAddresses()].filter((address) => !boundAddresses.has(address));
     const unwanted = bound.filter((one) => !desired.isBound(one) && !isWithin(one, rules.excludedCidrs));
     const gateLines = planTableDiff(gate, wanted, {
+      table: TABLES.ipvs,
       masqueradeBit,
       planGate: (frontend, previous) =>
         planGateFrontend(frontend, previous, {
@@ -101,7 +102,7 @@ export class IpvsInspector implements Inspector {
 
   /** Loads nothing into a kernel in which there is nothing to find. */
   async cleanUp({ includesKubeProxy }: CleanupOptions): Promise<CleanupReport> {
-    const families = await this.#gate.families('gate');
+    const families = await this.#gate.families();
     const hasDevice = hasDummyDevice();
     if (families.length === 0 && !hasDevice) return { removed: [], kept: [] };
     if (families.length === 0 && !includesKubeProxy) {
@@ -114,7 +115,7 @@ export class IpvsInspector implements Inspector {
       removed.push(`device ${DUMMY_DEVICE}`);
     }
     // Last: until then it tells what is ours.
-    const tables = families.map((family) => ({ family, table: TABLE }));
+    const tables = families.map((family) => ({ family, table: TABLES.ipvs }));
     await removeTables(this.#gate, tables);
     return { removed: [...removed, ...tables.map(tableText)], kept: [] };
   }

@@ -3,10 +3,11 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { DeferredObject } from './deferred.ts';
-import { nftFamily, TABLE } from './names.ts';
+import { nftFamily, type TableName, tablePlace } from './names.ts';
 
 /** Deletes chains and sets: rules first, which may refer to both; then sets, of which maps may refer to chains. */
-export function deleteObjects(objects: readonly DeferredObject[]): NftRequest[] {
+export function deleteObjects(objects: readonly DeferredObject[], table: TableName): NftRequest[] {
+  const at = (family: IpFamily) => tablePlace(family, table);
   const chains = objects.filter(({ kind }) => kind === 'chain');
   const sets = objects.filter(({ kind }) => kind === 'set');
   return [
@@ -19,8 +20,4 @@ export function deleteObjects(objects: readonly DeferredObject[]): NftRequest[] 
 /** Deletes a table in the given families: ours, or kube-proxy's. */
 export function deleteTables(families: readonly IpFamily[], table: string): NftRequest[] {
   return families.map((family) => ({ op: 'deleteTable', family: nftFamily(family), table }));
-}
-
-function at(family: IpFamily): { family: 'ip' | 'ip6'; table: string } {
-  return { family: nftFamily(family), table: TABLE };
 }
