@@ -1,7 +1,8 @@
 // nftables mode for one-shot commands: the table kproxy-ts, and kube-proxy's only to take it away.
 
+import { setTimeout } from 'node:timers/promises';
 import type { Settings } from '../config/settings.ts';
-import { deleteTables } from '../mode/nftables/cleanup.ts';
+import { closeEntrances, deleteTables } from '../mode/nftables/cleanup.ts';
 import { COUNTED_SETS, countConnections } from '../mode/nftables/connections.ts';
 import { Desired } from '../mode/nftables/desired.ts';
 import type { ElementChange } from '../mode/nftables/element-change.ts';
@@ -13,12 +14,14 @@ import { type PlanFrontend, planFrontends } from '../mode/nftables/planned-front
 import { vipTableRows } from '../mode/nftables/rows.ts';
 import { structureTransaction } from '../mode/nftables/transaction.ts';
 import type { IpFamily } from '../model/ip.ts';
+import type { NftRequest } from '../netlink/nftables/batch.ts';
 import { type ConnectionCount, ConnectionCounts } from '../vip/connection-counts.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import type { BackendUpdate } from './backend.ts';
 import type { CleanupOptions, CleanupReport, Inspector } from './inspector.ts';
 import { kernelFamilies } from './interfaces.ts';
 import { NftSession } from './nft-session.ts';
+import { DEFERRED_WAIT_MS } from './sync-loop.ts';
 
 export class NftablesInspector implements Inspector {
   readonly #session = new NftSession();
@@ -111,11 +114,24 @@ interface Table {
   readonly table: string;
 }
 
-/** Deletes tables in one transaction. Throws KernelError. */
+/** Deletes tables, when no packet is in them any more. Throws KernelError. */
 export async function removeTables(session: NftSession, tables: readonly Table[]): Promise<void> {
-  const { refusals } = await session.commit(
-    structureTransaction(tables.flatMap(({ family, table }) => deleteTables([family], table))),
+  if (tables.length === 0) return;
+  const entrances: NftRequest[] = [];
+  for (const { family, table } of tables) {
+    const at = { family: nftFamily(family), table };
+    entrances.push(...closeEntrances(await session.chains(at), at));
+  }
+  await commit(session, entrances);
+  await setTimeout(DEFERRED_WAIT_MS);
+  await commit(
+    session,
+    tables.flatMap(({ family, table }) => deleteTables([family], table)),
   );
+}
+
+async function commit(session: NftSession, requests: readonly NftRequest[]): Promise<void> {
+  const { refusals } = await session.commit(structureTransaction(requests));
   if (refusals[0] !== undefined) throw refusals[0].error;
 }
 

@@ -11,6 +11,7 @@ import {
   type SetName,
   TABLES,
   type TableName,
+  type TablePlace,
   tablePlace,
 } from '../mode/nftables/names.ts';
 import {
@@ -24,7 +25,7 @@ import {
 import { splitTransaction, type Transaction } from '../mode/nftables/transaction.ts';
 import type { IpFamily } from '../model/ip.ts';
 import type { NetlinkMessage } from '../netlink/message.ts';
-import { decodeChain } from '../netlink/nftables/chain.ts';
+import { type ChainFields, decodeChain } from '../netlink/nftables/chain.ts';
 import type { DumpRequest } from '../netlink/nftables/dump-request.ts';
 import { type Counter, decodeSetElements, type Element } from '../netlink/nftables/element.ts';
 import { encodeElementQuery } from '../netlink/nftables/element-query.ts';
@@ -126,6 +127,12 @@ export class NftSession {
     return this.familiesWithTable(this.table);
   }
 
+  /** The chains of a table, without rules; none when it does not exist. Throws KernelError. */
+  async chains(at: TablePlace): Promise<ChainFields[]> {
+    const chains = (await this.#dump({ object: 'chains', ...at })).map(decodeChain);
+    return chains.filter(({ table }) => table === at.table);
+  }
+
   close(): void {
     this.#connection.close();
   }
@@ -174,7 +181,7 @@ export class NftSession {
     const ours = (await this.#dump({ object: 'tables', family: at.family })).map(decodeTable).find(isOurs);
     if (ours === undefined) return undefined;
     const sets = (await this.#dump({ object: 'sets', ...at })).map(decodeSet).filter(isOurs);
-    const chains = (await this.#dump({ object: 'chains', ...at })).map(decodeChain).filter(isOurs);
+    const chains = await this.chains(at);
     const rules = (await this.#dump({ object: 'rules', ...at })).map(decodeRule).filter(isOurs);
     const rulesByChain = new Map<string, (readonly Expression[])[]>(chains.map(({ chain }) => [chain, []]));
     for (const { chain, expressions } of rules) rulesByChain.get(chain)?.push(expressions);

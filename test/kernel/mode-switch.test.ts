@@ -71,13 +71,19 @@ test.each(PAIRS)(
     await start(first);
     const outside = node.topology.client.agent();
     const inside = node.topology.pod('pod-3').agent();
-    const loads = await Promise.all([
-      outside.startLoad({ ...WEB, pauseMs: 2 }),
-      outside.startLoad({ ...NODE_PORT, pauseMs: 2 }),
-      inside.startLoad({ ...WEB, pauseMs: 2 }),
-      inside.startLoad({ ...DNS, pauseMs: 2 }),
-      node.netns.agent().startLoad({ ...WEB, pauseMs: 2 }),
-    ]);
+    const loads = await Promise.all(
+      [
+        { from: 'outside', agent: outside, to: WEB },
+        { from: 'outside', agent: outside, to: NODE_PORT },
+        { from: 'a pod', agent: inside, to: WEB },
+        { from: 'a pod', agent: inside, to: DNS },
+        { from: 'the node', agent: node.netns.agent(), to: WEB },
+      ].map(async ({ from, agent, to }) => ({
+        from,
+        to,
+        load: await agent.startLoad({ ...to, pauseMs: 2 }),
+      })),
+    );
     const holders = [outside, inside, node.netns.agent()];
     const held = [];
     for (const mode of [second, first, second, first]) {
@@ -94,12 +100,14 @@ test.each(PAIRS)(
       expect(await node.diff(`--proxy-mode=${mode}`, NODE_PORTS, ...MODES[mode]!.flags)).toMatchObject({
         status: 0,
       });
-      const totals = await Promise.all(loads.map(async (load) => (await load.peek()).total));
-      for (const [i, load] of loads.entries()) {
+      const totals = await Promise.all(loads.map(async ({ load }) => (await load.peek()).total));
+      for (const [i, { load }] of loads.entries()) {
         await expect.poll(async () => (await load.peek()).total).toBeGreaterThan(totals[i]! + 20);
       }
     }
-    for (const load of loads) expect((await load.stop()).failures).toEqual([]);
+    for (const { from, to, load } of loads) {
+      expect({ from, to, failures: (await load.stop()).failures }).toEqual({ from, to, failures: [] });
+    }
     for (const { first: reply, release } of held) {
       expect(await release()).toMatchObject({ outcome: 'reply', server: reply.server });
     }

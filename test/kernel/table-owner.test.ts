@@ -138,7 +138,7 @@ describe('owned', () => {
       const { refusals } = await stranger.commit(structureTransaction(adoptTables([6], TABLES.nftables)));
       expect(refusals).toEqual([]);
       const { status, stderr } = await node.kproxy('cleanup');
-      expect(stderr).toMatch(/^kproxy-ts: .*ip6 table kproxy-ts: EPERM/);
+      expect(stderr).toMatch(/^kproxy-ts: .*ip6 table kproxy-ts\b.*: EPERM/);
       expect(status).toBe(1);
       daemon = Daemon.start(node.netns, [...node.flags, '-v=2']);
       const { err } = await daemon.waitForLog('not in force');
