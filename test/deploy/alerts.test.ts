@@ -57,7 +57,9 @@ async function exposed(): Promise<Map<string, Set<string>>> {
 const OWN = new Set(['up']);
 const SCRAPED = ['job', 'instance'];
 const WORDS = new Set(
-  ['absent', 'rate', 'increase', 'histogram_quantile', 'sum', 'max', 'by', 'or', 'le', 'time'].concat(SCRAPED),
+  ['absent', 'rate', 'increase', 'histogram_quantile', 'sum', 'max', 'by', 'or', 'le', 'time'].concat(
+    SCRAPED,
+  ),
 );
 
 const selectors = rules.flatMap(({ alert, expr }) =>
