@@ -114,15 +114,20 @@ interface Table {
   readonly table: string;
 }
 
-/** Deletes tables, when no packet is in them any more. Throws KernelError. */
-export async function removeTables(session: NftSession, tables: readonly Table[]): Promise<void> {
-  if (tables.length === 0) return;
+/** From now on tables decide nothing for new connections. Throws KernelError. */
+export async function closeTables(session: NftSession, tables: readonly Table[]): Promise<void> {
   const entrances: NftRequest[] = [];
   for (const { family, table } of tables) {
     const at = { family: nftFamily(family), table };
     entrances.push(...closeEntrances(await session.chains(at), at));
   }
   await commit(session, entrances);
+}
+
+/** Deletes tables, when no packet is in them any more. Throws KernelError. */
+export async function removeTables(session: NftSession, tables: readonly Table[]): Promise<void> {
+  if (tables.length === 0) return;
+  await closeTables(session, tables);
   await setTimeout(DEFERRED_WAIT_MS);
   await commit(
     session,

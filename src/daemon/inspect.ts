@@ -121,17 +121,23 @@ export async function cleanUp(
 }
 
 /**
- * Removes what an earlier daemon of another mode has left. What cannot be removed is a warning: it goes on
+ * Removes what an earlier daemon of another mode has left, until `signal`. What cannot be removed is a warning: it goes on
  * serving Services as they were then.
  */
-export async function cleanUpOtherModes({ proxyMode, iptables }: Settings, log: Log): Promise<void> {
+export async function cleanUpOtherModes(
+  { proxyMode, iptables, ipvs: { drainTimeoutMs } }: Settings,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
   const others = PROXY_MODES.filter((mode) => mode !== proxyMode);
   await visit(others, { iptablesBackend: iptables.backend }, log, async (inspector, mode) => {
-    if (!(await inspector.isPresent())) return;
+    if (signal.aborted || !(await inspector.isPresent())) return;
     try {
-      const { removed } = await inspector.cleanUp({ includesKubeProxy: false });
-      if (removed.length > 0)
-        log.info({ mode, removed: removed.length }, 'removed the rules of another mode');
+      const report = await (inspector.leave === undefined
+        ? inspector.cleanUp({ includesKubeProxy: false })
+        : inspector.leave({ drainTimeoutMs, signal }));
+      if (report !== undefined && report.removed.length > 0)
+        log.info({ mode, removed: report.removed.length }, 'removed the rules of another mode');
     } catch (error) {
       if (!(error instanceof KproxyError)) throw error;
       log.warn({ err: error, mode }, 'rules of another mode could not be removed');

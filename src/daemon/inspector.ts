@@ -16,7 +16,18 @@ export interface Inspector {
   /** One line for each thing that a daemon just started would write; `wanted` has all Services, and surroundings. */
   planDiff(settings: Settings, wanted: BackendUpdate): Promise<string[]>;
   cleanUp(options: CleanupOptions): Promise<CleanupReport>;
+  /**
+   * As `cleanUp`, but for a mode that has taken over: what open connections need stays for as long as they take. Undefined when
+   * `signal` ended that, and not all is removed. Missing where connections need nothing.
+   */
+  leave?(options: LeaveOptions): Promise<CleanupReport | undefined>;
   close(): void;
+}
+
+export interface LeaveOptions {
+  /** The longest that connections may take. */
+  readonly drainTimeoutMs: number;
+  readonly signal: AbortSignal;
 }
 
 export interface CleanupOptions {

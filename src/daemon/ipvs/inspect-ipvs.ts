@@ -2,6 +2,7 @@
 // by the gate that it does not have.
 
 import { readFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import type { Settings } from '../../config/settings.ts';
 import { planCleanup } from '../../mode/ipvs/cleanup.ts';
 import { connectionCounts } from '../../mode/ipvs/connections.ts';
@@ -11,21 +12,28 @@ import { formatChange } from '../../mode/ipvs/format.ts';
 import { planFullSync } from '../../mode/ipvs/full-sync.ts';
 import { planGateFrontend } from '../../mode/ipvs/gate.ts';
 import { ledgerOf } from '../../mode/ipvs/ledger.ts';
+import { serverId } from '../../mode/ipvs/planned-server.ts';
 import { vipTableRows } from '../../mode/ipvs/rows.ts';
 import { TABLES } from '../../mode/nftables/names.ts';
 import { type Cidr, cidrContains, type Ip } from '../../model/ip.ts';
 import { formatVirtualServer } from '../../netlink/ipvs/format.ts';
+import type { IpvsRequest } from '../../netlink/ipvs/request.ts';
+import { isMarked, type TableEntry } from '../../netlink/ipvs/table.ts';
+import type { VirtualServerKey } from '../../netlink/ipvs/virtual-server.ts';
 import type { ConnectionCount } from '../../vip/connection-counts.ts';
 import { frontendKey } from '../../vip/frontend.ts';
 import type { VipTableRow } from '../../vip/table-row.ts';
 import type { BackendUpdate } from '../backend.ts';
-import { planTableDiff, removeTables, tableText } from '../inspect-nftables.ts';
-import type { CleanupOptions, CleanupReport, Inspector } from '../inspector.ts';
+import { closeTables, planTableDiff, removeTables, tableText } from '../inspect-nftables.ts';
+import type { CleanupOptions, CleanupReport, Inspector, LeaveOptions } from '../inspector.ts';
 import { kernelFamilies } from '../interfaces.ts';
 import { NftSession } from '../nft-session.ts';
+import { DEFERRED_WAIT_MS } from '../sync-loop.ts';
 import { DUMMY_DEVICE, DummyDevice } from './dummy-device.ts';
+import { forgetFlows } from './forget-flows.ts';
 import { IpvsSession } from './ipvs-session.ts';
 import { NodeAddresses } from './node-addresses.ts';
+import { waitUntil } from './wait-until.ts';
 
 export class IpvsInspector implements Inspector {
   readonly #gate = new NftSession(undefined, TABLES.ipvs);
@@ -109,7 +117,8 @@ export class IpvsInspector implements Inspector {
       const theirs = `device ${DUMMY_DEVICE} and its virtual servers: kube-proxy's`;
       return { removed: [], kept: [`${theirs}; --include-kube-proxy removes them`] };
     }
-    const removed = await this.#removeServers(families.length > 0, includesKubeProxy);
+    const servers = await this.#removeServers(families.length > 0, includesKubeProxy);
+    const removed = servers.map((server) => `virtual server ${formatVirtualServer(server)}`);
     if (hasDevice) {
       await withDevice((device) => device.delete());
       removed.push(`device ${DUMMY_DEVICE}`);
@@ -120,21 +129,62 @@ export class IpvsInspector implements Inspector {
     return { removed: [...removed, ...tables.map(tableText)], kept: [] };
   }
 
+  /**
+   * The other mode translates before IPVS sees a packet. Virtual servers stay for the TCP connections that they have, which would be
+   * cut with them; UDP goes the other way with its next packet.
+   */
+  async leave({ drainTimeoutMs, signal }: LeaveOptions): Promise<CleanupReport | undefined> {
+    const families = await this.#gate.families();
+    await closeTables(
+      this.#gate,
+      families.map((family) => ({ family, table: TABLES.ipvs })),
+    );
+    await setTimeout(DEFERRED_WAIT_MS);
+    await forgetFlows(
+      (await withIpvs(async (ipvs) => this.#planRemoval(await ipvs.table(), true, false))).map(
+        ({ virtualServer }) => virtualServer,
+      ),
+    );
+    const hasEnded = await waitUntil(() => this.#isIdle(), { timeoutMs: drainTimeoutMs, signal });
+    return hasEnded ? this.cleanUp({ includesKubeProxy: false }) : undefined;
+  }
+
   close(): void {
     this.#gate.close();
   }
 
-  async #removeServers(hasGate: boolean, includesKubeProxy: boolean): Promise<string[]> {
-    const { observed } = await this.#gate.observe(hasGate ? kernelFamilies() : []);
-    const bound = await withDevice((device) => device.addresses());
-    const ledger = hasGate ? ledgerOf(observed, await listHostAddresses()) : undefined;
+  /** No TCP connection goes through a virtual server of ours. */
+  async #isIdle(): Promise<boolean> {
     return withIpvs(async (ipvs) => {
-      const situation = { boundAddresses: new Set(bound), ledger, includesKubeProxy };
-      const { requests } = planCleanup(await ipvs.table(), situation);
+      const table = await ipvs.table();
+      const ours = new Set(
+        (await this.#planRemoval(table, true, false)).map(({ virtualServer }) => serverId(virtualServer)),
+      );
+      return table.every(
+        ({ server, realServers }) =>
+          isMarked(server) || !ours.has(serverId(server)) || realServers.every(({ active }) => active === 0),
+      );
+    });
+  }
+
+  async #removeServers(hasGate: boolean, includesKubeProxy: boolean): Promise<VirtualServerKey[]> {
+    return withIpvs(async (ipvs) => {
+      const requests = await this.#planRemoval(await ipvs.table(), hasGate, includesKubeProxy);
       const refused = (await ipvs.apply(requests)).find((error) => error !== undefined);
       if (refused !== undefined) throw refused;
-      return requests.map((request) => `virtual server ${formatVirtualServer(request.virtualServer)}`);
+      return requests.map(({ virtualServer }) => virtualServer);
     });
+  }
+
+  async #planRemoval(
+    table: readonly TableEntry[],
+    hasGate: boolean,
+    includesKubeProxy: boolean,
+  ): Promise<readonly IpvsRequest[]> {
+    const { observed } = await this.#gate.observe(hasGate ? kernelFamilies() : []);
+    const boundAddresses = new Set(await withDevice((device) => device.addresses()));
+    const ledger = hasGate ? ledgerOf(observed, await listHostAddresses()) : undefined;
+    return planCleanup(table, { boundAddresses, ledger, includesKubeProxy }).requests;
   }
 }
 
