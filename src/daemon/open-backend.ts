@@ -33,7 +33,7 @@ export async function openBackend(
   const session = new NftSession();
   try {
     await session.generation();
-    if ((await session.families('gate')).length > 0) await leaveIpvs(log);
+    if ((await session.families('gate')).length > 0) await leaveIpvs(settings.ipvs, log);
   } catch (error) {
     session.close();
     throw error;
@@ -53,11 +53,11 @@ export async function openBackend(
  * Its gate is a table of the same name, and tells which virtual servers are ours: they go before it becomes another, and what was
  * forwarded by them stops until the first sync.
  */
-async function leaveIpvs(log: Log): Promise<void> {
+async function leaveIpvs({ excludedCidrs }: Settings['ipvs'], log: Log): Promise<void> {
   const { IpvsInspector } = await import('./ipvs/inspect-ipvs.ts');
   const inspector = new IpvsInspector();
   try {
-    const { removed } = await inspector.cleanUp({ includesKubeProxy: false });
+    const { removed } = await inspector.cleanUp({ includesKubeProxy: false, excludedCidrs });
     log.info({ mode: 'ipvs', removed: removed.length }, 'removed the rules of another mode');
   } finally {
     inspector.close();

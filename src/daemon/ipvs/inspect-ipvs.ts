@@ -100,7 +100,7 @@ export class IpvsInspector implements Inspector {
   }
 
   /** Loads nothing into a kernel in which there is nothing to find. */
-  async cleanUp({ includesKubeProxy }: CleanupOptions): Promise<CleanupReport> {
+  async cleanUp({ includesKubeProxy, excludedCidrs }: CleanupOptions): Promise<CleanupReport> {
     const families = await this.#gate.families('gate');
     const hasDevice = hasDummyDevice();
     if (families.length === 0 && !hasDevice) return { removed: [], kept: [] };
@@ -108,33 +108,53 @@ export class IpvsInspector implements Inspector {
       const theirs = `device ${DUMMY_DEVICE} and its virtual servers: kube-proxy's`;
       return { removed: [], kept: [`${theirs}; --include-kube-proxy removes them`] };
     }
-    const removed = await this.#removeServers(families.length > 0, includesKubeProxy);
-    if (hasDevice) {
-      await withDevice((device) => device.delete());
-      removed.push(`device ${DUMMY_DEVICE}`);
-    }
+    const options = { includesKubeProxy, excludedCidrs };
+    const { removed, keptAddresses } = await this.#removeServers(families.length > 0, options);
+    if (hasDevice) removed.push(...(await removeAddresses(keptAddresses)));
     // Last: until then it tells what is ours.
     const tables = families.map((family) => ({ family, table: TABLE }));
     await removeTables(this.#gate, tables);
-    return { removed: [...removed, ...tables.map(tableText)], kept: [] };
+    const kept = keptAddresses.map((one) => `address ${one} of ${DUMMY_DEVICE}, and its virtual servers`);
+    return { removed: [...removed, ...tables.map(tableText)], kept };
   }
 
   close(): void {
     this.#gate.close();
   }
 
-  async #removeServers(hasGate: boolean, includesKubeProxy: boolean): Promise<string[]> {
+  async #removeServers(
+    hasGate: boolean,
+    options: CleanupOptions,
+  ): Promise<{ removed: string[]; keptAddresses: readonly Ip[] }> {
     const { observed } = await this.#gate.observe(hasGate ? kernelFamilies() : []);
     const bound = await withDevice((device) => device.addresses());
     const ledger = hasGate ? ledgerOf(observed, await listHostAddresses()) : undefined;
     return withIpvs(async (ipvs) => {
-      const situation = { boundAddresses: new Set(bound), ledger, includesKubeProxy };
-      const { requests } = planCleanup(await ipvs.table(), situation);
+      const situation = { boundAddresses: new Set(bound), ledger, ...options };
+      const { requests, keptAddresses } = planCleanup(await ipvs.table(), situation);
       const refused = (await ipvs.apply(requests)).find((error) => error !== undefined);
       if (refused !== undefined) throw refused;
-      return requests.map((request) => `virtual server ${formatVirtualServer(request.virtualServer)}`);
+      const removed = requests.map(
+        (request) => `virtual server ${formatVirtualServer(request.virtualServer)}`,
+      );
+      return { removed, keptAddresses };
     });
   }
+}
+
+/** The whole device, unless something on it is somebody else's; in words. */
+async function removeAddresses(kept: readonly Ip[]): Promise<string[]> {
+  return withDevice(async (device) => {
+    if (kept.length === 0) {
+      await device.delete();
+      return [`device ${DUMMY_DEVICE}`];
+    }
+    await device.ensure();
+    const remove = (await device.addresses()).filter((address) => !kept.includes(address));
+    const [refusal] = await device.change({ add: [], remove });
+    if (refusal !== undefined) throw refusal.error;
+    return remove.map((address) => `address ${address} of ${DUMMY_DEVICE}`);
+  });
 }
 
 function isWithin(address: Ip, cidrs: readonly Cidr[]): boolean {
