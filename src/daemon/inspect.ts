@@ -105,13 +105,13 @@ export async function planDiff(asked: Settings, log: Log): Promise<Diff> {
  * which would write it again.
  */
 export async function cleanUp(
-  { includesKubeProxy, ...options }: InspectOptions & CleanupOptions,
+  { includesKubeProxy, excludedCidrs, ...options }: InspectOptions & CleanupOptions,
   log: Log,
 ): Promise<CleanupResult> {
   await refuseBesideDaemon();
   const reports: CleanupReport[] = [];
   const failures = await visit(PROXY_MODES, options, log, async (inspector) => {
-    reports.push(await inspector.cleanUp({ includesKubeProxy }));
+    reports.push(await inspector.cleanUp({ includesKubeProxy, excludedCidrs }));
   });
   return {
     removed: reports.flatMap(({ removed }) => removed),
@@ -125,7 +125,7 @@ export async function cleanUp(
  * serving Services as they were then.
  */
 export async function cleanUpOtherModes(
-  { proxyMode, iptables, ipvs: { drainTimeoutMs } }: Settings,
+  { proxyMode, iptables, ipvs: { drainTimeoutMs, excludedCidrs } }: Settings,
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
@@ -134,8 +134,8 @@ export async function cleanUpOtherModes(
     if (signal.aborted || !(await inspector.isPresent())) return;
     try {
       const report = await (inspector.leave === undefined
-        ? inspector.cleanUp({ includesKubeProxy: false })
-        : inspector.leave({ drainTimeoutMs, signal }));
+        ? inspector.cleanUp({ includesKubeProxy: false, excludedCidrs })
+        : inspector.leave({ drainTimeoutMs, excludedCidrs, signal }));
       if (report !== undefined && report.removed.length > 0)
         log.info({ mode, removed: report.removed.length }, 'removed the rules of another mode');
     } catch (error) {

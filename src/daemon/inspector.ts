@@ -1,6 +1,7 @@
 // What one-shot commands need of a mode: its rules as they are, what a daemon would change of them, and their removal.
 
 import type { Settings } from '../config/settings.ts';
+import type { Cidr } from '../model/ip.ts';
 import type { ConnectionCount } from '../vip/connection-counts.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import type { BackendUpdate } from './backend.ts';
@@ -24,7 +25,7 @@ export interface Inspector {
   close(): void;
 }
 
-export interface LeaveOptions {
+export interface LeaveOptions extends Pick<CleanupOptions, 'excludedCidrs'> {
   /** The longest that connections may take. */
   readonly drainTimeoutMs: number;
   readonly signal: AbortSignal;
@@ -33,6 +34,8 @@ export interface LeaveOptions {
 export interface CleanupOptions {
   /** Also what a kube-proxy made in this mode, whether it still runs or not. */
   readonly includesKubeProxy: boolean;
+  /** Networks in which virtual servers are somebody else's (`--ipvs-exclude-cidrs`). */
+  readonly excludedCidrs: readonly Cidr[];
 }
 
 /** In words for humans. */

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import type { Settings } from '../../config/settings.ts';
-import { planCleanup } from '../../mode/ipvs/cleanup.ts';
+import { type CleanupPlan, planCleanup } from '../../mode/ipvs/cleanup.ts';
 import { connectionCounts } from '../../mode/ipvs/connections.ts';
 import { Desired } from '../../mode/ipvs/desired.ts';
 import { routed } from '../../mode/ipvs/direct-routing.ts';
@@ -17,7 +17,6 @@ import { vipTableRows } from '../../mode/ipvs/rows.ts';
 import { TABLES } from '../../mode/nftables/names.ts';
 import { type Cidr, cidrContains, type Ip } from '../../model/ip.ts';
 import { formatVirtualServer } from '../../netlink/ipvs/format.ts';
-import type { IpvsRequest } from '../../netlink/ipvs/request.ts';
 import { isMarked, type TableEntry } from '../../netlink/ipvs/table.ts';
 import type { VirtualServerKey } from '../../netlink/ipvs/virtual-server.ts';
 import type { ConnectionCount } from '../../vip/connection-counts.ts';
@@ -109,7 +108,8 @@ export class IpvsInspector implements Inspector {
   }
 
   /** Loads nothing into a kernel in which there is nothing to find. */
-  async cleanUp({ includesKubeProxy }: CleanupOptions): Promise<CleanupReport> {
+  async cleanUp(options: CleanupOptions): Promise<CleanupReport> {
+    const { includesKubeProxy } = options;
     const families = await this.#gate.families();
     const hasDevice = hasDummyDevice();
     if (families.length === 0 && !hasDevice) return { removed: [], kept: [] };
@@ -117,36 +117,32 @@ export class IpvsInspector implements Inspector {
       const theirs = `device ${DUMMY_DEVICE} and its virtual servers: kube-proxy's`;
       return { removed: [], kept: [`${theirs}; --include-kube-proxy removes them`] };
     }
-    const servers = await this.#removeServers(families.length > 0, includesKubeProxy);
+    const { servers, keptAddresses } = await this.#removeServers(families.length > 0, options);
     const removed = servers.map((server) => `virtual server ${formatVirtualServer(server)}`);
-    if (hasDevice) {
-      await withDevice((device) => device.delete());
-      removed.push(`device ${DUMMY_DEVICE}`);
-    }
+    if (hasDevice) removed.push(...(await removeAddresses(keptAddresses)));
     // Last: until then it tells what is ours.
     const tables = families.map((family) => ({ family, table: TABLES.ipvs }));
     await removeTables(this.#gate, tables);
-    return { removed: [...removed, ...tables.map(tableText)], kept: [] };
+    const kept = keptAddresses.map((one) => `address ${one} of ${DUMMY_DEVICE}, and its virtual servers`);
+    return { removed: [...removed, ...tables.map(tableText)], kept };
   }
 
   /**
    * The other mode translates before IPVS sees a packet. Virtual servers stay for the TCP connections that they have, which would be
    * cut with them; UDP goes the other way with its next packet.
    */
-  async leave({ drainTimeoutMs, signal }: LeaveOptions): Promise<CleanupReport | undefined> {
+  async leave({ drainTimeoutMs, excludedCidrs, signal }: LeaveOptions): Promise<CleanupReport | undefined> {
     const families = await this.#gate.families();
     await closeTables(
       this.#gate,
       families.map((family) => ({ family, table: TABLES.ipvs })),
     );
     await setTimeout(DEFERRED_WAIT_MS);
-    await forgetFlows(
-      (await withIpvs(async (ipvs) => this.#planRemoval(await ipvs.table(), true, false))).map(
-        ({ virtualServer }) => virtualServer,
-      ),
-    );
-    const hasEnded = await waitUntil(() => this.#isIdle(), { timeoutMs: drainTimeoutMs, signal });
-    return hasEnded ? this.cleanUp({ includesKubeProxy: false }) : undefined;
+    const options = { includesKubeProxy: false, excludedCidrs };
+    const { requests } = await withIpvs(async (ipvs) => this.#planRemoval(await ipvs.table(), true, options));
+    await forgetFlows(requests.map(({ virtualServer }) => virtualServer));
+    const hasEnded = await waitUntil(() => this.#isIdle(options), { timeoutMs: drainTimeoutMs, signal });
+    return hasEnded ? this.cleanUp(options) : undefined;
   }
 
   close(): void {
@@ -154,12 +150,11 @@ export class IpvsInspector implements Inspector {
   }
 
   /** No TCP connection goes through a virtual server of ours. */
-  async #isIdle(): Promise<boolean> {
+  async #isIdle(options: CleanupOptions): Promise<boolean> {
     return withIpvs(async (ipvs) => {
       const table = await ipvs.table();
-      const ours = new Set(
-        (await this.#planRemoval(table, true, false)).map(({ virtualServer }) => serverId(virtualServer)),
-      );
+      const { requests } = await this.#planRemoval(table, true, options);
+      const ours = new Set(requests.map(({ virtualServer }) => serverId(virtualServer)));
       return table.every(
         ({ server, realServers }) =>
           isMarked(server) || !ours.has(serverId(server)) || realServers.every(({ active }) => active === 0),
@@ -167,25 +162,43 @@ export class IpvsInspector implements Inspector {
     });
   }
 
-  async #removeServers(hasGate: boolean, includesKubeProxy: boolean): Promise<VirtualServerKey[]> {
+  async #removeServers(
+    hasGate: boolean,
+    options: CleanupOptions,
+  ): Promise<{ servers: VirtualServerKey[]; keptAddresses: readonly Ip[] }> {
     return withIpvs(async (ipvs) => {
-      const requests = await this.#planRemoval(await ipvs.table(), hasGate, includesKubeProxy);
+      const { requests, keptAddresses } = await this.#planRemoval(await ipvs.table(), hasGate, options);
       const refused = (await ipvs.apply(requests)).find((error) => error !== undefined);
       if (refused !== undefined) throw refused;
-      return requests.map(({ virtualServer }) => virtualServer);
+      return { servers: requests.map(({ virtualServer }) => virtualServer), keptAddresses };
     });
   }
 
   async #planRemoval(
     table: readonly TableEntry[],
     hasGate: boolean,
-    includesKubeProxy: boolean,
-  ): Promise<readonly IpvsRequest[]> {
+    options: CleanupOptions,
+  ): Promise<CleanupPlan> {
     const { observed } = await this.#gate.observe(hasGate ? kernelFamilies() : []);
     const boundAddresses = new Set(await withDevice((device) => device.addresses()));
     const ledger = hasGate ? ledgerOf(observed, await listHostAddresses()) : undefined;
-    return planCleanup(table, { boundAddresses, ledger, includesKubeProxy }).requests;
+    return planCleanup(table, { boundAddresses, ledger, ...options });
   }
+}
+
+/** The whole device, unless something on it is somebody else's; in words. */
+async function removeAddresses(kept: readonly Ip[]): Promise<string[]> {
+  return withDevice(async (device) => {
+    if (kept.length === 0) {
+      await device.delete();
+      return [`device ${DUMMY_DEVICE}`];
+    }
+    await device.ensure();
+    const remove = (await device.addresses()).filter((address) => !kept.includes(address));
+    const [refusal] = await device.change({ add: [], remove });
+    if (refusal !== undefined) throw refusal.error;
+    return remove.map((address) => `address ${address} of ${DUMMY_DEVICE}`);
+  });
 }
 
 function isWithin(address: Ip, cidrs: readonly Cidr[]): boolean {
