@@ -9,6 +9,8 @@ const IPTABLES_MEASURES = [...MEASURES, 'reference'] as const;
 export type Measure = (typeof IPTABLES_MEASURES)[number];
 /** What the names of those in iptables mode begin with. */
 const IPTABLES = 'iptables-';
+const IPVS_MEASURES = ['cold', 'change', 'restart'] as const satisfies Measure[];
+const IPVS = 'ipvs-';
 
 export interface BenchOptions {
   /** Numbers of Services. */
@@ -17,6 +19,7 @@ export interface BenchOptions {
   readonly endpoints: number;
   readonly measures: ReadonlySet<Measure>;
   readonly iptablesMeasures: ReadonlySet<Measure>;
+  readonly ipvsMeasures: ReadonlySet<Measure>;
   /** File for the raw figures. */
   readonly json: string | undefined;
   /** The numbers of Services among which connections are set up: at least 2, one of each protocol. */
@@ -27,6 +30,8 @@ export interface BenchOptions {
   readonly iptablesSizes: readonly number[];
   /** The numbers of Services among which connections are set up in iptables mode. */
   readonly iptablesConnectSizes: readonly number[];
+  /** The numbers of Services in ipvs mode. */
+  readonly ipvsSizes: readonly number[];
   /** The largest number of Services that iptables-nft-restore loads, whose cost is quadratic. */
   readonly restoreMax: number;
   /** Changes of each kind. */
@@ -41,12 +46,15 @@ export const HELP = `Usage: npm run bench -- [options]
   --endpoints=5            endpoints of each Service; targets are for 5
   --only=LIST              of ${MEASURES.join(',')}; these are all unless given
                            iptables mode: ${IPTABLES}cold and so on, and ${IPTABLES}reference; all of them: iptables (minutes)
+                           ipvs mode: ${IPVS}cold, ${IPVS}change, ${IPVS}restart; all of them: ipvs. Everything is then
+                           measured in a guest where this kernel has no IPVS
   --changes=1000           changes of each kind to time
   --kube-proxy-max=10k     sizes up to which nft loads kube-proxy's layout for comparison (15 s at 10k, minutes at 50k)
   --connect-sizes=100,30k  numbers of Services among which connections are set up
   --connect-kinds=plain    what those Services ask for, compared with the first: of ${SERVICE_KINDS.join(',')}
   --iptables-sizes=5k,10k  numbers of Services in iptables mode
   --iptables-connect-sizes=100,10k  numbers of Services among which connections are set up there
+  --ipvs-sizes=5k          numbers of Services in ipvs mode
   --restore-max=10k        sizes up to which iptables-nft-restore loads the same rules, and kube-proxy's (a minute each at 10k)
   --json=FILE              write every figure
 `;
@@ -64,6 +72,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions | 'help
       'connect-sizes': { ...text, default: '100,30k' },
       'iptables-sizes': { ...text, default: '5k,10k' },
       'iptables-connect-sizes': { ...text, default: '100,10k' },
+      'ipvs-sizes': { ...text, default: '5k' },
       'restore-max': { ...text, default: '10k' },
       'connect-kinds': { ...text, default: 'plain' },
       'kube-proxy-max': { ...text, default: '10k' },
@@ -73,18 +82,20 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions | 'help
   });
   if (values.help) return 'help';
   const only = values.only.split(',');
-  const inIptables = only.filter(isInIptables);
+  const inIptables = only.filter((one) => isOfMode(one, IPTABLES));
+  const inIpvs = only.filter((one) => isOfMode(one, IPVS));
+  const others = only.filter((one) => !inIptables.includes(one) && !inIpvs.includes(one));
   return {
     sizes: parseSizes('--sizes', values.sizes),
     endpoints: parseCount('--endpoints', values.endpoints, 40),
-    measures: new Set(
-      only.filter((one) => !isInIptables(one)).map((one) => parseOneOf('--only', one, MEASURES)),
-    ),
-    iptablesMeasures: new Set(inIptables.flatMap(parseIptablesMeasure)),
+    measures: new Set(others.map((one) => parseOneOf('--only', one, MEASURES))),
+    iptablesMeasures: new Set(inIptables.flatMap((one) => parseMeasures(one, IPTABLES, IPTABLES_MEASURES))),
+    ipvsMeasures: new Set(inIpvs.flatMap((one) => parseMeasures(one, IPVS, IPVS_MEASURES))),
     json: values.json,
     connectSizes: parseSizes('--connect-sizes', values['connect-sizes'], 2),
     iptablesSizes: parseSizes('--iptables-sizes', values['iptables-sizes']),
     iptablesConnectSizes: parseSizes('--iptables-connect-sizes', values['iptables-connect-sizes'], 2),
+    ipvsSizes: parseSizes('--ipvs-sizes', values['ipvs-sizes']),
     restoreMax: parseCount('--restore-max', values['restore-max'], 100_000),
     connectKinds: values['connect-kinds']
       .split(',')
@@ -109,13 +120,14 @@ function parseCount(option: string, text: string, max: number, min = 1): number 
   return count;
 }
 
-function isInIptables(measure: string): boolean {
-  return measure === 'iptables' || measure.startsWith(IPTABLES);
+/** `iptables` or `iptables-cold`, where `prefix` is `iptables-`. */
+function isOfMode(measure: string, prefix: string): boolean {
+  return `${measure}-` === prefix || measure.startsWith(prefix);
 }
 
-function parseIptablesMeasure(text: string): readonly Measure[] {
-  if (text === 'iptables') return IPTABLES_MEASURES;
-  return [parseOneOf(`--only=${IPTABLES}…`, text.slice(IPTABLES.length), IPTABLES_MEASURES)];
+function parseMeasures(text: string, prefix: string, known: readonly Measure[]): readonly Measure[] {
+  if (`${text}-` === prefix) return known;
+  return [parseOneOf(`--only=${prefix}…`, text.slice(prefix.length), known)];
 }
 
 function parseOneOf<T extends string>(option: string, text: string, known: readonly T[]): T {

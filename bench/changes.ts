@@ -39,6 +39,7 @@ const EFFORTS: Readonly<Record<Bench['mode'], Effort>> = {
   nftables: { runs: 3, warmUp: 2000, changes: Number.POSITIVE_INFINITY },
   iptables: { runs: 1, warmUp: 200, changes: 150 },
   'iptables-flat': { runs: 1, warmUp: 200, changes: 150 },
+  ipvs: { runs: 1, warmUp: 200, changes: 150 },
 };
 
 /** Changes of one turn. */

@@ -24,7 +24,7 @@ export interface ChangesRequest {
 }
 
 async function serveChanges({ services, endpoints, mode }: Cluster): Promise<void> {
-  const engine = new Engine(mode);
+  const engine = await Engine.open(mode);
   await engine.load({ services, endpoints, mode });
   const ipsByService = new Map<number, readonly string[]>();
   const ipsOf = (service: number): readonly string[] =>

@@ -2,6 +2,7 @@
 // filled with the cluster of objects.ts and driven by events.
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { Settings } from '../src/config/settings.ts';
 import type { Backend } from '../src/daemon/backend.ts';
 import type { Log } from '../src/daemon/log.ts';
 import type { SyncReport } from '../src/daemon/sync-loop.ts';
@@ -21,6 +22,7 @@ import {
   NftConnection,
   NftIptablesTables,
   NftSession,
+  openIpvsBackend,
   parseCidr,
   Store,
   SyncLoop,
@@ -35,7 +37,7 @@ export interface ClusterSize {
 }
 
 /** `iptables-flat` is iptables mode with kube-proxy's linear chains. */
-export type Mode = 'nftables' | 'iptables' | 'iptables-flat';
+export type Mode = 'nftables' | 'iptables' | 'iptables-flat' | 'ipvs';
 
 /** All that a cluster follows from, and the mode that its rules are written in: nftables when left out. */
 export type Cluster = ClusterSize & ServiceTraits & { readonly mode?: Mode | undefined };
@@ -54,11 +56,26 @@ export interface TimedLoad extends TimedSync {
 const FAMILIES: readonly IpFamily[] = [4, 6];
 const MASQUERADE_BIT = 14;
 
-const BACKENDS: Readonly<Record<Mode, (suspect: () => void) => Backend>> = {
+const LOG = { warn: console.error } as unknown as Log;
+
+/** What of the settings ipvs mode reads: the daemon's own defaults. */
+const IPVS_SETTINGS = {
+  masqueradeBit: MASQUERADE_BIT,
+  ipvs: {
+    scheduler: 'rr',
+    isStrictArp: false,
+    excludedCidrs: [],
+    timeouts: { tcp: 0, tcpFin: 0, udp: 0 },
+    drainTimeoutMs: 900_000,
+  } satisfies Settings['ipvs'],
+} as unknown as Settings;
+
+const BACKENDS: Readonly<Record<Mode, (suspect: () => void) => Backend | Promise<Backend>>> = {
   nftables: () =>
     new NftablesBackend({ session: new NftSession(), families: FAMILIES, masqueradeBit: MASQUERADE_BIT }),
   iptables: (suspect) => iptablesBackend('tree', suspect),
   'iptables-flat': (suspect) => iptablesBackend('flat', suspect),
+  ipvs: (suspect) => openIpvsBackend(IPVS_SETTINGS, LOG, suspect),
 };
 
 function iptablesBackend(dispatch: 'tree' | 'flat', suspect: () => void): Backend {
@@ -72,7 +89,7 @@ function iptablesBackend(dispatch: 'tree' | 'flat', suspect: () => void): Backen
       dispatch,
     },
     setSysctl: () => undefined,
-    log: { warn: console.error } as unknown as Log,
+    log: LOG,
   });
 }
 
@@ -84,8 +101,15 @@ export class Engine {
   readonly #loop: InstanceType<typeof SyncLoop>;
   #onSynced: (report: SyncReport) => void = () => undefined;
 
-  constructor(mode: Mode = 'nftables') {
-    this.#backend = BACKENDS[mode](() => this.#loop.suspect());
+  static async open(mode: Mode = 'nftables'): Promise<Engine> {
+    let suspect = (): void => undefined;
+    const engine = new Engine(mode, await BACKENDS[mode](() => suspect()));
+    suspect = () => engine.#loop.suspect();
+    return engine;
+  }
+
+  private constructor(mode: Mode, backend: Backend) {
+    this.#backend = backend;
     const nodePortCidrs = mode === 'nftables' ? [] : ['0.0.0.0/0', '::/0'].map((text) => parseCidr(text)!);
     const detectLocal = { kind: 'ClusterCIDR', cidrs: [parseCidr(POD_CIDR)!] } as const;
     const table = new VipTable({ nodeName: NODE_NAME, detectLocal, masqueradeAll: false });

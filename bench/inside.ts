@@ -36,7 +36,7 @@ export interface KubeProxyResult extends NftResult {
 }
 
 async function sync(cluster: Cluster): Promise<SyncResult> {
-  const engine = new Engine(cluster.mode);
+  const engine = await Engine.open(cluster.mode);
   const before = await engine.generation();
   const { tookMs, longestTurnMs, report } = await engine.load(cluster);
   const generations = (await engine.generation()) - before;

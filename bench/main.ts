@@ -10,7 +10,9 @@ import { measureChanges } from './changes.ts';
 import { measureCold } from './cold.ts';
 import { measureConnect } from './connect.ts';
 import { measureDaemon } from './daemon.ts';
+import type { Mode } from './engine.ts';
 import { iptablesBench, measureIptablesCold, measureIptablesReference } from './iptables.ts';
+import { ipvsBench, measureIpvsCold } from './ipvs.ts';
 import { describeMachine } from './machine.ts';
 import { formatLines, formatMachine } from './report.ts';
 import { measureRestart } from './restart.ts';
@@ -27,6 +29,13 @@ function readOptions(): BenchOptions | number {
   }
 }
 
+const COLD: Readonly<Record<Mode, typeof measureCold>> = {
+  nftables: measureCold,
+  iptables: measureIptablesCold,
+  'iptables-flat': measureIptablesCold,
+  ipvs: measureIpvsCold,
+};
+
 /** By name of the measure. */
 async function measureMode(bench: Bench, folder: string): Promise<Record<string, Section>> {
   const sections: Record<string, Section> = {};
@@ -40,7 +49,7 @@ async function measureMode(bench: Bench, folder: string): Promise<Record<string,
     const load = loadavg()[0]!;
     sections[name] = { lines: lines.map((line) => ({ load, ...line })), figures };
   };
-  await run('cold', ['cold'], bench.mode === 'nftables' ? measureCold : measureIptablesCold);
+  await run('cold', ['cold'], COLD[bench.mode]);
   await run('daemon', ['start', 'memory'], measureDaemon);
   await run('change', ['change'], measureChanges);
   await run('restart', ['restart'], measureRestart);
@@ -53,10 +62,11 @@ async function measure(options: BenchOptions, folder: string): Promise<void> {
   const machine = describeMachine();
   const startMs = performance.now();
   const sections = await measureMode(new Bench(options), folder);
-  const inIptables = await measureMode(iptablesBench(options), folder);
-  for (const [name, { lines, figures }] of Object.entries(inIptables)) {
-    const named = lines.map((line) => ({ ...line, measure: `iptables: ${line.measure}` }));
-    sections[`iptables-${name}`] = { lines: named, figures };
+  for (const bench of [iptablesBench(options), ipvsBench(options)]) {
+    for (const [name, { lines, figures }] of Object.entries(await measureMode(bench, folder))) {
+      const named = lines.map((line) => ({ ...line, measure: `${bench.mode}: ${line.measure}` }));
+      sections[`${bench.mode}-${name}`] = { lines: named, figures };
+    }
   }
   const lines = Object.values(sections).flatMap((section) => section.lines);
   const tookSec = Math.round((performance.now() - startMs) / 1000);

@@ -6,7 +6,7 @@ type Limits = Readonly<Record<number, number>>;
 
 export interface Targets {
   readonly coldSec: Limits;
-  /** How many times faster than the tool: nft with kube-proxy's layout, iptables-nft-restore with the same rules. */
+  /** How many times faster than the tool: nft with kube-proxy's layout, iptables-nft-restore or ipvsadm with the same rules. */
   readonly coldRatio: Limits;
   readonly startSec: Limits;
   /** One endpoint changed. */
@@ -47,6 +47,9 @@ const TARGETS: Readonly<Record<Mode, Partial<Targets>>> = {
     rssMb: { 10000: 220 },
   },
   'iptables-flat': {},
+  ipvs: {
+    coldRatio: { 5000: 3 },
+  },
 };
 
 export const TARGET_ENDPOINTS = 5;

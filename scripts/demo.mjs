@@ -1,16 +1,11 @@
-// `npm run demo`: sets up, then plays examples/demo. Arguments go to it (`npm run demo -- --keep`).
+// `npm run demo`: sets up, then plays examples/demo. Arguments go to it (`npm run demo -- --keep`). In ipvs mode it is played in a
+// guest where this kernel has no IPVS.
 
-import { spawn } from 'node:child_process';
-import { ROOT, setUpOrExit } from './setup.mjs';
+import { hasIpvs, runTypescript } from './run-typescript.mjs';
+import { setUpOrExit } from './setup.mjs';
 
+const argv = process.argv.slice(2);
 setUpOrExit('demo');
-const demo = spawn(
-  process.execPath,
-  ['--import', './scripts/register-typescript.mjs', 'examples/demo/main.ts', ...process.argv.slice(2)],
-  { cwd: ROOT, stdio: 'inherit' },
-);
-// The demo cleans up on a signal; this process only passes on what may have reached it alone, and waits.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => demo.kill(signal));
-demo.on('close', (status) => {
-  process.exitCode = status ?? 1;
-});
+const isInGuest = argv.includes('--proxy-mode=ipvs') && !hasIpvs();
+if (isInGuest) setUpOrExit('guest');
+runTypescript('examples/demo/main.ts', argv, { isInGuest });

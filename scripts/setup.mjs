@@ -24,7 +24,7 @@ const PROGRAMS = {
   demo: ['ip', 'nft'],
   soak: ['ip', 'nft', 'iptables-nft'],
   // g++ compiles the client that sets up connections.
-  bench: ['ip', 'nft', 'iptables-nft', 'g++'],
+  bench: ['ip', 'nft', 'iptables-nft', 'ipvsadm', 'g++'],
   // The addon is compiled by its tests too, with sanitizers.
   test: [
     ...['ip', 'nft', 'iptables-nft', 'iptables-legacy', 'conntrack', 'openssl', 'setpriv', 'systemd-analyze'],

@@ -3,12 +3,14 @@
 // load count as one failure each. With CI=true a skipped test is a failure: nothing here is impossible on Linux with root.
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT, SetupError, setUp } from './setup.mjs';
 
 const isCi = process.env.CI === 'true';
+/** Exit status of test/vm/stage.ts. */
+const NO_GUEST = 3;
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const folder = mkdtempSync(join(tmpdir(), 'kproxy-test-'));
 
@@ -16,7 +18,9 @@ try {
   setUp('test');
   check('Lint', 'node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.');
   check('Types', 'node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit');
-  runTests(process.argv.slice(2));
+  const args = process.argv.slice(2);
+  runTests(args);
+  if (args.length === 0) runGuestTests();
 } catch (error) {
   counts.failed++;
   console.error(error instanceof SetupError ? `kproxy-ts: ${error.message}` : error);
@@ -36,7 +40,32 @@ function check(title, ...argv) {
 function runTests(args) {
   const report = join(folder, 'report.json');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const status = node(['node_modules/vitest/vitest.mjs', 'run', ...reporters, ...args]);
+  count(report, node(['node_modules/vitest/vitest.mjs', 'run', ...reporters, ...args]));
+}
+
+/** Tests for a kernel that this machine may not have (test/vm). */
+function runGuestTests() {
+  const report = join(folder, 'guest.json');
+  try {
+    setUp('guest');
+    const status = node(['--import', './scripts/register-typescript.mjs', 'test/vm/stage.ts', report]);
+    if (existsSync(report)) count(report, status);
+    else if (status === NO_GUEST) skipGuest('none could be started');
+    else counts.failed++;
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    skipGuest(error.message);
+  }
+}
+
+function skipGuest(reason) {
+  console.error(`\nNOT RUN: the tests in the guest, on a kernel with IPVS (test/vm/README.md): ${reason}\n`);
+  if (isCi) counts.failed++;
+  else counts.skipped++;
+}
+
+/** Adds what vitest reports; `status` is its exit status. */
+function count(report, status) {
   const failedBefore = counts.failed;
   for (const file of JSON.parse(readFileSync(report, 'utf8')).testResults) countFile(file);
   // An error outside of every test, such as an unhandled rejection.

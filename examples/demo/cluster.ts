@@ -40,12 +40,16 @@ export class Cluster {
   /** Every daemon ever started, for its log. */
   readonly daemons: Daemon[] = [];
 
-  private constructor(topology: NodeTopology, manifests: ManifestFolder) {
+  readonly #mode: string;
+
+  private constructor(topology: NodeTopology, manifests: ManifestFolder, mode: string) {
     this.topology = topology;
     this.manifests = manifests;
+    this.#mode = mode;
   }
 
-  static async create(manifests: ManifestFolder): Promise<Cluster> {
+  /** `mode` is the daemon's `--proxy-mode`. */
+  static async create(manifests: ManifestFolder, mode = 'nftables'): Promise<Cluster> {
     const topology = await NodeTopology.create(
       PODS.map(({ name, host }) => ({ name, ip: `10.1.0.${host}`, ip6: `fd00:10:1::${host}` })),
     );
@@ -54,12 +58,13 @@ export class Cluster {
         ports.map(([protocol, port]) => topology.pod(name).agent().serve({ protocol, port, name })),
       ),
     );
-    return new Cluster(topology, manifests);
+    return new Cluster(topology, manifests, mode);
   }
 
   get flags(): string[] {
     return [
       `--source=${this.manifests.path}`,
+      `--proxy-mode=${this.#mode}`,
       '--hostname-override=node-1',
       `--cluster-cidr=${POD_CIDR},${POD_CIDR6}`,
     ];

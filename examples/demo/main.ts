@@ -16,10 +16,11 @@ import {
 } from './reach.ts';
 import { ClaimError, chapter, claim, formatMs, say, show } from './story.ts';
 
-const HELP = `Usage: npm run demo -- [--keep] [--verbose]
+const HELP = `Usage: npm run demo -- [--proxy-mode=MODE] [--keep] [--verbose]
 
-  --keep     leave everything running at the end, until Ctrl-C, to look around
-  --verbose  print the log of the daemon when it is over
+  --proxy-mode=MODE  of the daemon: nftables or ipvs (default nftables)
+  --keep             leave everything running at the end, until Ctrl-C, to look around
+  --verbose          print the log of the daemon when it is over
 `;
 
 async function play(cluster: Cluster, isKept: boolean): Promise<void> {
@@ -61,6 +62,7 @@ async function lookAround({ topology, manifests }: Cluster): Promise<void> {
 }
 
 interface Options {
+  readonly 'proxy-mode'?: string;
   readonly keep?: boolean;
   readonly verbose?: boolean;
   readonly help?: boolean;
@@ -70,8 +72,10 @@ interface Options {
 function parseOptions(): Options | undefined {
   const boolean = { type: 'boolean' } as const;
   try {
-    return parseArgs({ options: { keep: boolean, verbose: boolean, help: { ...boolean, short: 'h' } } })
-      .values;
+    const help = { ...boolean, short: 'h' };
+    return parseArgs({
+      options: { 'proxy-mode': { type: 'string' }, keep: boolean, verbose: boolean, help },
+    }).values;
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${HELP}`);
     return undefined;
@@ -98,7 +102,7 @@ async function main(): Promise<number> {
   }
   let cluster: Cluster | undefined;
   try {
-    cluster = await Cluster.create(manifests);
+    cluster = await Cluster.create(manifests, options['proxy-mode']);
     await play(cluster, options.keep === true);
     await cluster.delete();
     const left = readdirSync('/run/netns').filter((name) => name.startsWith(`kpt-${process.pid}-`));

@@ -3,6 +3,7 @@
 import { runKproxy } from '../../test/support/netns/daemon.ts';
 import { CLIENT, GATEWAY, NODE } from '../../test/support/netns/topology.ts';
 import type { Tally, Target, TimedReply } from '../../test/support/netns/traffic.ts';
+import { patient } from '../../test/support/patience.ts';
 import { type Cluster, VIP } from './cluster.ts';
 import { chapter, claim, formatCounts, formatMs, say, show } from './story.ts';
 
@@ -146,7 +147,7 @@ export async function playTable(cluster: Cluster): Promise<void> {
 }
 
 export function claimRefused(reply: TimedReply): void {
-  const isTrue = reply.outcome === 'refused' && reply.latencyMs < 500;
+  const isTrue = reply.outcome === 'refused' && reply.latencyMs < patient(500);
   claim('the connection is refused', isTrue, `${reply.outcome} after ${formatMs(reply.latencyMs)}`);
 }
 

@@ -1,6 +1,8 @@
 // How the demo tells what it does: chapters, commands with their output, and claims. A claim is printed only when it
 // has proved true; the first that has not ends the demo.
 
+import { patient } from '../../test/support/patience.ts';
+
 /** A claim that is not true. */
 export class ClaimError extends Error {
   constructor(claim: string, instead: string) {
@@ -54,11 +56,11 @@ export function claim(text: string, isTrue: boolean, seen: string): void {
   console.log(`${INDENT}${green(MARK)} ${text}${seen === '' ? '' : dim(`: ${seen}`)}`);
 }
 
-/** Waits until `condition` holds; gives the milliseconds it took. @throws ClaimError after `timeoutMs`. */
+/** Waits until `condition` holds; gives the milliseconds it took. @throws ClaimError after `timeoutMs`, longer in a guest. */
 export async function until(
   text: string,
   condition: () => Promise<boolean>,
-  timeoutMs = 10_000,
+  timeoutMs = patient(10_000),
 ): Promise<number> {
   const startMs = performance.now();
   while (!(await condition())) {

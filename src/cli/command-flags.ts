@@ -57,6 +57,7 @@ const INCLUDE_KUBE_PROXY = {
 export const CLEANUP_FLAGS = {
   'include-kube-proxy': INCLUDE_KUBE_PROXY,
   'iptables-backend': IPTABLES_BACKEND,
+  'ipvs-exclude-cidrs': { ...SETTINGS_FLAGS['ipvs-exclude-cidrs'], group: 'Options:' },
   ...LOG_FLAGS,
 } satisfies Flags;
 

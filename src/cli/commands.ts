@@ -115,7 +115,11 @@ export async function cleanUp(
 ): Promise<number> {
   const log = await openLog(io, flags['logging-format'], flags.v, { isOneShot: true });
   const { removed, kept, failures } = await parts.cleanUp(
-    { iptablesBackend: flags['iptables-backend'], includesKubeProxy: flags['include-kube-proxy'] },
+    {
+      iptablesBackend: flags['iptables-backend'],
+      includesKubeProxy: flags['include-kube-proxy'],
+      excludedCidrs: flags['ipvs-exclude-cidrs'],
+    },
     log,
   );
   io.stdout.write(removed.map((name) => `removed ${printable(name)}\n`).join(''));

@@ -17,6 +17,7 @@ import {
 } from './flags.ts';
 import { FLAGS_WITHOUT_EFFECT } from './flags-without-effect.ts';
 import { mergeGiven } from './given.ts';
+import { nodeNameOf } from './node-name.ts';
 import type { ListenAddress } from './parse.ts';
 
 /** Where objects come from. A Kubernetes source with neither field uses the in-cluster configuration. */
@@ -151,7 +152,7 @@ export function buildSettings(
     const [min, period] = [spelled('iptables-min-sync-period'), spelled('iptables-sync-period')];
     errors.push(`${min}: must not exceed ${period} (${syncPeriodMs} ms), got ${minSyncPeriodMs} ms`);
   }
-  const nodeName = values['hostname-override'] || hostname.trim().toLowerCase();
+  const nodeName = values['hostname-override'] || nodeNameOf(hostname);
   if (nodeName === '') errors.push('--hostname-override: must be given, because this host has no name');
   const detectLocalMode = values['detect-local-mode'];
   const needed = DETECT_LOCAL_FLAGS.find(({ mode, isNeeded }) => isNeeded && mode === detectLocalMode);

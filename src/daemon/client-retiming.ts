@@ -4,7 +4,7 @@
 import { KernelError } from '../errors.ts';
 import { retimed } from '../mode/nftables/affinity.ts';
 import type { RetimedSide } from '../mode/nftables/desired.ts';
-import { nftFamily, type SetName, TABLE } from '../mode/nftables/names.ts';
+import { type SetName, tablePlace } from '../mode/nftables/names.ts';
 import { affinitySet } from '../mode/nftables/planned-frontend.ts';
 import { structureTransaction, type Transaction } from '../mode/nftables/transaction.ts';
 import type { IpFamily } from '../model/ip.ts';
@@ -118,7 +118,7 @@ export class ClientRetiming {
     changes: readonly EntryChange[],
     progress: Progress,
   ): Promise<void> {
-    const at = { family: nftFamily(family), table: TABLE, set };
+    const at = { ...tablePlace(family, this.#session.table), set };
     const added = changes.flatMap(({ after }) => (after === undefined ? [] : [after]));
     const requests: NftRequest[] = [
       { op: 'deleteElements', ...at, elements: changes.map(({ key }) => ({ key })) },

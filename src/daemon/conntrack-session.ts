@@ -54,7 +54,7 @@ export class ConntrackSession {
       return await this.#find(family, filter, isWanted, operation);
     } catch (cause) {
       // What a kernel without ctnetlink answers (nfnetlink_rcv_msg) is also what it answers to a mistake in a request.
-      if (!(cause instanceof KernelError) || cause.code !== 'EINVAL' || (await this.#isSupported()))
+      if (!(cause instanceof KernelError) || cause.code !== 'EINVAL' || (await this.isSupported()))
         throw cause;
       throw new KernelError(NO_CTNETLINK, cause.errno, operation, undefined, { cause });
     }
@@ -107,8 +107,8 @@ export class ConntrackSession {
     }
   }
 
-  /** Whether the kernel answers the simplest of questions. Throws KernelError. */
-  async #isSupported(): Promise<boolean> {
+  /** Whether the kernel answers the simplest of questions; which loads connection tracking, where it is a module. Throws KernelError. */
+  async isSupported(): Promise<boolean> {
     const failures = decodeFailures(await this.#transport.transact(encodeStatsQuery(this.#nextSeq())));
     return failures.every(({ code }) => code !== 'EINVAL');
   }

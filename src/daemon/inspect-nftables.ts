@@ -1,39 +1,42 @@
 // nftables mode for one-shot commands: the table kproxy-ts, and kube-proxy's only to take it away.
 
+import { setTimeout } from 'node:timers/promises';
 import type { Settings } from '../config/settings.ts';
-import { deleteTables } from '../mode/nftables/cleanup.ts';
+import { closeEntrances, deleteTables } from '../mode/nftables/cleanup.ts';
 import { COUNTED_SETS, countConnections } from '../mode/nftables/connections.ts';
 import { Desired } from '../mode/nftables/desired.ts';
 import type { ElementChange } from '../mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../mode/nftables/format.ts';
 import { planFullSync } from '../mode/nftables/full-sync.ts';
-import { KUBE_PROXY_TABLE, nftFamily, TABLE } from '../mode/nftables/names.ts';
+import { KUBE_PROXY_TABLE, nftFamily, type TableName } from '../mode/nftables/names.ts';
 import { type Observed, previousIn } from '../mode/nftables/observed.ts';
 import { type PlanFrontend, planFrontends } from '../mode/nftables/planned-frontend.ts';
 import { vipTableRows } from '../mode/nftables/rows.ts';
 import { structureTransaction } from '../mode/nftables/transaction.ts';
 import type { IpFamily } from '../model/ip.ts';
+import type { NftRequest } from '../netlink/nftables/batch.ts';
 import { type ConnectionCount, ConnectionCounts } from '../vip/connection-counts.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import type { BackendUpdate } from './backend.ts';
 import type { CleanupOptions, CleanupReport, Inspector } from './inspector.ts';
 import { kernelFamilies } from './interfaces.ts';
 import { NftSession } from './nft-session.ts';
+import { DEFERRED_WAIT_MS } from './sync-loop.ts';
 
 export class NftablesInspector implements Inspector {
   readonly #session = new NftSession();
 
   async isPresent(): Promise<boolean> {
-    return (await this.#session.families('rules')).length > 0;
+    return (await this.#session.families()).length > 0;
   }
 
   async readVipTable(): Promise<VipTableRow[] | undefined> {
-    const { observed } = await this.#session.observe(await this.#session.families('rules'));
+    const { observed } = await this.#session.observe(await this.#session.families());
     return observed.size === 0 ? undefined : vipTableRows(observed);
   }
 
   async readConnections(): Promise<ConnectionCount[] | undefined> {
-    const families = await this.#session.families('rules');
+    const families = await this.#session.families();
     if (families.length === 0) return undefined;
     const counts = new ConnectionCounts();
     for (const family of families) {
@@ -48,12 +51,12 @@ export class NftablesInspector implements Inspector {
 
   async planDiff({ masqueradeBit }: Settings, update: BackendUpdate): Promise<string[]> {
     const { observed } = await this.#session.observe(kernelFamilies());
-    return planTableDiff(observed, update, { masqueradeBit });
+    return planTableDiff(observed, update, { table: this.#session.table, masqueradeBit });
   }
 
   async cleanUp({ includesKubeProxy }: CleanupOptions): Promise<CleanupReport> {
     const theirs = await this.#tablesNamed(KUBE_PROXY_TABLE);
-    const ours = (await this.#session.families('rules')).map((family) => ({ family, table: TABLE }));
+    const ours = (await this.#session.families()).map((family) => ({ family, table: this.#session.table }));
     const removed = [...ours, ...(includesKubeProxy ? theirs : [])];
     await removeTables(this.#session, removed);
     return {
@@ -73,21 +76,27 @@ export class NftablesInspector implements Inspector {
   }
 }
 
+export interface TableDiffOptions {
+  readonly table: TableName;
+  readonly masqueradeBit: number;
+  /** Makes the table the gate of ipvs mode, and this what plans it. */
+  readonly planGate?: PlanFrontend;
+}
+
 /**
- * What a daemon would write to our table. Deletions that it would put off are told as well. With `planGate`, the table is the
- * gate of ipvs mode.
+ * What a daemon would write to our table. Deletions that it would put off are told as well.
  */
 export function planTableDiff(
   observed: Observed,
   { frontends, surroundings }: BackendUpdate,
-  { masqueradeBit, planGate }: { readonly masqueradeBit: number; readonly planGate?: PlanFrontend },
+  { table, masqueradeBit, planGate }: TableDiffOptions,
 ): string[] {
   const desired = new Desired();
   desired.learnShapeIds(observed);
   desired.update(planFrontends(frontends, previousIn(observed), planGate));
   if (surroundings !== undefined) desired.updateSurroundings(surroundings);
   const localPods = surroundings?.localPods ?? new Map();
-  const rules = { masqueradeBit, localPods, isGate: planGate !== undefined };
+  const rules = { table, masqueradeBit, localPods, isGate: planGate !== undefined };
   const later: ElementChange[] = [];
   const plan = planFullSync(desired, kernelFamilies(), rules, observed, new Set(), (change) =>
     later.push(change),
@@ -96,7 +105,7 @@ export function planTableDiff(
     ...plan.structure.map(formatRequest),
     ...Array.from(plan.elements, formatChange),
     ...later.map(formatChange),
-    ...plan.strays.map(({ kind, family, name }) => `- ${nftFamily(family)} table ${TABLE} ${kind} ${name}`),
+    ...plan.strays.map(({ kind, family, name }) => `- ${nftFamily(family)} table ${table} ${kind} ${name}`),
   ];
 }
 
@@ -105,11 +114,29 @@ interface Table {
   readonly table: string;
 }
 
-/** Deletes tables in one transaction. Throws KernelError. */
+/** From now on tables decide nothing for new connections. Throws KernelError. */
+export async function closeTables(session: NftSession, tables: readonly Table[]): Promise<void> {
+  const entrances: NftRequest[] = [];
+  for (const { family, table } of tables) {
+    const at = { family: nftFamily(family), table };
+    entrances.push(...closeEntrances(await session.chains(at), at));
+  }
+  await commit(session, entrances);
+}
+
+/** Deletes tables, when no packet is in them any more. Throws KernelError. */
 export async function removeTables(session: NftSession, tables: readonly Table[]): Promise<void> {
-  const { refusals } = await session.commit(
-    structureTransaction(tables.flatMap(({ family, table }) => deleteTables([family], table))),
+  if (tables.length === 0) return;
+  await closeTables(session, tables);
+  await setTimeout(DEFERRED_WAIT_MS);
+  await commit(
+    session,
+    tables.flatMap(({ family, table }) => deleteTables([family], table)),
   );
+}
+
+async function commit(session: NftSession, requests: readonly NftRequest[]): Promise<void> {
+  const { refusals } = await session.commit(structureTransaction(requests));
   if (refusals[0] !== undefined) throw refusals[0].error;
 }
 

@@ -105,13 +105,13 @@ export async function planDiff(asked: Settings, log: Log): Promise<Diff> {
  * which would write it again.
  */
 export async function cleanUp(
-  { includesKubeProxy, ...options }: InspectOptions & CleanupOptions,
+  { includesKubeProxy, excludedCidrs, ...options }: InspectOptions & CleanupOptions,
   log: Log,
 ): Promise<CleanupResult> {
   await refuseBesideDaemon();
   const reports: CleanupReport[] = [];
   const failures = await visit(PROXY_MODES, options, log, async (inspector) => {
-    reports.push(await inspector.cleanUp({ includesKubeProxy }));
+    reports.push(await inspector.cleanUp({ includesKubeProxy, excludedCidrs }));
   });
   return {
     removed: reports.flatMap(({ removed }) => removed),
@@ -121,17 +121,23 @@ export async function cleanUp(
 }
 
 /**
- * Removes what an earlier daemon of another mode has left. What cannot be removed is a warning: it goes on
+ * Removes what an earlier daemon of another mode has left, until `signal`. What cannot be removed is a warning: it goes on
  * serving Services as they were then.
  */
-export async function cleanUpOtherModes({ proxyMode, iptables }: Settings, log: Log): Promise<void> {
+export async function cleanUpOtherModes(
+  { proxyMode, iptables, ipvs: { drainTimeoutMs, excludedCidrs } }: Settings,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
   const others = PROXY_MODES.filter((mode) => mode !== proxyMode);
   await visit(others, { iptablesBackend: iptables.backend }, log, async (inspector, mode) => {
-    if (!(await inspector.isPresent())) return;
+    if (signal.aborted || !(await inspector.isPresent())) return;
     try {
-      const { removed } = await inspector.cleanUp({ includesKubeProxy: false });
-      if (removed.length > 0)
-        log.info({ mode, removed: removed.length }, 'removed the rules of another mode');
+      const report = await (inspector.leave === undefined
+        ? inspector.cleanUp({ includesKubeProxy: false, excludedCidrs })
+        : inspector.leave({ drainTimeoutMs, excludedCidrs, signal }));
+      if (report !== undefined && report.removed.length > 0)
+        log.info({ mode, removed: report.removed.length }, 'removed the rules of another mode');
     } catch (error) {
       if (!(error instanceof KproxyError)) throw error;
       log.warn({ err: error, mode }, 'rules of another mode could not be removed');

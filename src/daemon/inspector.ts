@@ -1,6 +1,7 @@
 // What one-shot commands need of a mode: its rules as they are, what a daemon would change of them, and their removal.
 
 import type { Settings } from '../config/settings.ts';
+import type { Cidr } from '../model/ip.ts';
 import type { ConnectionCount } from '../vip/connection-counts.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
 import type { BackendUpdate } from './backend.ts';
@@ -16,12 +17,25 @@ export interface Inspector {
   /** One line for each thing that a daemon just started would write; `wanted` has all Services, and surroundings. */
   planDiff(settings: Settings, wanted: BackendUpdate): Promise<string[]>;
   cleanUp(options: CleanupOptions): Promise<CleanupReport>;
+  /**
+   * As `cleanUp`, but for a mode that has taken over: what open connections need stays for as long as they take. Undefined when
+   * `signal` ended that, and not all is removed. Missing where connections need nothing.
+   */
+  leave?(options: LeaveOptions): Promise<CleanupReport | undefined>;
   close(): void;
+}
+
+export interface LeaveOptions extends Pick<CleanupOptions, 'excludedCidrs'> {
+  /** The longest that connections may take. */
+  readonly drainTimeoutMs: number;
+  readonly signal: AbortSignal;
 }
 
 export interface CleanupOptions {
   /** Also what a kube-proxy made in this mode, whether it still runs or not. */
   readonly includesKubeProxy: boolean;
+  /** Networks in which virtual servers are somebody else's (`--ipvs-exclude-cidrs`). */
+  readonly excludedCidrs: readonly Cidr[];
 }
 
 /** In words for humans. */

@@ -2,10 +2,18 @@
 // Turns what the kernel refuses into words a human knows; decides nothing.
 
 import { KernelError } from '../errors.ts';
-import { isGate } from '../mode/ipvs/ledger.ts';
 import type { ElementChange } from '../mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../mode/nftables/format.ts';
-import { AFFINITY_SETS, nftFamily, SETS, type SetName, TABLE } from '../mode/nftables/names.ts';
+import {
+  AFFINITY_SETS,
+  nftFamily,
+  SETS,
+  type SetName,
+  TABLES,
+  type TableName,
+  type TablePlace,
+  tablePlace,
+} from '../mode/nftables/names.ts';
 import {
   noElements,
   type Observed,
@@ -17,7 +25,7 @@ import {
 import { splitTransaction, type Transaction } from '../mode/nftables/transaction.ts';
 import type { IpFamily } from '../model/ip.ts';
 import type { NetlinkMessage } from '../netlink/message.ts';
-import { decodeChain } from '../netlink/nftables/chain.ts';
+import { type ChainFields, decodeChain } from '../netlink/nftables/chain.ts';
 import type { DumpRequest } from '../netlink/nftables/dump-request.ts';
 import { type Counter, decodeSetElements, type Element } from '../netlink/nftables/element.ts';
 import { encodeElementQuery } from '../netlink/nftables/element-query.ts';
@@ -46,8 +54,11 @@ const WANTED_SEND_BUFFER_BYTES = 4 * 1024 * 1024;
 
 export class NftSession {
   readonly #connection: NftConnection;
+  /** Which of our tables this is about. */
+  readonly table: TableName;
 
-  constructor(transport?: NetlinkTransport) {
+  constructor(transport?: NetlinkTransport, table: TableName = TABLES.nftables) {
+    this.table = table;
     this.#connection = new NftConnection(transport);
     this.#connection.transport.reserveSendBuffer(WANTED_SEND_BUFFER_BYTES);
   }
@@ -98,7 +109,7 @@ export class NftSession {
         if (!(error instanceof KernelError) || (await this.generation()) === generation) throw error;
       }
       if (attempt === MAX_ATTEMPTS) {
-        throw new KernelError('EINTR', 4, `observe table ${TABLE}: others kept writing`);
+        throw new KernelError('EINTR', 4, `observe table ${this.table}: others kept writing`);
       }
     }
   }
@@ -111,15 +122,15 @@ export class NftSession {
     );
   }
 
-  /** Families in which our table exists, by whether it is the gate of ipvs mode, which is told by a set of its own. */
-  async families(form: 'gate' | 'rules'): Promise<IpFamily[]> {
-    const found: IpFamily[] = [];
-    for (const family of await this.familiesWithTable(TABLE)) {
-      const request = { object: 'sets', family: nftFamily(family), table: TABLE } as const;
-      const sets = new Map((await this.#dump(request)).map(decodeSet).map((one) => [one.set, one]));
-      if (isGate({ sets }) === (form === 'gate')) found.push(family);
-    }
-    return found;
+  /** Families in which our table exists. */
+  families(): Promise<IpFamily[]> {
+    return this.familiesWithTable(this.table);
+  }
+
+  /** The chains of a table, without rules; none when it does not exist. Throws KernelError. */
+  async chains(at: TablePlace): Promise<ChainFields[]> {
+    const chains = (await this.#dump({ object: 'chains', ...at })).map(decodeChain);
+    return chains.filter(({ table }) => table === at.table);
   }
 
   close(): void {
@@ -137,7 +148,7 @@ export class NftSession {
     const counters = new Map<string, Counter>();
     for (let start = 0; start < keys.length; start += KEYS_PER_QUERY) {
       const elements = keys.slice(start, start + KEYS_PER_QUERY).map((key) => ({ key }));
-      const query = { family: nftFamily(family), table: TABLE, set, elements };
+      const query = { ...tablePlace(family, this.table), set, elements };
       const messages = await this.#connection.ask(
         (seq) => encodeElementQuery(query, seq),
         `get elements of ${set}`,
@@ -156,7 +167,7 @@ export class NftSession {
    * there is no such set. One that packets write to may miss what moves meanwhile.
    */
   async *elements(family: IpFamily, set: SetName): AsyncGenerator<readonly Element[]> {
-    const messages = await this.#dump({ object: 'elements', family: nftFamily(family), table: TABLE, set });
+    const messages = await this.#dump({ object: 'elements', ...tablePlace(family, this.table), set });
     for (const [i, message] of messages.entries()) {
       if (i % MESSAGES_PER_TURN === MESSAGES_PER_TURN - 1)
         await new Promise((resolve) => setImmediate(resolve));
@@ -165,12 +176,12 @@ export class NftSession {
   }
 
   async #observeFamily(family: IpFamily): Promise<ObservedTable | undefined> {
-    const at = { family: nftFamily(family), table: TABLE } as const;
-    const isOurs = ({ table }: { table: string }): boolean => table === TABLE;
+    const at = tablePlace(family, this.table);
+    const isOurs = ({ table }: { table: string }): boolean => table === at.table;
     const ours = (await this.#dump({ object: 'tables', family: at.family })).map(decodeTable).find(isOurs);
     if (ours === undefined) return undefined;
     const sets = (await this.#dump({ object: 'sets', ...at })).map(decodeSet).filter(isOurs);
-    const chains = (await this.#dump({ object: 'chains', ...at })).map(decodeChain).filter(isOurs);
+    const chains = await this.chains(at);
     const rules = (await this.#dump({ object: 'rules', ...at })).map(decodeRule).filter(isOurs);
     const rulesByChain = new Map<string, (readonly Expression[])[]>(chains.map(({ chain }) => [chain, []]));
     for (const { chain, expressions } of rules) rulesByChain.get(chain)?.push(expressions);
@@ -216,7 +227,7 @@ export class NftSession {
   }
 
   #dump(request: DumpRequest): Promise<readonly NetlinkMessage[]> {
-    return this.#connection.dump(request, `list ${request.object} of table ${TABLE}`);
+    return this.#connection.dump(request, `list ${request.object} of table ${this.table}`);
   }
 }
 

@@ -18,7 +18,7 @@ import {
   mustWait,
 } from '../mode/nftables/element-change.ts';
 import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
-import { nftFamily, SHAPE_SETS, TABLE } from '../mode/nftables/names.ts';
+import { nftFamily, SHAPE_SETS, tablePlace } from '../mode/nftables/names.ts';
 import { isShapeChain, neededChainName, neededChainOf } from '../mode/nftables/needed-chain.ts';
 import { type Observed, previousIn } from '../mode/nftables/observed.ts';
 import { adoptTables, OWNED, ownershipOf, probeOwnership } from '../mode/nftables/ownership.ts';
@@ -99,7 +99,12 @@ export class NftablesBackend implements Backend {
     this.#watch = watch;
     this.#families = families;
     this.#plan = planGate;
-    this.#rules = { masqueradeBit, localPods: new Map(), isGate: planGate !== undefined };
+    this.#rules = {
+      table: session.table,
+      masqueradeBit,
+      localPods: new Map(),
+      isGate: planGate !== undefined,
+    };
     this.#retiming = new ClientRetiming({
       session,
       families,
@@ -193,7 +198,8 @@ export class NftablesBackend implements Backend {
     progress: Progress,
   ): Promise<void> {
     let refusals = await this.#commitAll([], elements, progress);
-    if (refusals.length === 0) refusals = await this.#commitAll(deleteObjects(objects), [], progress);
+    if (refusals.length === 0)
+      refusals = await this.#commitAll(deleteObjects(objects, this.#rules.table), [], progress);
     if (refusals.length > 0) this.#fail(refusals, progress);
   }
 
@@ -272,7 +278,7 @@ export class NftablesBackend implements Backend {
     const { orphans, strangers, ownerless } = ownershipOf(observed, await this.#session.portId());
     const [stranger] = strangers;
     if (stranger !== undefined) {
-      const table = `table ${nftFamily(stranger.family)} ${TABLE}`;
+      const table = `table ${nftFamily(stranger.family)} ${this.#rules.table}`;
       throw new KernelError(
         'EPERM',
         1,
@@ -281,7 +287,10 @@ export class NftablesBackend implements Backend {
       );
     }
     if (orphans.length > 0) {
-      const refusals = await this.#commitUncounted(structureTransaction(adoptTables(orphans)), progress);
+      const refusals = await this.#commitUncounted(
+        structureTransaction(adoptTables(orphans, this.#rules.table)),
+        progress,
+      );
       if (refusals[0] !== undefined) throw refusals[0].error;
     }
     this.#canOwn ??= orphans.length > 0 || (await this.#probeOwnership(progress));
@@ -316,12 +325,10 @@ export class NftablesBackend implements Backend {
       const { family } = added;
       if (!this.#families.includes(family) || this.#unused.revive(added)) continue;
       const chain = neededChainOf(added, this.#rules);
+      const at = tablePlace(family, this.#rules.table);
       // One that waits for its deletion may be left from other settings, or somebody else's.
       const isPresent = this.#deferred.reviveObject({ kind: 'chain', family, name: chain.name });
-      requests.push(
-        isPresent ? flushChain(family, chain) : addChain(family, chain),
-        ...addRules(family, chain),
-      );
+      requests.push(isPresent ? flushChain(at, chain) : addChain(at, chain), ...addRules(at, chain));
     }
     for (const removed of removedChains)
       if (this.#families.includes(removed.family)) this.#unused.add(removed);
@@ -378,7 +385,10 @@ export class NftablesBackend implements Backend {
   ): Promise<readonly Refusal[]> {
     let head = structureTransaction(structure);
     for (const chunk of chunkChanges(elements, this.#session.transactionBytes)) {
-      const refusals = await this.#commit(joinTransactions(head, elementTransaction(chunk)), progress);
+      const refusals = await this.#commit(
+        joinTransactions(head, elementTransaction(chunk, this.#rules.table)),
+        progress,
+      );
       if (refusals.length > 0) return refusals;
       head = structureTransaction([]);
     }

@@ -33,7 +33,6 @@ export async function openBackend(
   const session = new NftSession();
   try {
     await session.generation();
-    if ((await session.families('gate')).length > 0) await leaveIpvs(log);
   } catch (error) {
     session.close();
     throw error;
@@ -45,23 +44,8 @@ export async function openBackend(
     families,
     masqueradeBit,
     ownsTables: settings.ownsNftablesTable,
-    watch: (portId) => watchTables(subscribeNftables, portId, onForeignChange),
+    watch: (portId) => watchTables(subscribeNftables, session.table, portId, onForeignChange),
   });
-}
-
-/**
- * Its gate is a table of the same name, and tells which virtual servers are ours: they go before it becomes another, and what was
- * forwarded by them stops until the first sync.
- */
-async function leaveIpvs(log: Log): Promise<void> {
-  const { IpvsInspector } = await import('./ipvs/inspect-ipvs.ts');
-  const inspector = new IpvsInspector();
-  try {
-    const { removed } = await inspector.cleanUp({ includesKubeProxy: false });
-    log.info({ mode: 'ipvs', removed: removed.length }, 'removed the rules of another mode');
-  } finally {
-    inspector.close();
-  }
 }
 
 /** What of the settings rules of iptables mode contain. */

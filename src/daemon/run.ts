@@ -1,5 +1,6 @@
 // The daemon: source → store → table → backend, until a signal.
 
+import { hostname } from 'node:os';
 import type { EffectiveConfig } from '../config/effective-config.ts';
 import type { Settings, SettingsResult } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
@@ -13,6 +14,7 @@ import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { configurationRefused, starting } from './events/compose.ts';
 import { EventPublisher } from './events/event-publisher.ts';
 import { HealthCheckServers } from './health-check-servers.ts';
+import { renamedHost } from './host/host-name.ts';
 import { HostPreparation } from './host/prepare-host.ts';
 import { LiveConfig } from './live-config.ts';
 import type { TunableLog } from './log.ts';
@@ -120,7 +122,11 @@ async function serve({
     tellStatus();
     manager?.ready();
   };
-  const feedback = new SyncFeedback({ store, conntrack, healthChecks, vitals, events, log, onInForce });
+  const firstName = hostname();
+  const feedback = new SyncFeedback({
+    ...{ store, conntrack, healthChecks, vitals, events, log, onInForce },
+    hostProblems: () => renamedHost(settings.nodeName, firstName, hostname()),
+  });
   const tellStatus = (): void =>
     manager?.status(
       statusLine({

@@ -14,6 +14,7 @@ export class Stage {
   /** The mode whose rules are the only ones. */
   #soleMode: ProxyMode | undefined;
   #removal: Promise<void> = Promise.resolve();
+  #endRemoval = new AbortController();
 
   constructor(log: Log) {
     this.#log = log;
@@ -26,7 +27,7 @@ export class Stage {
   /** The way into the kernel that settings ask for. Throws KproxyError where every sync would fail. */
   async open(settings: Settings): Promise<Backend> {
     // What is being removed may be what comes back.
-    await this.#removal;
+    await this.#stopRemoval();
     return openBackend(settings, this.#log, () => this.#pipeline?.suspect());
   }
 
@@ -46,7 +47,8 @@ export class Stage {
     const { settings } = this.#pipeline;
     if (this.#soleMode === settings.proxyMode) return;
     this.#soleMode = settings.proxyMode;
-    this.#removal = removeOtherModes(settings, this.#log);
+    this.#endRemoval = new AbortController();
+    this.#removal = removeOtherModes(settings, this.#log, this.#endRemoval.signal);
   }
 
   /** Closes what is open. The rules stay in force. */
@@ -54,11 +56,17 @@ export class Stage {
     const pipeline = this.#pipeline;
     this.#pipeline = undefined;
     await pipeline?.close();
-    await this.#removal;
+    await this.#stopRemoval();
+  }
+
+  /** What is left of it is for whoever comes next. */
+  #stopRemoval(): Promise<void> {
+    this.#endRemoval.abort();
+    return this.#removal;
   }
 }
 
-async function removeOtherModes(settings: Settings, log: Log): Promise<void> {
+async function removeOtherModes(settings: Settings, log: Log, signal: AbortSignal): Promise<void> {
   const { cleanUpOtherModes } = await import('./inspect.ts');
-  await cleanUpOtherModes(settings, log);
+  await cleanUpOtherModes(settings, log, signal);
 }

@@ -1,6 +1,7 @@
 // Who is told of each sync: the log, health checks, Events, health and metrics; and what follows from it.
 
 import type { Store } from '../model/store.ts';
+import type { Problem } from '../model/types.ts';
 import type { NodeEvent } from '../source/node-event.ts';
 import type { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { notInForce, oddity, repaired } from './events/compose.ts';
@@ -27,6 +28,8 @@ export interface SyncFeedbackOptions {
   readonly vitals: Vitals;
   readonly events: EventPublisher;
   readonly log: Log;
+  /** What is odd about this host. */
+  readonly hostProblems: () => readonly Problem[];
   /** The first clean sync of a pipeline has ended. */
   readonly onInForce: () => void;
 }
@@ -55,9 +58,9 @@ export class SyncFeedback {
   }
 
   told(pipeline: Pipeline, report: SyncReport): void {
-    const { store, conntrack, healthChecks, vitals, events, log } = this.#options;
+    const { store, conntrack, healthChecks, vitals, events, log, hostProblems } = this.#options;
     logSync(log, report);
-    const present = [...store.problems(), ...pipeline.problems(), ...conntrack.problems()];
+    const present = [...store.problems(), ...pipeline.problems(), ...conntrack.problems(), ...hostProblems()];
     for (const problem of this.#problems.show(present)) events.tell(oddity(problem));
     for (const event of eventsOf(report, pipeline.settings.proxyMode)) events.tell(event);
     vitals.synced(report, pipeline.isPending, present);

@@ -80,7 +80,7 @@ const SUSPICION_DELAY_MS = 100;
 const PIECE_STEPS = 32;
 
 /** How long a deletion waits that must outlive its transaction; a packet passes the rules in microseconds. */
-const DEFERRED_WAIT_MS = 100;
+export const DEFERRED_WAIT_MS = 100;
 
 export class SyncLoop {
   readonly #options: SyncLoopOptions;

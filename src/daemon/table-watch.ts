@@ -1,7 +1,7 @@
 // Notices that somebody else changes our tables, by nf_tables' own notifications: for kernels on which they cannot be owned.
 
 import { KproxyError } from '../errors.ts';
-import { nftFamily, TABLE } from '../mode/nftables/names.ts';
+import { nftFamily, type TableName } from '../mode/nftables/names.ts';
 import { attr, struct } from '../netlink/attribute.ts';
 import { string } from '../netlink/codec.ts';
 import { type NetlinkMessage, splitMessages } from '../netlink/message.ts';
@@ -13,26 +13,27 @@ import type { Subscribe } from './nft-notifications.ts';
 const tableName = struct({ table: attr(nft.NFTA_TABLE_NAME, string) });
 
 /**
- * Calls back for each commit of somebody else that touches our tables, and wherever there is no telling. `ownPortId`: of the
+ * Calls back for each commit of somebody else that touches our tables (`table`), and wherever there is no telling. `ownPortId`: of the
  * socket whose commits are ours. Throws KernelError.
  */
 export function watchTables(
   subscribe: Subscribe,
+  table: TableName,
   ownPortId: number,
   onForeignChange: () => void,
 ): { close(): void } {
   return subscribe((event) => {
     // After an end of the subscription the check that comes with the sync period is left.
-    if (event.kind !== 'datagram' || isForeign(event.bytes, ownPortId)) onForeignChange();
+    if (event.kind !== 'datagram' || isForeign(event.bytes, table, ownPortId)) onForeignChange();
   });
 }
 
-function isForeign(datagram: Uint8Array, ownPortId: number): boolean {
+function isForeign(datagram: Uint8Array, table: TableName, ownPortId: number): boolean {
   try {
     for (const message of splitMessages(datagram)) {
       // A datagram tells of one commit. Ours may be large: it is not taken apart.
       if (message.portId === ownPortId) return false;
-      if (isOurs(message)) return true;
+      if (isOurs(message, table)) return true;
     }
     return false;
   } catch (error) {
@@ -42,9 +43,9 @@ function isForeign(datagram: Uint8Array, ownPortId: number): boolean {
   }
 }
 
-function isOurs(message: NetlinkMessage): boolean {
+function isOurs(message: NetlinkMessage, ours: TableName): boolean {
   const type = messageType(message);
   if (type === undefined || type === nft.NFT_MSG_NEWGEN) return false;
   const { family, table } = decodeMessage('notification', message, tableName);
-  return table === TABLE && (family === nftFamily(4) || family === nftFamily(6));
+  return table === ours && (family === nftFamily(4) || family === nftFamily(6));
 }

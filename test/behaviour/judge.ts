@@ -57,9 +57,12 @@ export class Memory {
 
 type Endpoints = ReadonlyMap<string, Reached>;
 
-/** Connections of one client, and clients, where outcomes can only be seen by making connections; and where told. */
-const DIALS = { seen: 3, told: 2 } as const;
+/** Connections of one client. */
+const DIALS = 2;
+/** Clients, where what a connection comes to can be told without making it. */
 const TOLD_CLIENTS = 8;
+/** Clients at once; rounds go on until every endpoint was seen, or it is certain that one is missing. */
+const CLIENTS_AT_ONCE = 8;
 const HASHED_CLIENTS = 48;
 /** Share of clients that go on with their endpoint when another one goes: what Maglev promises, and no simple hash. */
 const MOST = 0.75;
@@ -90,7 +93,6 @@ async function judgeSticky(
   { endpoints, isAnew, like }: OutcomeOf<'sticks'>,
   memory: Memory,
 ): Promise<string | undefined> {
-  const knowledge = prober.chances === undefined ? 'seen' : 'told';
   const strangers: string[] = [];
   const judgeOne = async (client: Packet): Promise<string | undefined> => {
     const had = isAnew ? undefined : memory.endpointOf(client, like);
@@ -98,7 +100,7 @@ async function judgeSticky(
     const doubt = doubtChances(prober, client, own === undefined ? endpoints : only(own, endpoints));
     if (doubt !== undefined) return doubt;
     const isStranger = own === undefined;
-    for (let i = 0; i < DIALS[knowledge]; i++) {
+    for (let i = 0; i < DIALS; i++) {
       const landing = await prober.connect(client);
       const wrong = complaint(landing, endpoints);
       if (wrong !== undefined) return wrong;
@@ -109,11 +111,17 @@ async function judgeSticky(
     memory.note(client, own!);
     return undefined;
   };
-  const enough = knowledge === 'seen' ? enoughFor(endpoints) : TOLD_CLIENTS;
-  const crowd = crowdOf(packet, memory, Math.max(enough, memory.countKnown(packet)));
-  const wrong = (await Promise.all(crowd.map(judgeOne))).find((one) => one !== undefined);
-  if (wrong !== undefined || strangers.length < enoughFor(endpoints)) return wrong;
-  return missing(strangers, endpoints);
+  const enough = prober.chances === undefined ? enoughFor(endpoints) : TOLD_CLIENTS;
+  const known = memory.countKnown(packet);
+  const crowd = crowdOf(packet, memory, Math.max(enough, known));
+  for (let asked = 0; asked < crowd.length; ) {
+    const round = crowd.slice(asked, asked + CLIENTS_AT_ONCE);
+    const wrong = (await Promise.all(round.map(judgeOne))).find((one) => one !== undefined);
+    if (wrong !== undefined) return wrong;
+    asked += round.length;
+    if (asked >= known && missing(strangers, endpoints) === undefined) return undefined;
+  }
+  return strangers.length < enoughFor(endpoints) ? undefined : missing(strangers, endpoints);
 }
 
 async function judgeHashed(
@@ -122,12 +130,11 @@ async function judgeHashed(
   { endpoints, keepsMost }: OutcomeOf<'hashes'>,
   memory: Memory,
 ): Promise<string | undefined> {
-  const dials = DIALS[prober.chances === undefined ? 'seen' : 'told'];
   const seen: string[] = [];
   let [stayed, might] = [0, 0];
   const judgeOne = async (client: Packet): Promise<string | undefined> => {
     let own: string | undefined;
-    for (let i = 0; i < dials; i++) {
+    for (let i = 0; i < DIALS; i++) {
       const landing = await prober.connect(client);
       const wrong = complaint(landing, endpoints);
       if (wrong !== undefined) return wrong;

@@ -27,8 +27,12 @@ export interface PacketSuite {
   readonly mode: ModeName;
   /** Rows over others are left out. */
   readonly protocols: readonly Protocol[];
+  /** One of two halves of the scenarios, for two worlds at once; all of them unless given. */
+  readonly half?: 'first' | 'second';
   /** All that are not for the tracer alone unless given. */
   readonly isChosen?: (scenario: Scenario) => boolean;
+  /** Connections to begin with where they are balanced: ROUND unless given. */
+  readonly round?: number;
   /** Number of random clusters, after the table. */
   readonly randomClusters: number;
 }
@@ -42,6 +46,12 @@ const ORDERED = SCENARIOS.filter(({ isTracedOnly }) => !isTracedOnly).toSorted((
   flagsOf(a) < flagsOf(b) ? -1 : flagsOf(a) > flagsOf(b) ? 1 : 0,
 );
 
+function halfOf<T>(all: readonly T[], half: PacketSuite['half']): readonly T[] {
+  if (half === undefined) return all;
+  const middle = Math.ceil(all.length / 2);
+  return half === 'first' ? all.slice(0, middle) : all.slice(middle);
+}
+
 /** Defines the tests, all in one world. */
 export function testPackets(suites: readonly PacketSuite[]): void {
   let nodes: TwoNodes;
@@ -53,7 +63,7 @@ export function testPackets(suites: readonly PacketSuite[]): void {
   afterAll(() => nodes?.delete());
 
   describe.each(suites.map((suite) => [suite.mode, suite] as const))('%s', (name, suite) => {
-    const { protocols, isChosen = () => true, randomClusters } = suite;
+    const { protocols, half, isChosen = () => true, round, randomClusters } = suite;
     let proxy: ProxyUnderTest;
     let crowds = 0;
     /** With clients of its own: a node remembers some for longer than a scenario takes. */
@@ -62,7 +72,7 @@ export function testPackets(suites: readonly PacketSuite[]): void {
       rows
         .filter(({ packet }) => protocols.includes(packet.protocol))
         .map((row) => ({ name: row.name, packet: row.packet, outcome: outcomeFor(row, name) }));
-    const scenarios = ORDERED.filter(
+    const scenarios = halfOf(ORDERED, half).filter(
       (scenario) => isChosen(scenario) && stagesOf(scenario).some((stage) => probesOf(stage).length > 0),
     );
 
@@ -79,7 +89,7 @@ export function testPackets(suites: readonly PacketSuite[]): void {
         await nodes.forgetFlows();
         await sleep(stage.waitSeconds * 1000);
         const probes = probesOf(stage);
-        expect(await judgeAll(nodes, probes, memory)).toEqual([]);
+        expect(await judgeAll(nodes, probes, memory, round)).toEqual([]);
         if (!probes.some(isEverywhere)) continue;
         // Another node did not see the cluster become what it is.
         await proxy.forget();

@@ -24,10 +24,7 @@ export class ProxyUnderTest {
     const from = this.#daemon?.log.length ?? 0;
     this.#manifests.put('cluster', ...objects, this.#change());
     if (this.#daemon !== undefined && this.#flags === flags.join(' ')) {
-      await this.#daemon.waitForLog(({ msg, cause }) => msg === 'synced' && cause !== 'cleanup', {
-        from,
-        timeoutMs: 3000,
-      });
+      await this.#daemon.waitForLog(({ msg, cause }) => msg === 'synced' && cause !== 'cleanup', { from });
       return;
     }
     await this.#daemon?.stop();
@@ -38,7 +35,7 @@ export class ProxyUnderTest {
       ...flags,
       '-v=2',
     ]);
-    await this.#daemon.rulesInForce(5000);
+    await this.#daemon.rulesInForce();
   }
 
   /** Stops the daemon and removes what it wrote. */

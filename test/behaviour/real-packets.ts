@@ -18,15 +18,15 @@ import {
 } from './world.ts';
 
 /** Connections per round; rounds go on until every endpoint was seen, or it is certain that one is missing. */
-const ROUND = 24;
+export const ROUND = 24;
 /** Rows that are tried at once: a server that is asked too much loses datagrams. */
 const CONCURRENCY = 6;
 /** Connections to measure shares by: a share that is off by a fifth is surely seen. */
 const SAMPLE = 400;
 /** Standard deviations that chance is granted; so far off is one sample of a million. */
 const TOLERANCE = 5;
-/** Silence of this length is a drop: an answer takes a millisecond. */
-const SILENCE_MS = patient(300);
+/** Silence of this length is a drop: an answer takes a millisecond, or some ten where the processor is emulated. */
+const SILENCE_MS = 300;
 const REPLY_MS = patient(3000);
 
 /** What there are servers for, and what can be told apart from outside. */
@@ -45,6 +45,16 @@ function isAlone({ packet, outcome }: Probe): boolean {
   return outcome.kind === 'passes' || outcome.kind === 'rotates' || isBorrowed(packet);
 }
 
+/** Who is alone is so among those of one family and protocol: turns, witnesses and addresses of others are others. */
+function lanesOf(probes: readonly Probe[]): Probe[][] {
+  const lanes = new Map<string, Probe[]>();
+  for (const probe of probes) {
+    const lane = `${probe.packet.family} ${probe.packet.protocol}`;
+    lanes.set(lane, [...(lanes.get(lane) ?? []), probe]);
+  }
+  return [...lanes.values()];
+}
+
 /** True when the sender has the address only for this packet. */
 function isBorrowed({ from, source, destination, family }: Packet): boolean {
   return (
@@ -60,15 +70,21 @@ export interface Probe {
 }
 
 /**
- * What is wrong with how packets fare. Those that cannot be sent are left out. `memory` is of all stages of a scenario.
+ * What is wrong with how packets fare. Those that cannot be sent are left out. `memory` is of all stages of a scenario, `round`
+ * the connections to begin with where they are balanced by chance.
  */
-export async function judgeAll(nodes: TwoNodes, probes: readonly Probe[], memory: Memory): Promise<string[]> {
+export async function judgeAll(
+  nodes: TwoNodes,
+  probes: readonly Probe[],
+  memory: Memory,
+  round = ROUND,
+): Promise<string[]> {
   const wrong: string[] = [];
   const run = async ({ name, packet, outcome }: Probe): Promise<void> => {
     const complaint = await nodes.withAddress(
       packet.from,
       isBorrowed(packet) ? packet.source : undefined,
-      () => judge(nodes, packet, outcome, memory),
+      () => judge(nodes, packet, outcome, memory, round),
     );
     if (complaint !== undefined) wrong.push(`${name}: ${complaint}`);
   };
@@ -80,7 +96,11 @@ export async function judgeAll(nodes: TwoNodes, probes: readonly Probe[], memory
     for (const probe of waiting) await run(probe);
   };
   await Promise.all([...silent.map(run), ...Array.from({ length: CONCURRENCY }, worker)]);
-  for (const probe of alone) await run(probe);
+  await Promise.all(
+    lanesOf(alone).map(async (lane) => {
+      for (const probe of lane) await run(probe);
+    }),
+  );
   return wrong.sort();
 }
 
@@ -116,12 +136,13 @@ async function judge(
   packet: Packet,
   outcome: Outcome,
   memory: Memory,
+  round: number,
 ): Promise<string | undefined> {
   if (isRepeated(outcome))
     return judgeRepeated({ connect: (one) => connect(nodes, one) }, packet, outcome, memory);
   switch (outcome.kind) {
     case 'reaches':
-      return judgeReach(nodes, packet, outcome);
+      return judgeReach(nodes, packet, outcome, round);
     case 'passes':
       return judgePassing(nodes, packet);
     default:
@@ -144,20 +165,21 @@ async function judgeReach(
   nodes: TwoNodes,
   packet: Packet,
   { endpoints }: Extract<Outcome, { kind: 'reaches' }>,
+  round: number,
 ): Promise<string | undefined> {
   const shares = [...endpoints.values()].map(({ share }) => share);
   const isEven = Math.max(...shares) === Math.min(...shares);
-  const most = isEven ? enoughFor(endpoints) + ROUND : SAMPLE;
+  const most = isEven ? enoughFor(endpoints) + round : SAMPLE;
   const seen = new Map([...endpoints.keys()].map((name) => [name, 0]));
   let count = 0;
   while (count < most) {
-    const landings = await Promise.all(Array.from({ length: ROUND }, () => connect(nodes, packet)));
+    const landings = await Promise.all(Array.from({ length: round }, () => connect(nodes, packet)));
     for (const landing of landings) {
       const wrong = complaint(landing, endpoints);
       if (wrong !== undefined) return wrong;
       seen.set(landing.endpoint!, seen.get(landing.endpoint!)! + 1);
     }
-    count += ROUND;
+    count += round;
     if (isEven && ![...seen.values()].includes(0)) return undefined;
   }
   const isLikely = [...endpoints].every(([name, { share }]) => {
@@ -187,7 +209,9 @@ async function judgeSilence(
   packet: Packet,
   kind: 'refused' | 'dropped',
 ): Promise<string | undefined> {
-  const reply = await nodes.agent(packet.from).probe(targetOf(packet, SILENCE_MS));
+  const reply = await nodes
+    .agent(packet.from)
+    .probe(targetOf(packet, kind === 'dropped' ? SILENCE_MS : REPLY_MS));
   // A datagram that does not leave the host fails right in sendto(2), whether it is refused or dropped.
   if (packet.from === 'node' && packet.protocol === 'UDP' && reply.code === 'EPERM') return undefined;
   const fate = reply.outcome === 'timeout' ? 'dropped' : reply.outcome;
@@ -206,9 +230,10 @@ async function judgePassing(nodes: TwoNodes, packet: Packet): Promise<string | u
     const stop = isServed ? undefined : await nodes.agent(place).serve(witness);
     try {
       // The kernel makes the route of a new IPv6 address a moment after the address.
-      let reply = await nodes.agent(packet.from).probe(targetOf(packet, SILENCE_MS));
+      const target = targetOf(packet, patient(SILENCE_MS));
+      let reply = await nodes.agent(packet.from).probe(target);
       for (let i = 0; i < 5 && reply.outcome === 'timeout'; i++)
-        reply = await nodes.agent(packet.from).probe(targetOf(packet, SILENCE_MS));
+        reply = await nodes.agent(packet.from).probe(target);
       if (reply.server !== server) return `${reply.outcome} ${reply.code ?? reply.server} instead of passing`;
       return reply.peer === packet.source ? undefined : `passes as ${reply.peer}`;
     } finally {

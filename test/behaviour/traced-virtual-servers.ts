@@ -1,5 +1,5 @@
 // The IPVS of a kernel in which nobody else writes: what the daemon asks of it, and where it sends connections
-// (net/netfilter/ipvs/ip_vs_core.c, ip_vs_rr.c, ip_vs_wrr.c, ip_vs_sh.c). It refuses nothing quietly.
+// (net/netfilter/ipvs/ip_vs_core.c, ip_vs_ctl.c, ip_vs_rr.c, ip_vs_wrr.c, ip_vs_sh.c, ip_vs_mh.c). It refuses nothing quietly.
 
 import type { IpvsDevice, IpvsTable } from '../../src/daemon/ipvs/ipvs-backend.ts';
 import type { Ip } from '../../src/model/ip.ts';
@@ -14,13 +14,18 @@ import type {
 } from '../../src/netlink/ipvs/virtual-server.ts';
 import { frontendKey } from '../../src/vip/frontend.ts';
 import type { Choose } from './branch.ts';
-import { jhash } from './jhash.ts';
+import { maglevChoice, maglevTable } from './maglev.ts';
 
 export interface TracedServer {
   server: VirtualServer;
   /** In the kernel's order: the youngest first. */
   realServers: RealServer[];
+  /** Of each real server, the last one above 0: hashing schedulers go by it. Editing keeps it, adding does not. */
+  lastWeights: Map<string, number>;
 }
+
+/** linux/ip_vs.h, IP_VS_SVC_F_SCHED_MH_FALLBACK */
+const MAGLEV_FALLBACK = 0x8;
 
 const NO_STATS: TrafficStats = { connections: 0, packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 };
 
@@ -80,7 +85,11 @@ export class TracedVirtualServers implements IpvsTable {
     const present = this.#servers.get(id);
     if (request.kind === 'add virtual server') {
       if (present !== undefined) throw new Error(`${id} is there already`);
-      this.#servers.set(id, { server: request.virtualServer, realServers: [] });
+      this.#servers.set(id, {
+        server: request.virtualServer,
+        realServers: [],
+        lastWeights: new Map(),
+      });
       return;
     }
     if (present === undefined) throw new Error(`${request.kind}: no virtual server ${id}`);
@@ -88,7 +97,11 @@ export class TracedVirtualServers implements IpvsTable {
     else if (!('realServer' in request)) present.server = request.virtualServer;
     else if (request.kind === 'delete real server') {
       present.realServers.splice(indexOf(present, request.realServer, true), 1);
+      present.lastWeights.delete(nameOf(request.realServer));
     } else {
+      const { weight } = request.realServer;
+      if (weight !== 0 || request.kind === 'add real server')
+        present.lastWeights.set(nameOf(request.realServer), weight);
       const at = indexOf(present, request.realServer, request.kind === 'edit real server');
       if (at < 0) present.realServers.unshift(request.realServer);
       else present.realServers[at] = request.realServer;
@@ -162,6 +175,7 @@ export class VirtualServerState {
         ? usable.find((one) => nameOf(one) === template.realServer)
         : undefined;
     const picked = kept ?? this.#pick(id, traced, usable, client, choose, isTurnKnown);
+    if (picked === undefined) return undefined;
     const untilMs = this.#nowMs + persistenceSeconds * 1000;
     this.#templates.set(`${id} ${client}`, { realServer: nameOf(picked), untilMs });
     return picked;
@@ -169,12 +183,12 @@ export class VirtualServerState {
 
   #pick(
     id: string,
-    { server, realServers }: TracedServer,
+    { server, realServers, lastWeights }: TracedServer,
     usable: readonly RealServer[],
     client: Ip,
     choose: Choose,
     isTurnKnown: boolean,
-  ): RealServer {
+  ): RealServer | undefined {
     switch (server.scheduler) {
       case 'rr':
       case 'wrr': {
@@ -188,22 +202,26 @@ export class VirtualServerState {
       }
       case 'sh': {
         const buckets = realServers.flatMap((one) =>
-          new Array<RealServer>(Math.max(one.weight, 1)).fill(one),
+          new Array<RealServer>(lastWeights.get(nameOf(one))!).fill(one),
         );
         for (let offset = 0; ; offset++) {
           const found = buckets[((sourceHash(client) + offset) % 256) % buckets.length]!;
           if (found.weight > 0) return found;
         }
       }
-      case 'mh':
-        return usable.reduce((best, one) => (rank(one, client) > rank(best, client) ? one : best));
+      case 'mh': {
+        const members = realServers.map((realServer) => {
+          return { realServer, lastWeight: lastWeights.get(nameOf(realServer))! };
+        });
+        return maglevChoice(maglevTable(members), client, (server.flags & MAGLEV_FALLBACK) !== 0);
+      }
       default:
         throw new Error(`scheduler ${server.scheduler} is not traced`);
     }
   }
 }
 
-function nameOf({ address, port }: RealServer): string {
+function nameOf({ address, port }: RealServerKey): string {
   return `${address} ${port}`;
 }
 
@@ -214,11 +232,4 @@ function sourceHash(client: Ip): number {
   let fold = 0;
   for (let i = 0; i < bytes.length; i += 4) fold ^= view.getUint32(i);
   return Math.imul(fold, 0x61c88647) >>> 24;
-}
-
-/** The highest of weighted ranks: as Maglev, it moves few clients when others come or go. */
-function rank(realServer: RealServer, client: Ip): number {
-  const text = `${nameOf(realServer)} ${client}`;
-  const fraction = (jhash(text.padEnd(Math.ceil(text.length / 4) * 4, '\0'), 1) + 1) / 2 ** 32;
-  return -realServer.weight / Math.log(fraction);
 }

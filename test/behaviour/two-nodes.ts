@@ -51,6 +51,8 @@ export class TwoNodes {
   readonly protocols: readonly Protocol[];
   readonly #remoteNode: Netns;
   readonly #remotePods = new Map<Place, Netns>();
+  /** By place and address: what `withAddress` has given for now, and to how many. */
+  readonly #borrowed = new Map<string, { users: number; readonly added: Promise<string> }>();
 
   private constructor(topology: NodeTopology, remoteNode: Netns, protocols: readonly Protocol[]) {
     this.topology = topology;
@@ -162,17 +164,28 @@ export class TwoNodes {
   async withAddress<T>(place: Place, address: string | undefined, use: () => Promise<T>): Promise<T> {
     if (address === undefined) return use();
     const [cidr, nodad] = address.includes(':') ? [`${address}/128`, ' nodad'] : [`${address}/32`, ''];
-    await this.netns(place).ip(`address add ${cidr} dev lo${nodad}`);
+    const shell = this.netns(place).shell();
+    const id = `${place} ${address}`;
+    const borrowed = this.#borrowed.get(id) ?? {
+      users: 0,
+      added: shell.run(`ip address add ${cidr} dev lo${nodad}`),
+    };
+    this.#borrowed.set(id, borrowed);
+    borrowed.users++;
     try {
+      await borrowed.added;
       return await use();
     } finally {
-      await this.netns(place).ip(`address delete ${cidr} dev lo`);
+      if (--borrowed.users === 0) {
+        this.#borrowed.delete(id);
+        await shell.run(`ip address delete ${cidr} dev lo`);
+      }
     }
   }
 
   /** Ends every known flow, so that none of the next cluster is taken for one of the last. */
   async forgetFlows(): Promise<void> {
-    await this.topology.node.exec(['conntrack', '-F']);
+    await this.topology.node.shell().run('conntrack -F');
   }
 
   async #serve(): Promise<void> {

@@ -3,6 +3,7 @@ import { COMMAND_FLAGS } from '../../src/cli/command-flags.ts';
 import type { Flags } from '../../src/config/flag.ts';
 import type { Settings } from '../../src/config/settings.ts';
 import { ConfigError, InternalError, KernelError, KubeError } from '../../src/errors.ts';
+import { parseCidr } from '../../src/model/ip.ts';
 import { run } from './run.ts';
 
 /** The settings the daemon is started with. */
@@ -241,11 +242,11 @@ describe.each([[['cleanup']], [['--cleanup']], [['--cleanup', '--source', 'm']]]
   });
 
   it.each([
-    [[], { includesKubeProxy: false, iptablesBackend: 'auto' }],
-    [['--include-kube-proxy'], { includesKubeProxy: true, iptablesBackend: 'auto' }],
+    [[], { includesKubeProxy: false, iptablesBackend: 'auto', excludedCidrs: [] }],
+    [['--include-kube-proxy'], { includesKubeProxy: true, iptablesBackend: 'auto', excludedCidrs: [] }],
     [
-      ['--include-kube-proxy=false', '--iptables-backend=legacy'],
-      { includesKubeProxy: false, iptablesBackend: 'legacy' },
+      ['--include-kube-proxy=false', '--iptables-backend=legacy', '--ipvs-exclude-cidrs=203.0.113.0/24'],
+      { includesKubeProxy: false, iptablesBackend: 'legacy', excludedCidrs: [parseCidr('203.0.113.0/24')] },
     ],
   ])('%j', async (flags, expected) => {
     const seen: unknown[] = [];

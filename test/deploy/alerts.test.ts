@@ -27,6 +27,8 @@ async function exposed(): Promise<Map<string, Set<string>>> {
   for (const mode of ['nftables', 'iptables', 'ipvs']) {
     const metrics = new Metrics({ version: '1', mode, families: [4] });
     metrics.requested({ method: 'GET', host: 'h', code: '200', durationMs: 1 });
+    metrics.certificateUntil(new Date(0));
+    metrics.probed('connected', 1, true);
     metrics.counted(1, [{ subject: 's', code: 'c', reason: 'r' }]);
     metrics.received([{ type: 'upsert', kind: 'Service', object: {}, origin: '' }], {
       services: new Set(),
@@ -55,7 +57,9 @@ async function exposed(): Promise<Map<string, Set<string>>> {
 const OWN = new Set(['up']);
 const SCRAPED = ['job', 'instance'];
 const WORDS = new Set(
-  ['absent', 'rate', 'increase', 'histogram_quantile', 'sum', 'max', 'by', 'or', 'le'].concat(SCRAPED),
+  ['absent', 'rate', 'increase', 'histogram_quantile', 'sum', 'max', 'by', 'or', 'le', 'time'].concat(
+    SCRAPED,
+  ),
 );
 
 const selectors = rules.flatMap(({ alert, expr }) =>

@@ -9,7 +9,7 @@ import { Desired } from '../../src/mode/nftables/desired.ts';
 import type { ElementChange } from '../../src/mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../../src/mode/nftables/format.ts';
 import { planFullSync } from '../../src/mode/nftables/full-sync.ts';
-import { ENDPOINT_SETS, PICK_SETS, serviceValueParts } from '../../src/mode/nftables/names.ts';
+import { ENDPOINT_SETS, PICK_SETS, serviceValueParts, TABLES } from '../../src/mode/nftables/names.ts';
 import { type Observed, observedSlots, previousIn } from '../../src/mode/nftables/observed.ts';
 import {
   endpointSet,
@@ -155,7 +155,11 @@ export async function compareFrontends(
   );
   desired.updateSurroundings(surroundings);
   const later: ElementChange[] = [];
-  const rules = { masqueradeBit: MASQUERADE_BIT, localPods: surroundings.localPods };
+  const rules = {
+    table: TABLES.nftables,
+    masqueradeBit: MASQUERADE_BIT,
+    localPods: surroundings.localPods,
+  };
   const plan = planFullSync(desired, FAMILIES, rules, observed, new Set(), (change) => later.push(change));
   return {
     now: [...problems, ...plan.structure.map(formatRequest), ...Array.from(plan.elements, formatChange)],

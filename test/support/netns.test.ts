@@ -144,3 +144,25 @@ test('what a crashed process made is removed by the next run, and what a living 
   await expect.poll(() => isRunning(Number(pid))).toBe(false);
   await living.end('SIGTERM');
 });
+
+test('commands of a shell run one after the other, and fail one by one', async () => {
+  topology = await NodeTopology.create();
+  const shell = topology.node.shell();
+  const outputs = await Promise.allSettled([
+    shell.run('ip -brief link show lo'),
+    shell.run('cd /nowhere'),
+    shell.run('cat; echo done'),
+  ]);
+  expect(outputs).toEqual([
+    { status: 'fulfilled', value: expect.stringContaining('LOOPBACK') },
+    {
+      status: 'rejected',
+      reason: expect.objectContaining({ message: expect.stringMatching(/^cd \/nowhere: exit status /) }),
+    },
+    { status: 'fulfilled', value: 'done' },
+  ]);
+  const late = shell.run('exec sleep 60');
+  await topology.node.delete();
+  await expect(late).rejects.toThrow('exec sleep 60: the shell has ended');
+  await expect(shell.run('true')).rejects.toThrow('true: the shell has ended');
+});

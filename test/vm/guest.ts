@@ -24,7 +24,7 @@ export type Accelerator = 'kvm' | 'tcg';
 export interface GuestOptions {
   /** Has `kernel`, `busybox` and `lib/modules/VERSION`: GUEST_FOLDER of scripts/guest-kernel.mjs. */
   readonly folder: string;
-  /** Tried in this order; both unless given. */
+  /** Tried in this order; unless given both, the second twice: an emulated boot hangs once in a while. */
   readonly accelerators?: readonly Accelerator[];
   /** From QEMU's start until programs can be run; 120,000 unless given. */
   readonly bootTimeoutMs?: number;
@@ -57,9 +57,11 @@ export interface Program {
 }
 
 const CPUS = 2;
-const MEMORY_MB = 2048;
+const MEMORY_MB = 3072;
 /** A /dev/kvm that works takes a tenth of that to the guest's first process; one that does not may hang before. */
 const KVM_START_MS = 5000;
+/** Ten times what it takes on a machine with nothing else to do. */
+const TCG_START_MS = 45_000;
 const STARTED = 'kproxy-ts guest: started';
 const CONSOLE_TAIL = 40;
 /** Loaded before there is a root to load others from. */
@@ -133,7 +135,7 @@ export class Guest {
 
   /** @throws GuestError when it cannot be started. */
   static async start(options: GuestOptions): Promise<Guest> {
-    const { accelerators = ['kvm', 'tcg'], bootTimeoutMs = 120_000, onConsole } = options;
+    const { accelerators = ['kvm', 'tcg', 'tcg'], bootTimeoutMs = 120_000, onConsole } = options;
     const usable = accelerators.filter((one) => one !== 'kvm' || isAccessible('/dev/kvm'));
     const folder = mkdtempSync(join(tmpdir(), 'kproxy-guest-'));
     let refusal: unknown = new GuestError(`no accelerator among ${accelerators} can be used here`);
@@ -144,7 +146,8 @@ export class Guest {
         const guest = new Guest(accelerator, commandLine(options.folder, initramfs, accelerator), onConsole);
         const isLast = i === usable.length - 1;
         try {
-          await guest.#boot(isLast ? bootTimeoutMs : KVM_START_MS, bootTimeoutMs);
+          const startMs = accelerator === 'kvm' ? KVM_START_MS : TCG_START_MS;
+          await guest.#boot(isLast ? bootTimeoutMs : startMs, bootTimeoutMs);
           return guest;
         } catch (error) {
           await guest.stop();

@@ -28,8 +28,9 @@ $bb mount -t devpts devpts /root/dev/pts
 $bb mkdir -p /root/lib/modules
 $bb ln -sfn "$MODULE_FOLDER" "/root/lib/modules/$($bb uname -r)"
 $bb mkdir /root/run/bin
-$bb ln -s "$BUSYBOX" /root/run/bin/modprobe
-$bb ln -s "$BUSYBOX" /root/run/bin/poweroff
+for program in modprobe ping poweroff; do
+  $bb ln -s "$BUSYBOX" /root/run/bin/$program
+done
 echo /run/bin/modprobe >/root/proc/sys/kernel/modprobe
 echo guest >/root/proc/sys/kernel/hostname
 $bb ip link set lo up

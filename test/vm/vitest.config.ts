@@ -8,8 +8,9 @@ export default defineConfig({
   root: fileURLToPath(new URL('../..', import.meta.url)),
   test: {
     include: ['test/**/*.guest.ts'],
+    experimental: { fsModuleCache: true },
     pool: 'forks',
-    maxWorkers: 1,
+    maxWorkers: 2,
     testTimeout: patient(30_000),
     hookTimeout: patient(60_000),
   },

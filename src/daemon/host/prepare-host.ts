@@ -3,6 +3,7 @@
 import type { ConntrackSettings, Settings } from '../../config/settings.ts';
 import { nodePortPlaces } from '../../mode/iptables/node-ports.ts';
 import { chooseMode } from '../choose-mode.ts';
+import { ConntrackSession } from '../conntrack-session.ts';
 import type { Log } from '../log.ts';
 import { openBackend } from '../open-backend.ts';
 import { applyConntrackSettings, applyOomScore, applySysctl, type Unset } from './apply-host-settings.ts';
@@ -56,6 +57,7 @@ function tell(log: Log, { kind, what, error }: Unset, level: 'warn' | 'error' = 
 export async function initNode(asked: Settings, log: Log): Promise<number> {
   const settings = await chooseMode(asked, log);
   (await openBackend(settings, log, () => undefined)).close();
+  await loadConntrack();
   const unset = [
     ...applyConntrackSettings(settings.conntrack),
     ...modeSysctls(settings).flatMap(applySysctl),
@@ -64,6 +66,16 @@ export async function initNode(asked: Settings, log: Log): Promise<number> {
   const isDone = unset.every(({ kind }) => kind === 'foreign');
   if (isDone) log.info({ mode: settings.proxyMode }, 'this node is set up');
   return isDone ? 0 : 1;
+}
+
+/** A node without a rule that asks for connection tracking has none of its settings yet. Throws KernelError. */
+async function loadConntrack(): Promise<void> {
+  const session = new ConntrackSession();
+  try {
+    await session.isSupported();
+  } finally {
+    session.close();
+  }
 }
 
 /** What a mode sets while it runs, and cannot where /proc/sys is not to be written. */

@@ -3,6 +3,7 @@
 import { release } from 'node:os';
 import type { Settings } from '../../config/settings.ts';
 import { KproxyError } from '../../errors.ts';
+import { TABLES } from '../../mode/nftables/names.ts';
 import { kernelFamilies } from '../interfaces.ts';
 import type { Log } from '../log.ts';
 import { NftSession } from '../nft-session.ts';
@@ -45,7 +46,7 @@ export async function openIpvsBackend(
         onError: (error) => log.warn({ err: error }, 'addresses of this node cannot be listed'),
       }),
     );
-    const gateSession = keep(new NftSession());
+    const gateSession = keep(new NftSession(undefined, TABLES.ipvs));
     await gateSession.generation();
     const families = kernelFamilies();
     return new IpvsBackend({ table, device, hostAddresses, gateSession, families, masqueradeBit, rules });

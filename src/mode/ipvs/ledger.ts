@@ -3,20 +3,14 @@
 import type { Ip, IpFamily } from '../../model/ip.ts';
 import { unpackIp } from '../../model/ip.ts';
 import { protocolOf, unpackPort } from '../nftables/names.ts';
-import type { Observed, ObservedTable } from '../nftables/observed.ts';
+import type { Observed } from '../nftables/observed.ts';
 import { serverId } from './planned-server.ts';
-
-/** Whether a table is a gate in front of IPVS: that of nftables mode has the same name. */
-export function isGate({ sets }: { readonly sets: Pick<ObservedTable['sets'], 'has'> }): boolean {
-  return sets.has('bound-ips');
-}
 
 /** `serverId` of every virtual server that the gate lets in to; those of node ports at each of `addresses`. */
 export function ledgerOf(observed: Observed, addresses: Iterable<Ip>): Set<string> {
   const ids = new Set<string>();
   const hostAddresses = [...addresses];
   for (const [family, table] of observed) {
-    if (!isGate(table)) continue;
     const addressLength = family === 4 ? 4 : 16;
     for (const key of table.elements.get('services')?.keys() ?? []) {
       add(ids, family, unpackIp(key.slice(0, addressLength)), key.slice(addressLength));

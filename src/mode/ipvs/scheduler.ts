@@ -32,8 +32,9 @@ export function schedulingOf(
 ): Pick<VirtualServerSettings, 'scheduler' | 'flags'> {
   const isDefault = asked === 'random';
   const name = isDefault ? defaultScheduler : asked;
-  // A real server that drains keeps its place in the table of `sh`, and would refuse whoever comes to it.
-  let flags = name === 'sh' ? FALLBACK : isDefault && name === 'mh' ? PORT : 0;
+  // A real server that drains keeps its place in the tables of these, and would refuse whoever comes to it.
+  let flags = name === 'sh' || name === 'mh' ? FALLBACK : 0;
+  if (isDefault && name === 'mh') flags |= PORT;
   for (const flag of schedulerFlags) {
     const { scheduler, bit } = FLAGS[flag];
     if (scheduler === name) flags |= bit;

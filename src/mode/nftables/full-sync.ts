@@ -6,7 +6,7 @@ import { constantChains, type RuleSettings } from './chains.ts';
 import type { DeferredObject } from './deferred.ts';
 import type { Desired, RetimedSide } from './desired.ts';
 import type { ElementChange } from './element-change.ts';
-import { SHAPE_SETS, serviceValueParts } from './names.ts';
+import { SHAPE_SETS, serviceValueParts, tablePlace } from './names.ts';
 import { isShapeChain, type NeededChain, neededChainName, neededChainOf } from './needed-chain.ts';
 import { type Observed, type ObservedTable, observedShape } from './observed.ts';
 import { serviceSet, shapeSet } from './planned-frontend.ts';
@@ -54,7 +54,7 @@ export function planFullSync(
       ...needed.map((chain) => neededChainOf(chain, settings)),
     ];
     const plan = reconcileStructure(
-      family,
+      tablePlace(family, settings.table),
       { sets: setDeclarations(family, settings), chains, tableFlags },
       table,
     );

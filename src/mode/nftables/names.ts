@@ -4,8 +4,24 @@
 import { type Ip, type IpFamily, packIp } from '../../model/ip.ts';
 import type { Protocol } from '../../model/types.ts';
 
-/** Our only table, once per family. No other table is ever written. */
-export const TABLE = 'kproxy-ts';
+/** Our tables, each once per family. No other table is ever written. */
+export const TABLES = {
+  /** nftables mode. */
+  nftables: 'kproxy-ts',
+  /** ipvs mode: the gate in front of IPVS. */
+  ipvs: 'kproxy-ts-ipvs',
+} as const;
+export type TableName = (typeof TABLES)[keyof typeof TABLES];
+
+/** A table of one family. */
+export interface TablePlace {
+  readonly family: NftFamily;
+  readonly table: string;
+}
+
+export function tablePlace(family: IpFamily, table: TableName): TablePlace {
+  return { family: nftFamily(family), table };
+}
 
 /** kube-proxy's, once per family; only ever deleted, and only on request. */
 export const KUBE_PROXY_TABLE = 'kube-proxy';

@@ -5,13 +5,13 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import { TABLE_FLAGS } from '../../netlink/nftables/table.ts';
-import { nftFamily, TABLE } from './names.ts';
+import { nftFamily, TABLES, type TableName, tablePlace } from './names.ts';
 import type { Observed } from './observed.ts';
 
 /** Never one without the other: the kernel deletes an owned table that does not persist with its socket. */
 export const OWNED = TABLE_FLAGS.owner | TABLE_FLAGS.persist;
 
-const PROBE_TABLE = `${TABLE}-probe`;
+const PROBE_TABLE = `${TABLES.nftables}-probe`;
 
 /** A transaction that leaves nothing behind; the kernel refuses it with EOPNOTSUPP where it does not know the flags. */
 export function probeOwnership(): NftRequest[] {
@@ -23,11 +23,10 @@ export function probeOwnership(): NftRequest[] {
 }
 
 /** Takes tables that nobody owns. Nothing in them changes, and nothing for packets. */
-export function adoptTables(families: readonly IpFamily[]): NftRequest[] {
+export function adoptTables(families: readonly IpFamily[], table: TableName): NftRequest[] {
   return families.map((family) => ({
     op: 'addTable',
-    family: nftFamily(family),
-    table: TABLE,
+    ...tablePlace(family, table),
     flags: OWNED,
   }));
 }

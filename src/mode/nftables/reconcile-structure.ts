@@ -1,12 +1,11 @@
 // Desired table, sets, chains and rules of one family × what was seen → requests. Elements are not its business.
 
 import { isDeepEqual } from '../../model/deep-equal.ts';
-import type { IpFamily } from '../../model/ip.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import { normalizeExpressions } from '../../netlink/nftables/expression.ts';
 import type { SetDeclaration } from '../../netlink/nftables/set.ts';
 import type { Chain } from './chains.ts';
-import { nftFamily, TABLE } from './names.ts';
+import type { TablePlace } from './names.ts';
 import type { ObservedChain, ObservedTable } from './observed.ts';
 import { isSameSet } from './sets.ts';
 
@@ -33,18 +32,17 @@ export interface StructurePlan {
  * is one that was switched off.
  */
 export function reconcileStructure(
-  family: IpFamily,
+  at: TablePlace,
   desired: DesiredStructure,
   seen: ObservedTable | undefined,
 ): StructurePlan {
-  const at = { family: nftFamily(family), table: TABLE };
   const fresh = (): NftRequest[] => [
     { op: 'addTable', ...at, flags: desired.tableFlags },
     ...[...desired.sets].map(
       ([set, declaration]): NftRequest => ({ op: 'addSet', ...at, set, ...declaration }),
     ),
-    ...desired.chains.map((chain) => addChain(family, chain)),
-    ...desired.chains.flatMap((chain) => addRules(family, chain)),
+    ...desired.chains.map((chain) => addChain(at, chain)),
+    ...desired.chains.flatMap((chain) => addRules(at, chain)),
   ];
   if (seen === undefined) return { requests: fresh(), isRebuilt: true, strayChains: [], straySets: [] };
   if (mustRebuild(desired, seen)) {
@@ -56,16 +54,16 @@ export function reconcileStructure(
     if (!seen.sets.has(set)) requests.push({ op: 'addSet', ...at, set, ...declaration });
   }
   const missing = desired.chains.filter(({ name }) => !seen.chains.has(name));
-  requests.push(...missing.map((chain) => addChain(family, chain)));
+  requests.push(...missing.map((chain) => addChain(at, chain)));
   const wanted = new Set(desired.chains.map(({ name }) => name));
   const strayChains = [...seen.chains.keys()].filter((name) => !wanted.has(name));
   for (const chain of desired.chains) {
     const present = seen.chains.get(chain.name);
     if (present !== undefined && hasSameRules(chain, present)) continue;
     if (present !== undefined && present.rules.length > 0) {
-      requests.push(flushChain(family, chain));
+      requests.push(flushChain(at, chain));
     }
-    requests.push(...addRules(family, chain));
+    requests.push(...addRules(at, chain));
   }
   return {
     requests,
@@ -76,21 +74,20 @@ export function reconcileStructure(
 }
 
 /** A chain without its rules. */
-export function addChain(family: IpFamily, chain: Chain): NftRequest {
-  const request = { op: 'addChain', family: nftFamily(family), table: TABLE, chain: chain.name } as const;
+export function addChain(at: TablePlace, chain: Chain): NftRequest {
+  const request = { op: 'addChain', ...at, chain: chain.name } as const;
   return chain.base === undefined ? request : { ...request, base: chain.base };
 }
 
 /** All rules of a chain away. */
-export function flushChain(family: IpFamily, { name }: Chain): NftRequest {
-  return { op: 'flushChain', family: nftFamily(family), table: TABLE, chain: name };
+export function flushChain(at: TablePlace, { name }: Chain): NftRequest {
+  return { op: 'flushChain', ...at, chain: name };
 }
 
-export function addRules(family: IpFamily, chain: Chain): NftRequest[] {
+export function addRules(at: TablePlace, chain: Chain): NftRequest[] {
   return chain.rules.map((expressions) => ({
     op: 'addRule',
-    family: nftFamily(family),
-    table: TABLE,
+    ...at,
     chain: chain.name,
     expressions,
   }));

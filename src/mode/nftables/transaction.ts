@@ -7,11 +7,11 @@ import { type ElementChange, groupBySet, isCounted } from './element-change.ts';
 import {
   intervalEndAddress,
   isIntervalSet,
-  nftFamily,
   SERVICE_SETS,
   SHAPE_SETS,
   serviceValueParts,
-  TABLE,
+  type TableName,
+  tablePlace,
 } from './names.ts';
 
 export interface Transaction {
@@ -34,13 +34,13 @@ export function structureTransaction(requests: readonly NftRequest[]): Transacti
 }
 
 /** Deletions before additions, so that a replaced element is gone before it is added anew. */
-export function elementTransaction(changes: readonly ElementChange[]): Transaction {
+export function elementTransaction(changes: readonly ElementChange[], table: TableName): Transaction {
   const requests: NftRequest[] = [];
   const origins: (readonly ElementChange[])[] = [];
   const add = (op: 'addElements' | 'deleteElements', group: readonly ElementChange[]): void => {
     const { family, set } = group[0]!;
     const elements = group.map((change) => toElement(change, op === 'addElements'));
-    requests.push({ op, family: nftFamily(family), table: TABLE, set, elements });
+    requests.push({ op, ...tablePlace(family, table), set, elements });
     origins.push(group);
   };
   for (const group of groupBySet(changes.filter(({ before }) => before !== undefined)))

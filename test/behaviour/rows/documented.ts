@@ -34,6 +34,13 @@ export function byChanceInIptablesMode(outcome: Outcome, chance: Outcome = chanc
   return { except: [{ mode: 'iptables', outcome: chance, why }] };
 }
 
+/** As `byChanceInIptablesMode`, where what ipvs mode comes to is `outcome`, too. */
+export function nearlyEverywhereInIpvsMode(outcome: Outcome): Exception {
+  const why =
+    'the table of the kernel depends on the order in which endpoints were added, and on those that drain';
+  return { except: [...byChanceInIptablesMode(outcome).except!, { mode: 'ipvs', outcome, why }] };
+}
+
 function chanceOf(outcome: Outcome): Outcome {
   return isRepeated(outcome) ? { kind: 'reaches', endpoints: outcome.endpoints } : outcome;
 }

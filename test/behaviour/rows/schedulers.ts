@@ -19,11 +19,12 @@ import {
   weighted,
 } from '../row.ts';
 import { clusterIp, EXTERNAL_IP, NODE_PORT, PLACES, type Place, REMOTE_NODE_NAME, ZONE } from '../world.ts';
-import { byChanceInIptablesMode } from './documented.ts';
+import { byChanceInIptablesMode, nearlyEverywhereInIpvsMode } from './documented.ts';
 
 const WEB = at(clusterIp());
 const THREE = ['local-1', 'local-2', 'remote-1'] as const satisfies EndpointName[];
 const TWO = ['local-1', 'remote-1'] as const satisfies EndpointName[];
+const FOUR = ['local-2', 'remote-1', 'local-3', 'remote-2'] as const satisfies EndpointName[];
 const OTHER_ZONE = 'zone-b';
 
 const scheduled = (scheduler: string, weights?: string) => ({
@@ -170,13 +171,16 @@ const HASHES: readonly Scenario[] = (['sh', 'mh'] as const).flatMap((scheduler) 
         },
         {
           when: 'others added',
-          objects: [service(asked), ...slices(['local-2', 'remote-1', 'local-3', 'remote-2'])],
+          objects: [service(asked), ...slices(FOUR)],
           statements: [
-            saysScheduled(
+            says(
               isMaglev ? 'clients use all, and the same on every node' : 'clients use all',
               'client',
               WEB,
-              hashes(['local-2', 'remote-1', 'local-3', 'remote-2'], 'node', { isEverywhere: isMaglev }),
+              hashes(FOUR, 'node', { isEverywhere: isMaglev }),
+              isMaglev
+                ? nearlyEverywhereInIpvsMode(hashes(FOUR, 'node'))
+                : byChanceInIptablesMode(hashes(FOUR, 'node')),
             ),
           ],
         },

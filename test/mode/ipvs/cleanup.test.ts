@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { planCleanup } from '../../../src/mode/ipvs/cleanup.ts';
-import type { Ip } from '../../../src/model/ip.ts';
+import { type Ip, parseCidr } from '../../../src/model/ip.ts';
 import type { TableEntry } from '../../../src/netlink/ipvs/table.ts';
 
 const STATS = { connections: 0, packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 };
@@ -54,6 +54,7 @@ function removed(ledger: string[] | undefined, includesKubeProxy = false): strin
   const { requests } = planCleanup(TABLE, {
     boundAddresses: BOUND,
     ledger: ledger && new Set(ledger),
+    excludedCidrs: [],
     includesKubeProxy,
   });
   return requests.map(({ kind, virtualServer }) => `${kind} ${virtualServer.address}:${virtualServer.port}`);
@@ -77,10 +78,25 @@ test("without a gate all of it is a kube-proxy's", () => {
 
 test('the device goes with what was ours', () => {
   const plan = (ledger: Set<string> | undefined, includesKubeProxy: boolean) =>
-    planCleanup([], { boundAddresses: new Set(), ledger, includesKubeProxy }).takesDevice;
+    planCleanup([], { boundAddresses: new Set(), ledger, excludedCidrs: [], includesKubeProxy }).takesDevice;
   expect([plan(undefined, false), plan(undefined, true), plan(new Set(), false)]).toEqual([
     false,
     true,
     true,
   ]);
+});
+
+test('what is on the device and in an excluded network stays, unless the gate knows it', () => {
+  const plan = (ledger: string[]) =>
+    planCleanup(TABLE, {
+      boundAddresses: new Set(['10.96.0.1', '203.0.113.9'] as Ip[]),
+      ledger: new Set(ledger),
+      excludedCidrs: [parseCidr('203.0.113.0/24')!],
+      includesKubeProxy: false,
+    });
+  const addresses = (ledger: string[]) => plan(ledger).requests.map((one) => one.virtualServer.address);
+  expect(addresses([])).toEqual(['10.96.0.1']);
+  expect(plan([]).keptAddresses).toEqual(['203.0.113.9']);
+  expect(addresses(['203.0.113.9:80/TCP'])).toEqual(['10.96.0.1', '203.0.113.9']);
+  expect(plan(['203.0.113.9:80/TCP']).keptAddresses).toEqual([]);
 });

@@ -32,11 +32,12 @@ test.each([
 test.each<[Scheduler, string, SchedulerFlag[], number]>([
   ['sh', 'rr', [], 0x8],
   ['sh', 'rr', ['sh-port'], 0x18],
-  ['mh', 'rr', [], 0],
+  ['mh', 'rr', [], 0x8],
   ['mh', 'rr', ['mh-fallback', 'mh-port'], 0x18],
-  ['mh', 'rr', ['sh-port'], 0],
+  ['mh', 'rr', ['sh-port'], 0x8],
+  ['mh', 'rr', ['mh-port'], 0x18],
   ['rr', 'rr', ['sh-port', 'mh-port'], 0],
-  ['random', 'mh', [], 0x10],
+  ['random', 'mh', [], 0x18],
   ['random', 'sh', ['sh-port'], 0x18],
 ])('flags of %s over %s with %j', (scheduler, byDefault, flags, expected) => {
   expect(of(scheduler, byDefault, flags).flags).toBe(expected);

@@ -67,7 +67,11 @@ export function open(target) {
       clearTimeout(timer);
     }
   };
-  const close = () => (isUdp ? socket.close() : socket.destroy());
+  const close = (isReset = false) => {
+    if (isUdp) socket.close();
+    else if (isReset) socket.resetAndDestroy();
+    else socket.destroy();
+  };
   return { ask, close };
 }
 

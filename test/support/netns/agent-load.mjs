@@ -60,10 +60,10 @@ export async function hold({ intervalMs = 50, ...target }) {
   const ended = ask();
   return {
     first,
-    release: async () => {
+    release: async ({ isReset }) => {
       release.abort();
       await ended;
-      connection.close();
+      connection.close(isReset);
       return { first, asked, ...last };
     },
   };

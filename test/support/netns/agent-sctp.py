@@ -18,11 +18,8 @@ SCTP = 132
 RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 BACKLOG = 1024
 
-# How soon a server notices that it is to end.
-ACCEPT_MS = 50
-
+# The thread of each, and what wakes it to end.
 servers = {}
-ending = set()
 lock = threading.Lock()
 
 
@@ -83,25 +80,27 @@ def serve(id, port, name, address):
     server.bind((address, port))
     server.listen(BACKLOG)
     server.setblocking(False)
-    servers[id] = threading.Thread(target=accept, args=(id, server, name), daemon=True)
-    servers[id].start()
+    end, wake = os.pipe()
+    thread = threading.Thread(target=accept, args=(server, name, end), daemon=True)
+    servers[id] = (thread, wake)
+    thread.start()
     return {}
 
 
-def accept(id, server, name):
-    """Nothing wakes who waits for a connection: a socket of SCTP that listens cannot be shut down."""
+def accept(server, name, end):
+    """A socket of SCTP that listens cannot be shut down: `end` is watched beside it."""
     poll = select.poll()
     poll.register(server, select.POLLIN)
+    poll.register(end, select.POLLHUP)
     with server:
-        while id not in ending:
+        while all(fd != end for fd, _ in poll.poll()):
             try:
-                if not poll.poll(ACCEPT_MS):
-                    continue
                 connection, peer = server.accept()
             except OSError:
                 continue
             connection.setblocking(True)
             threading.Thread(target=answer, args=(connection, name, peer), daemon=True).start()
+    os.close(end)
 
 
 def answer(connection, name, peer):
@@ -115,8 +114,9 @@ def answer(connection, name, peer):
 
 
 def unserve(handle):
-    ending.add(handle)
-    servers.pop(handle).join()
+    thread, wake = servers.pop(handle)
+    os.close(wake)
+    thread.join()
     return {}
 
 

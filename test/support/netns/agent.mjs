@@ -23,7 +23,7 @@ const operations = {
     const held = await hold(parameters);
     return { handle: keep(held), first: held.first };
   },
-  release: ({ handle }) => take(handle).release(),
+  release: ({ handle, ...how }) => take(handle).release(how),
 };
 
 function keep(work) {

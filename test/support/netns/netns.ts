@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { type CommandOptions, type CommandResult, runCommand, tryCommand } from './command.ts';
+import { Shell } from './shell.ts';
 import { Agent } from './traffic.ts';
 
 const NAME = /^kpt-(\d+)-[0-9a-f]{6}-/;
@@ -18,6 +19,7 @@ export class Netns {
   readonly name: string;
   readonly #children = new Set<ChildProcess>();
   #agent: Agent | undefined;
+  #shell: Shell | undefined;
 
   private constructor(name: string) {
     this.name = name;
@@ -82,6 +84,12 @@ export class Netns {
   agent(): Agent {
     this.#agent ??= Agent.start(this);
     return this.#agent;
+  }
+
+  /** A shell inside for short commands, started on first use. */
+  shell(): Shell {
+    this.#shell ??= Shell.start(this);
+    return this.#shell;
   }
 
   /** Kills what still runs inside and removes the namespace. Idempotent. */

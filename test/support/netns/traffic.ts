@@ -137,13 +137,13 @@ export class Agent {
 
   /**
    * One connection (not of SCTP) kept open and asked every `intervalMs` (50). Rejects when it cannot be made. `release` ends the pause,
-   * asks once more and closes.
+   * asks once more and closes: by a reset if that is asked for.
    */
   async hold(
     target: Target & { readonly intervalMs?: number },
-  ): Promise<{ readonly first: Reply; release(): Promise<HoldReport> }> {
+  ): Promise<{ readonly first: Reply; release(how?: { readonly isReset: boolean }): Promise<HoldReport> }> {
     const { handle, first } = await this.#request<{ handle: number; first: Reply }>('hold', target);
-    return { first, release: () => this.#request('release', { handle }) };
+    return { first, release: (how) => this.#request('release', { handle, ...how }) };
   }
 
   #request<T>(op: string, parameters: object): Promise<T> {

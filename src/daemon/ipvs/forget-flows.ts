@@ -1,0 +1,29 @@
+// Connection tracking of what went through virtual servers. Only the first packet of a flow meets NAT rules: such a flow would never
+// come to those of another mode.
+
+import { packIp } from '../../model/ip.ts';
+import type { VirtualServerKey } from '../../netlink/ipvs/virtual-server.ts';
+import { IPPROTO } from '../../vip/conntrack/stale-flows.ts';
+import { ConntrackSession } from '../conntrack-session.ts';
+
+/** Deletes the UDP flows to these. Throws KernelError, DecodeError. */
+export async function forgetFlows(servers: readonly VirtualServerKey[]): Promise<void> {
+  const keys = new Set(
+    servers
+      .filter(({ protocol }) => protocol === 'UDP')
+      .map(({ address, port }) => `${packIp(address)} ${port}`),
+  );
+  if (keys.size === 0) return;
+  const session = new ConntrackSession();
+  try {
+    for (const family of [4, 6] as const) {
+      const { flows } = await session.find(family, { protocol: IPPROTO.UDP }, ({ original }) =>
+        keys.has(`${original.destination} ${original.destinationPort}`),
+      );
+      const { refusal } = await session.delete(flows);
+      if (refusal !== undefined) throw refusal;
+    }
+  } finally {
+    session.close();
+  }
+}
