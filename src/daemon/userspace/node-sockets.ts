@@ -3,13 +3,17 @@
 // just so to hand that to another process.
 
 import { Socket } from 'node:net';
+import { getSystemErrorName } from 'node:util';
 import { loadAddon } from '../../../native/load.cjs';
+import { KernelError } from '../../errors.ts';
 import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import { unpackIp } from '../../model/ip.ts';
 
 interface Handle {
   /** Of the socket, -1 when it is closed. */
   readonly fd: number;
+  /** Of a TCPWrap. */
+  readonly writeQueueSize?: number;
 }
 
 interface Inside {
@@ -63,4 +67,22 @@ export function isBroken(socket: Socket): boolean {
  */
 export function sendNow(socket: Socket, bytes: Uint8Array, count: number): number {
   return Math.max(addon.sendNow(descriptorOf(socket), bytes, count), 0);
+}
+
+/** Another descriptor of a socket, which outlives it. Throws KernelError. */
+export function duplicateDescriptor(socket: object): number {
+  const fd = addon.duplicate(descriptorOf(socket));
+  if (fd < 0) throw new KernelError(getSystemErrorName(fd), -fd, 'duplicate a descriptor');
+  return fd;
+}
+
+/** How many bytes of a socket's queue the kernel has not taken. */
+export function queuedBytes(socket: Socket): number {
+  return (socket as unknown as Inside)._handle?.writeQueueSize ?? 0;
+}
+
+/** An established connection that another process has left, read as `rereadInto` does; its descriptor is the socket's from then on. */
+export function adoptConnection(fd: number, onread: OnRead): Socket {
+  const options = { fd, onread, allowHalfOpen: true, readable: true, writable: true, manualStart: true };
+  return new Socket(options as ConstructorParameters<typeof Socket>[0]);
 }

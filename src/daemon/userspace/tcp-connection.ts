@@ -10,7 +10,15 @@ import { proxyHeader, type SocketAddress } from '../../mode/userspace/proxy-head
 import type { Ip } from '../../model/ip.ts';
 import type { Backend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
-import { isBroken, type OnRead, rereadInto, sendNow } from './node-sockets.ts';
+import {
+  adoptConnection,
+  duplicateDescriptor,
+  isBroken,
+  type OnRead,
+  queuedBytes,
+  rereadInto,
+  sendNow,
+} from './node-sockets.ts';
 import type { Route } from './route.ts';
 import { KEEP_ALIVE } from './tcp-listener.ts';
 import type { EndpointTraffic } from './traffic.ts';
@@ -32,12 +40,32 @@ export interface TcpConnectionOptions {
   onEnd(refusal: Refusal | undefined): void;
 }
 
+/** A connection without its sockets: descriptors that stay open, and what was read from one side and not sent to the other yet. */
+export interface LeftConnection {
+  readonly client: number;
+  /** Undefined while no endpoint has answered. */
+  readonly endpoint: number | undefined;
+  readonly unsentToEndpoint: Uint8Array;
+  readonly unsentToClient: Uint8Array;
+  /** The endpoint that answered. */
+  readonly backend: Backend | undefined;
+}
+
+export type ResumedConnection = Pick<LeftConnection, 'unsentToEndpoint' | 'unsentToClient'> & {
+  readonly backend: Backend;
+};
+
+const NOTHING = new Uint8Array(0);
+
 export class TcpConnection {
   readonly #options: TcpConnectionOptions;
   readonly #schedule = new DialSchedule();
   #client: Socket;
   #endpoint: Socket | undefined;
   #traffic: EndpointTraffic | undefined;
+  #backend: Backend | undefined;
+  /** What was last given to each side's queue. */
+  readonly #queued = new WeakMap<Socket, Uint8Array>();
   #cancelTimeout: (() => void) | undefined;
   /** Sockets that are still open once both are connected. */
   #open = 0;
@@ -73,6 +101,48 @@ export class TcpConnection {
     reset(this.#endpoint!);
   }
 
+  /**
+   * Lets go of it without a word to either side. Undefined when it is over anyway. Throws KernelError when descriptors cannot
+   * be had; then it goes on.
+   */
+  leave(): LeftConnection | undefined {
+    if (this.#isOver || this.#open === 1) return undefined;
+    const endpoint = this.#traffic === undefined ? undefined : this.#endpoint!;
+    this.#client.pause();
+    endpoint?.pause();
+    const client = duplicateDescriptor(this.#client);
+    const left = {
+      client,
+      endpoint: endpoint && duplicateDescriptor(endpoint),
+      unsentToEndpoint: endpoint === undefined ? NOTHING : this.#unsentTo(endpoint),
+      unsentToClient: this.#unsentTo(this.#client),
+      backend: this.#backend,
+    };
+    this.#isOver = true;
+    this.#cancelTimeout?.();
+    for (const socket of [this.#client, this.#endpoint]) {
+      socket?.removeAllListeners().on('error', () => undefined);
+      socket?.destroy();
+    }
+    if (this.#traffic !== undefined) this.#traffic.open--;
+    this.#options.onEnd(undefined);
+    return left;
+  }
+
+  /** Goes on with a connection that was left with an endpoint; its client is `options.client`, not read from. */
+  resume(endpoint: number, { backend, unsentToEndpoint, unsentToClient }: ResumedConnection): void {
+    this.#client = rereadInto(this.#client, this.#clientReader());
+    this.#endpoint = adoptConnection(endpoint, this.#endpointReader());
+    this.#begin(this.#endpoint, backend);
+    this.#readAfter(this.#client, this.#endpoint, unsentToEndpoint);
+    this.#readAfter(this.#endpoint, this.#client, unsentToClient);
+  }
+
+  #readAfter(from: Socket, to: Socket, unsent: Uint8Array): void {
+    if (unsent.length > 0) this.#write(from, to, unsent);
+    else from.resume();
+  }
+
   #attempt({ backend, timeoutMs }: Attempt): void {
     const { clock } = this.#options;
     const endpoint = connect({
@@ -82,13 +152,7 @@ export class TcpConnection {
       autoSelectFamily: false,
       noDelay: true,
       ...KEEP_ALIVE,
-      onread: this.#reader(
-        () => this.#endpoint!,
-        () => this.#client,
-        (count) => {
-          this.#traffic!.bytesToClient += count;
-        },
-      ),
+      onread: this.#endpointReader(),
     });
     this.#endpoint = endpoint;
     endpoint.once('error', (error: NodeJS.ErrnoException) => {
@@ -131,29 +195,23 @@ export class TcpConnection {
       this.#refuse('client-gone');
       return;
     }
-    const traffic = route.port.traffic.of(backend);
-    this.#traffic = traffic;
-    traffic.connections++;
-    traffic.open++;
+    endpoint.removeAllListeners('error');
     const header =
       route.frontend.proxyProtocol === 'v2' ? proxyHeader(this.#clientEnd(), dialled) : undefined;
-    const client = rereadInto(
-      this.#client,
-      this.#reader(
-        () => this.#client,
-        () => endpoint,
-        (count) => {
-          traffic.bytesToEndpoint += count;
-        },
-      ),
-    );
-    this.#client = client;
+    this.#client = rereadInto(this.#client, this.#clientReader());
+    this.#begin(endpoint, backend);
+    this.#traffic!.connections++;
+    if (header === undefined) this.#client.resume();
+    else this.#write(this.#client, endpoint, header);
+  }
+
+  #begin(endpoint: Socket, backend: Backend): void {
+    this.#backend = backend;
+    this.#traffic = this.#options.route.port.traffic.of(backend);
+    this.#traffic.open++;
     this.#open = 2;
-    endpoint.removeAllListeners('error');
-    this.#join(client, endpoint);
-    this.#join(endpoint, client);
-    if (header !== undefined) endpoint.write(header);
-    client.resume();
+    this.#join(this.#client, endpoint);
+    this.#join(endpoint, this.#client);
   }
 
   /** What ends one side ends the other in the same way: its direction, or by a reset both. */
@@ -179,12 +237,44 @@ export class TcpConnection {
         count(size);
         const sent = target.writableLength === 0 ? sendNow(target, buffer, size) : 0;
         if (sent === size) return true;
-        target.write(Buffer.from(buffer.subarray(sent, size)), (error) => {
-          if (error == null) from().resume();
-        });
+        this.#write(from(), target, Buffer.from(buffer.subarray(sent, size)));
         return false;
       },
     };
+  }
+
+  #clientReader(): OnRead {
+    return this.#reader(
+      () => this.#client,
+      () => this.#endpoint!,
+      (count) => {
+        this.#traffic!.bytesToEndpoint += count;
+      },
+    );
+  }
+
+  #endpointReader(): OnRead {
+    return this.#reader(
+      () => this.#endpoint!,
+      () => this.#client,
+      (count) => {
+        this.#traffic!.bytesToClient += count;
+      },
+    );
+  }
+
+  /** Queues bytes, which become the connection's own, and reads on from their side once they are sent. */
+  #write(from: Socket, to: Socket, bytes: Uint8Array): void {
+    this.#queued.set(to, bytes);
+    to.write(bytes, (error) => {
+      this.#queued.delete(to);
+      if (error == null) from.resume();
+    });
+  }
+
+  #unsentTo(socket: Socket): Uint8Array {
+    const bytes = this.#queued.get(socket) ?? NOTHING;
+    return bytes.subarray(bytes.length - queuedBytes(socket));
   }
 
   readonly #clientAddress = (): string => this.#clientEnd().ip;

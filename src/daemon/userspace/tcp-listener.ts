@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { KernelError } from '../../errors.ts';
 import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import { familyOf } from '../../model/ip.ts';
+import { duplicateDescriptor } from './node-sockets.ts';
 
 /** Connections that wait to be accepted; the kernel stops at net.core.somaxconn. */
 const BACKLOG = 4096;
@@ -12,6 +13,8 @@ const BACKLOG = 4096;
 export const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 15_000 } as const;
 
 export interface TcpListenerOptions {
+  /** A socket that listens there already. */
+  readonly fd?: number | undefined;
   onConnection(socket: Socket): void;
   /** The system refused to accept a connection. */
   onError(error: NodeJS.ErrnoException): void;
@@ -29,17 +32,17 @@ export class TcpListener {
   /** Port 0 lets the kernel choose. Settles when it listens, or with what the system says instead. */
   static open(
     address: SocketAddress,
-    { onConnection, onError }: TcpListenerOptions,
+    { onConnection, onError, fd }: TcpListenerOptions,
   ): Promise<TcpListener | KernelError> {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, ...KEEP_ALIVE });
     return new Promise((resolve) => {
       server.once('error', (error) => resolve(listenError(address, error)));
       server.listen(
         {
-          host: address.ip,
-          port: address.port,
+          ...(fd === undefined
+            ? { host: address.ip, port: address.port, ipv6Only: familyOf(address.ip) === 6 }
+            : { fd }),
           backlog: BACKLOG,
-          ipv6Only: familyOf(address.ip) === 6,
           exclusive: true,
         },
         () => {
@@ -51,6 +54,11 @@ export class TcpListener {
       // The daemon's life does not hang on its clients.
       server.unref();
     });
+  }
+
+  /** Another descriptor of the socket, which goes on listening when this is closed. Throws KernelError. */
+  duplicate(): number {
+    return duplicateDescriptor(this.#server);
   }
 
   /** At once; connections that it accepted go on. */

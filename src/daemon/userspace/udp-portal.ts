@@ -10,12 +10,15 @@ import { familyOf } from '../../model/ip.ts';
 import type { Backend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
 import type { Descriptors } from './descriptors.ts';
+import { duplicateDescriptor } from './node-sockets.ts';
 import type { Route } from './route.ts';
 import { listenError } from './tcp-listener.ts';
 import type { EndpointTraffic } from './traffic.ts';
 import type { Troubles } from './troubles.ts';
 
 export interface UdpPortalOptions {
+  /** A socket that is bound there already. */
+  readonly fd?: number | undefined;
   readonly route: Route;
   readonly timeouts: UdpTimeouts;
   /** Of more clients, the one that has been silent for longest loses its socket. */
@@ -74,7 +77,9 @@ export class UdpPortal {
         socket.close();
         resolve(listenError(address, error));
       });
-      socket.bind({ address: address.ip, port: address.port, exclusive: true }, () => {
+      const { fd } = options;
+      const where = fd === undefined ? { address: address.ip, port: address.port } : { fd };
+      socket.bind({ ...where, exclusive: true }, () => {
         socket.removeAllListeners('error');
         // The daemon's life does not hang on its clients.
         socket.unref();
@@ -96,6 +101,11 @@ export class UdpPortal {
 
   endAll(): void {
     for (const flow of this.#clients.takeIf(() => true)) this.#end(flow);
+  }
+
+  /** Another descriptor of the socket, where clients are still heard when this is closed. Throws KernelError. */
+  duplicate(): number {
+    return duplicateDescriptor(this.#socket);
   }
 
   close(): void {
