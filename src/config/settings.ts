@@ -1,7 +1,7 @@
 // Settings: everything the daemon was told, validated once, frozen, and passed down. Nothing below reads flags or the environment.
 
 import { isDeepEqual } from '../model/deep-equal.ts';
-import { type Cidr, parseCidr } from '../model/ip.ts';
+import { type Cidr, type Ip, parseCidr } from '../model/ip.ts';
 import type { AllowedExternalIps } from '../vip/external-ips.ts';
 import type { DetectLocal } from '../vip/local-pods.ts';
 import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
@@ -76,6 +76,12 @@ export interface Settings {
     /** Seconds for which IPVS keeps what is idle; 0 leaves one as it is. */
     readonly timeouts: { readonly tcp: number; readonly tcpFin: number; readonly udp: number };
     /** The longest that connections to a removed endpoint are kept. */
+    readonly drainTimeoutMs: number;
+  };
+  readonly userspace: {
+    /** Where proxies listen, if this host has it; undefined for what the Node says. */
+    readonly bindAddress: Ip | undefined;
+    /** How long connections go on when the daemon stops. Always fits a timer. */
     readonly drainTimeoutMs: number;
   };
   /** In nftables mode, where the kernel can. */
@@ -196,6 +202,10 @@ export function buildSettings(
         udp: wholeSeconds(values['ipvs-udp-timeout']),
       },
       drainTimeoutMs: values['ipvs-drain-timeout'],
+    },
+    userspace: {
+      bindAddress: values['bind-address'],
+      drainTimeoutMs: Math.min(values['userspace-drain-timeout'], MAX_TIMER_MS),
     },
     ownsNftablesTable: values['nftables-own-table'],
     masqueradeBit: values['iptables-masquerade-bit'],

@@ -32,6 +32,18 @@ export interface SyncFailure {
   readonly services: readonly ServiceKey[];
 }
 
+/** Of a mode whose rules lead to this process. They are of no use without it, and another mode's have to come before they go. */
+export interface LivePortals {
+  /** All Frontends of each Service that the rules may lead elsewhere since the last call. */
+  takeMoved(): ReadonlyMap<ServiceKey, readonly Frontend[]>;
+  /** Where its flows may lead, by `flowEnd`; undefined where they lead to endpoints, as in other modes. */
+  endsOf(frontend: Frontend): ReadonlySet<string> | undefined;
+  /** Takes the rules back, so that nobody new is led here. Never throws: where they cannot be deleted they stay, as other modes' do. */
+  withdraw(): Promise<void>;
+  /** To be called after that. Settles when all that goes on without rules has ended, after `forMs` at the latest. */
+  drain(forMs?: number): Promise<void>;
+}
+
 export interface Backend {
   /** Applies an update on top of all earlier ones. Never throws for what the kernel refuses. */
   sync(update: BackendUpdate): Promise<SyncResult>;
@@ -53,6 +65,8 @@ export interface Backend {
   releaseUnused(): Promise<SyncResult>;
   /** What the mode itself has to do once rules are in force, when there is something. */
   readonly afterSync?: AfterSync;
+  /** Missing where rules serve without this process. */
+  readonly portals?: LivePortals;
   /** Services whose objects the kernel refused. */
   problems(): Problem[];
   close(): void;

@@ -66,6 +66,7 @@ export async function runDaemon(asked: Settings, log: TunableLog, options: RunOp
       lock.release();
     }
   } finally {
+    await stage.drain();
     hangUps.release();
   }
 }
@@ -134,7 +135,6 @@ async function serve({
       }),
     );
   const afterSync = allOf(
-    forgetStaleFlows(conntrack, log, (pass) => vitals.conntrackPassed(pass)),
     answerHealthChecks(healthChecks, store, settings.nodeName),
     countForMetrics(vitals),
   );
@@ -143,7 +143,11 @@ async function serve({
       settings,
       store,
       backend,
-      afterSync: allOf(afterSync, ...(backend.afterSync === undefined ? [] : [backend.afterSync])),
+      afterSync: allOf(
+        forgetStaleFlows(conntrack, log, (pass) => vitals.conntrackPassed(pass), backend.portals),
+        afterSync,
+        ...(backend.afterSync === undefined ? [] : [backend.afterSync]),
+      ),
       onCheck: () => vitals.checked(),
       onSync: (report) => {
         feedback.told(pipeline, report);

@@ -14,6 +14,10 @@ export class Stage {
   /** The mode whose rules are the only ones. */
   #soleMode: ProxyMode | undefined;
   #removal: Promise<void> = Promise.resolve();
+  /** Former ones whose rules lead to this process, until others are in force. */
+  #leaving: Pipeline[] = [];
+  /** Of whose rules nothing is left, but for what is still under way. */
+  readonly #draining = new Set<Pipeline>();
 
   constructor(log: Log) {
     this.#log = log;
@@ -33,7 +37,9 @@ export class Stage {
   /** Settles when the former pipeline is closed; the new one syncs from then on. */
   async replace(pipeline: Pipeline): Promise<void> {
     const former = this.#pipeline;
-    if (former !== undefined) await former.close();
+    await former?.stop();
+    if (former?.portals !== undefined) this.#leaving.push(former);
+    else former?.close();
     this.#pipeline = pipeline;
     if (former === undefined) return;
     if (former.settings.proxyMode !== pipeline.settings.proxyMode) this.#soleMode = undefined;
@@ -44,17 +50,45 @@ export class Stage {
   inForce(): void {
     if (this.#pipeline === undefined) return;
     const { settings } = this.#pipeline;
+    const withdrawal = this.#withdraw();
     if (this.#soleMode === settings.proxyMode) return;
     this.#soleMode = settings.proxyMode;
-    this.#removal = removeOtherModes(settings, this.#log);
+    this.#removal = withdrawal.then(() => removeOtherModes(settings, this.#log));
   }
 
-  /** Closes what is open. The rules stay in force. */
+  /** Closes what is open. The rules stay in force, where they serve without this process. */
   async close(): Promise<void> {
     const pipeline = this.#pipeline;
     this.#pipeline = undefined;
-    await pipeline?.close();
-    await this.#removal;
+    await pipeline?.stop();
+    if (pipeline?.portals !== undefined) this.#leaving.push(pipeline);
+    else pipeline?.close();
+    await Promise.all([this.#withdraw(), this.#removal]);
+  }
+
+  /** To be called after `close`. Settles when all that goes on without rules has ended, or had its time to. */
+  async drain(): Promise<void> {
+    await Promise.all(
+      [...this.#draining].map((one) => this.#drain(one, one.settings.userspace.drainTimeoutMs)),
+    );
+  }
+
+  /** Settles when nothing leads to what is left; that goes on until it ends. */
+  async #withdraw(): Promise<void> {
+    const leaving = this.#leaving;
+    this.#leaving = [];
+    await Promise.all(
+      leaving.map(async (pipeline) => {
+        this.#draining.add(pipeline);
+        await pipeline.portals?.withdraw();
+        void this.#drain(pipeline);
+      }),
+    );
+  }
+
+  async #drain(pipeline: Pipeline, forMs?: number): Promise<void> {
+    await pipeline.portals?.drain(forMs);
+    if (this.#draining.delete(pipeline)) pipeline.close();
   }
 }
 

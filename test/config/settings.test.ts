@@ -32,6 +32,7 @@ it('has these defaults', () => {
       timeouts: { tcp: 0, tcpFin: 0, udp: 0 },
       drainTimeoutMs: 900_000,
     },
+    userspace: { bindAddress: undefined, drainTimeoutMs: 5000 },
     ownsNftablesTable: true,
     masqueradeBit: 14,
     masqueradeAll: false,
