@@ -3,6 +3,7 @@
     {
       "target_name": "netlink",
       "sources": [
+        "native/inet-socket.cc",
         "native/kernel.cc",
         "native/netlink.cc",
         "native/node-values.cc",

@@ -39,6 +39,19 @@ export interface Addon {
    * that cannot be seen from here, or a negative errno: -ECONNREFUSED when there is none.
    */
   listenerPid(address: Uint8Array): number;
+  /**
+   * Where a TCP connection was going before its destination was translated here, the address and then the port in network order,
+   * of the family of the socket (at least 18 bytes of room). Returns how many bytes that are, or a negative errno: -ENOENT where
+   * connection tracking does not know it.
+   */
+  originalDestination(fd: number, bytes: Uint8Array): number;
+  /**
+   * Writes the first `count` bytes to a connected socket without waiting. Returns how many the kernel took, or a negative errno:
+   * -EAGAIN when its buffer is full.
+   */
+  sendNow(fd: number, bytes: Uint8Array, count: number): number;
+  /** Whether a TCP connection is over in both directions, by a reset for example. Reads nothing from it. */
+  isBroken(fd: number): boolean;
 }
 
 /** Path that node-gyp gives the compiled addon. */

@@ -19,6 +19,9 @@ NAPI_MODULE_INIT() {
       method("unsubscribe", Unsubscribe),
       method("sendDatagram", SendDatagram),
       method("listenerPid", ListenerPid),
+      method("originalDestination", OriginalDestination),
+      method("sendNow", SendNow),
+      method("isBroken", IsBroken),
   };
   napi_define_properties(env, exports, sizeof methods / sizeof *methods, methods);
   return exports;

@@ -9,6 +9,7 @@ import {
   DEFAULT_POLICY,
   type EndpointWeights,
   MAX_WEIGHT,
+  PROXY_PROTOCOLS,
   type RemovedTcpPolicy,
   SCHEDULER_FLAGS,
   SCHEDULERS,
@@ -23,6 +24,9 @@ const MAX_LENGTH = 65_536;
 const MAX_WEIGHT_ENTRIES = 1000;
 /** Between the end of an endpoint and the end of its connections. Longer is more likely a mistake than a wish. */
 const MAX_GRACE_MS = 24 * 3_600_000;
+
+/** More than a process can have: a larger number is a mistake. */
+const MAX_CONNECTIONS = 1_000_000;
 
 /** Names of nodes, and values of the zone label. */
 const NAME = /^[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,251}[A-Za-z0-9])?$/;
@@ -42,6 +46,8 @@ const ANNOTATIONS: ReadonlyMap<string, Annotation> = new Map([
   ['direct-routing', { read: readDirectRouting, fallback: 'answers come through this node' }],
   ['weights', { read: readWeights, fallback: 'all endpoints weigh the same' }],
   ['removed-endpoint-tcp', { read: readRemovedTcp, fallback: 'connections are kept' }],
+  ['max-connections', { read: readMaxConnections, fallback: 'there is no limit' }],
+  ['proxy-protocol', { read: readProxyProtocol, fallback: 'none is used' }],
 ]);
 
 /** Reads `metadata.annotations`. */
@@ -99,6 +105,18 @@ function readRemovedTcp(text: string): { removedTcp: RemovedTcpPolicy } | string
   if (typeof ms !== 'number' || ms < 0 || ms > MAX_GRACE_MS)
     return 'must be keep, or reset-after= and a duration from 0s to 24h such as 30s';
   return { removedTcp: { kind: 'reset', graceMs: Math.ceil(ms) } };
+}
+
+function readMaxConnections(text: string): Partial<ServicePolicy> | string {
+  const maxConnections = /^\d{1,7}$/.test(text) ? Number(text) : 0;
+  return maxConnections >= 1 && maxConnections <= MAX_CONNECTIONS
+    ? { maxConnections }
+    : `must be a number from 1 to ${MAX_CONNECTIONS}`;
+}
+
+function readProxyProtocol(text: string): Partial<ServicePolicy> | string {
+  const proxyProtocol = PROXY_PROTOCOLS.find((one) => one === text);
+  return proxyProtocol === undefined ? `must be one of ${PROXY_PROTOCOLS.join(', ')}` : { proxyProtocol };
 }
 
 /** `10.1.0.7=0,node/node-3=50,zone/zone-a=20,default=10`: all of it, or nothing. */

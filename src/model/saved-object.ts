@@ -24,7 +24,7 @@ export type KnownObject = {
  * Of what `saveObject` makes. It goes up whenever a reduced object changes: a field more or less, or another meaning of one. What
  * another version saved is not read.
  */
-export const SAVED_VERSION = 2;
+export const SAVED_VERSION = 3;
 
 /** As one line of JSON. */
 export function saveObject({ kind, value }: KnownObject): string {
@@ -104,14 +104,18 @@ function loadSourceRanges(value: SourceRanges): SourceRanges {
 }
 
 function loadPolicy(value: ServicePolicy): ServicePolicy {
-  const { scheduler, schedulerFlags, isDirect, weights, removedTcp } = value;
+  const { scheduler, schedulerFlags, isDirect, weights, removedTcp, maxConnections, proxyProtocol } = value;
   const isDefault =
     scheduler === DEFAULT_POLICY.scheduler &&
     schedulerFlags.length === 0 &&
     !isDirect &&
     weights === undefined &&
-    removedTcp.kind === 'keep';
-  return isDefault ? DEFAULT_POLICY : { scheduler, schedulerFlags, isDirect, weights, removedTcp };
+    removedTcp.kind === 'keep' &&
+    maxConnections === undefined &&
+    proxyProtocol === 'none';
+  return isDefault
+    ? DEFAULT_POLICY
+    : { scheduler, schedulerFlags, isDirect, weights, removedTcp, maxConnections, proxyProtocol };
 }
 
 function internAs<T extends string>(text: T): T {

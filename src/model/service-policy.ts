@@ -44,6 +44,10 @@ export interface EndpointWeights {
   readonly default: number;
 }
 
+/** How an endpoint is told who its client is: not at all, or by a header of the PROXY protocol before everything else. */
+export type ProxyProtocol = (typeof PROXY_PROTOCOLS)[number];
+export const PROXY_PROTOCOLS = ['none', 'v2'] as const;
+
 export interface ServicePolicy {
   readonly scheduler: Scheduler;
   /** For ipvs mode. */
@@ -53,6 +57,10 @@ export interface ServicePolicy {
   /** undefined when all weigh the same. */
   readonly weights: EndpointWeights | undefined;
   readonly removedTcp: RemovedTcpPolicy;
+  /** For userspace mode: so many clients at once, undefined for any number. */
+  readonly maxConnections: number | undefined;
+  /** For userspace mode, TCP. */
+  readonly proxyProtocol: ProxyProtocol;
 }
 
 /** The largest weight of an endpoint. */
@@ -65,4 +73,6 @@ export const DEFAULT_POLICY: ServicePolicy = {
   isDirect: false,
   weights: undefined,
   removedTcp: { kind: 'keep' },
+  maxConnections: undefined,
+  proxyProtocol: 'none',
 };

@@ -61,6 +61,10 @@ export function buildFrontends(
           scheduler: service.policy.scheduler,
           ...(service.policy.schedulerFlags.length > 0 && { schedulerFlags: service.policy.schedulerFlags }),
           ...(service.policy.isDirect && { isDirect: true }),
+          ...(service.policy.maxConnections !== undefined && {
+            maxConnections: service.policy.maxConnections,
+          }),
+          ...(service.policy.proxyProtocol !== 'none' && { proxyProtocol: service.policy.proxyProtocol }),
           affinityTimeoutSeconds: service.affinityTimeoutSeconds,
           // A load-balancer address is restricted whatever else it is, as in kube-proxy's firewall-ips.
           sourceRanges:

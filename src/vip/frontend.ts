@@ -58,6 +58,10 @@ export interface Frontend {
   readonly schedulerFlags?: readonly SchedulerFlag[];
   /** The Service asks that backends answer clients past this node, where a mode can do that; missing when not. */
   readonly isDirect?: true;
+  /** So many clients of the Service at once, where a mode can count them; missing for any number. */
+  readonly maxConnections?: number;
+  /** Endpoints are told who a client is, where a mode can do that; missing when not. */
+  readonly proxyProtocol?: 'v2';
   /** Seconds after its last connection for which a client keeps its backend; undefined without affinity. */
   readonly affinityTimeoutSeconds: number | undefined;
   /**

@@ -198,6 +198,36 @@ describe('for ipvs mode', () => {
     expect({ policy, told }).toEqual({ policy: { ...DEFAULT_POLICY, isDirect }, told: [] });
   });
 
+  it('a limit of connections, and the PROXY protocol', () => {
+    const { policy, told } = read({
+      'kproxy-ts.io/max-connections': '1000',
+      'kproxy-ts.io/proxy-protocol': 'v2',
+    });
+    expect({ policy, told }).toEqual({
+      policy: { ...DEFAULT_POLICY, maxConnections: 1000, proxyProtocol: 'v2' },
+      told: [],
+    });
+    expect(read({ 'kproxy-ts.io/proxy-protocol': 'none' }).policy).toBe(DEFAULT_POLICY);
+  });
+
+  it.each(['0', '-1', '1e3', '1000001', ''])('a limit of %j connections is told', (text) => {
+    const { policy, told } = read({ 'kproxy-ts.io/max-connections': text });
+    expect(policy).toBe(DEFAULT_POLICY);
+    expect(told).toEqual([
+      'INVALID_ANNOTATION metadata.annotations["kproxy-ts.io/max-connections"]: must be a number from 1 to 1000000, ' +
+        `got ${JSON.stringify(text)}; there is no limit`,
+    ]);
+  });
+
+  it('version 1 of the PROXY protocol is told', () => {
+    const { policy, told } = read({ 'kproxy-ts.io/proxy-protocol': 'v1' });
+    expect(policy).toBe(DEFAULT_POLICY);
+    expect(told).toEqual([
+      'INVALID_ANNOTATION metadata.annotations["kproxy-ts.io/proxy-protocol"]: must be one of none, v2, ' +
+        'got "v1"; none is used',
+    ]);
+  });
+
   it.each(['true', 'gre', ''])('direct routing %j is told', (text) => {
     const { policy, told } = read({ 'kproxy-ts.io/direct-routing': text });
     expect(policy).toBe(DEFAULT_POLICY);
@@ -233,7 +263,7 @@ describe('annotations together', () => {
     expect(policy).toBe(DEFAULT_POLICY);
     expect(told).toEqual([
       'UNKNOWN_ANNOTATION metadata.annotations["kproxy-ts.io/shceduler"]: is not known (known are ' +
-        'kproxy-ts.io/scheduler, kproxy-ts.io/scheduler-flags, kproxy-ts.io/direct-routing, kproxy-ts.io/weights, kproxy-ts.io/removed-endpoint-tcp), got "rr"; ignored',
+        'kproxy-ts.io/scheduler, kproxy-ts.io/scheduler-flags, kproxy-ts.io/direct-routing, kproxy-ts.io/weights, kproxy-ts.io/removed-endpoint-tcp, kproxy-ts.io/max-connections, kproxy-ts.io/proxy-protocol), got "rr"; ignored',
     ]);
   });
 

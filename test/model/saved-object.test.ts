@@ -40,6 +40,8 @@ test.each([
   ['no creation time', {}],
   ['a creation time', { createdAt: '2024-01-01T00:00:00Z' }],
   ['a source range that lets nobody in', { loadBalancerIps: ['192.0.2.1'], sourceRanges: ['10.0.0.300/8'] }],
+  ['a limit', { annotations: { 'kproxy-ts.io/max-connections': '7' } }],
+  ['the PROXY protocol', { annotations: { 'kproxy-ts.io/proxy-protocol': 'v2' } }],
   ['removed endpoints', { annotations: { 'kproxy-ts.io/removed-endpoint-tcp': 'reset-after=5s' } }],
 ])('a Service with %s', (_, options) => {
   const known = serviceOf(options);
@@ -68,7 +70,7 @@ describe('the form of this version', () => {
       '["Service",{"key":"default/a","namespace":"default","name":"a","uid":"","createdAtMs":1704067200000,"type":"ClusterIP",' +
         '"isProxied":true,"clusterIps":["10.96.0.1"],"ipFamilies":[4],"externalIps":[],"loadBalancerIps":[],' +
         '"isInternalLocal":false,"isExternalLocal":false,"healthCheckNodePort":0,"affinityTimeoutSeconds":10,' +
-        '"sourceRanges":{},"policy":{"scheduler":"random","schedulerFlags":[],"isDirect":false,"removedTcp":{"kind":"keep"}},' +
+        '"sourceRanges":{},"policy":{"scheduler":"random","schedulerFlags":[],"isDirect":false,"removedTcp":{"kind":"keep"},"proxyProtocol":"none"},' +
         '"ports":[{"name":"","protocol":"TCP","port":80,"nodePort":0}]}]',
     ],
     [
@@ -102,7 +104,7 @@ describe('the form of this version', () => {
       '["ServiceCIDR",{"name":"s","cidrs":[{"ip":"fd00::","prefix":112,"family":6}]}]',
     ],
   ])('%s', (_, known, line) => {
-    expect(SAVED_VERSION).toBe(2);
+    expect(SAVED_VERSION).toBe(3);
     expect(known().map(saveObject)).toEqual([line]);
   });
 });

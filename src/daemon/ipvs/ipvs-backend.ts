@@ -27,6 +27,7 @@ import { isMarked } from '../../netlink/ipvs/table.ts';
 import type { VirtualServer, VirtualServerKey } from '../../netlink/ipvs/virtual-server.ts';
 import { type Frontend, frontendKey } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
+import { unmetProxyWishes } from '../../vip/unmet-wishes.ts';
 import { attempt, isTransient, type Progress } from '../attempt.ts';
 import type { Backend, BackendUpdate, SyncResult } from '../backend.ts';
 import type { NftSession } from '../nft-session.ts';
@@ -101,7 +102,7 @@ export class IpvsBackend implements Backend {
   readonly #gatePending = new Set<ServiceKey>();
   #gateSurroundings: Surroundings | undefined;
   readonly #refused = new Map<ServiceKey, KernelError>();
-  readonly #unroutable = new Map<ServiceKey, Problem>();
+  readonly #unmet = new Map<ServiceKey, readonly Problem[]>();
   /** `serverId` of virtual servers that are wanted and could not be made. */
   #missing = new Set<string>();
   /** `serverId` of ours that nobody wants any more, as far as they may be left. */
@@ -162,7 +163,7 @@ export class IpvsBackend implements Backend {
         code: 'REFUSED_BY_KERNEL',
         reason: error.message,
       })),
-      ...this.#unroutable.values(),
+      ...[...this.#unmet.values()].flat(),
       ...this.#gate.problems(),
     ];
   }
@@ -194,9 +195,9 @@ export class IpvsBackend implements Backend {
   async sync({ frontends, surroundings }: BackendUpdate): Promise<SyncResult> {
     const isRetry = frontends.size === 0 && surroundings === undefined;
     for (const [service, list] of frontends) {
-      const problem = routingProblem(list);
-      if (problem === undefined) this.#unroutable.delete(service);
-      else this.#unroutable.set(service, problem);
+      const unmet = [routingProblem(list) ?? [], unmetProxyWishes('ipvs', list)].flat();
+      if (unmet.length === 0) this.#unmet.delete(service);
+      else this.#unmet.set(service, unmet);
       this.#pending.set(service, list.map(routed));
       if (this.#refused.delete(service)) this.#isTrusted = false;
     }

@@ -1,0 +1,97 @@
+// What Node lacks of TCP sockets: where a connection was going before the kernel translated its destination, a write that does
+// not queue, and a look at the state of a socket that nobody reads. All of them by the number of a descriptor that belongs to a
+// socket of Node's. Authority: tcp(7), linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h.
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "methods.h"
+#include "node-values.h"
+
+namespace {
+
+// SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST. Their headers cannot be included beside those of the C library.
+constexpr int kOriginalDestination = 80;
+
+bool GetFd(napi_env env, napi_value value, int& fd) { return napi_get_value_int32(env, value, &fd) == napi_ok; }
+
+bool GetBytes(napi_env env, napi_value value, uint8_t*& bytes, size_t& size) {
+  napi_typedarray_type type = napi_int8_array;
+  void* start = nullptr;
+  if (napi_get_typedarray_info(env, value, &type, &size, &start, nullptr, nullptr) != napi_ok) return false;
+  bytes = static_cast<uint8_t*>(start);
+  return type == napi_uint8_array;
+}
+
+napi_value Int32(napi_env env, int value) {
+  napi_value result = nullptr;
+  napi_create_int32(env, value, &result);
+  return result;
+}
+
+// The address and, behind it, the port, both in network order; as many bytes as the family of the socket has.
+int OriginalDestination(int fd, uint8_t* bytes) {
+  int family = 0;
+  socklen_t size = sizeof family;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0) return -errno;
+  if (family == AF_INET6) {
+    sockaddr_in6 address{};
+    size = sizeof address;
+    if (getsockopt(fd, SOL_IPV6, kOriginalDestination, &address, &size) < 0) return -errno;
+    memcpy(bytes, &address.sin6_addr, 16);
+    memcpy(bytes + 16, &address.sin6_port, 2);
+    return 18;
+  }
+  sockaddr_in address{};
+  size = sizeof address;
+  if (getsockopt(fd, SOL_IP, kOriginalDestination, &address, &size) < 0) return -errno;
+  memcpy(bytes, &address.sin_addr, 4);
+  memcpy(bytes + 4, &address.sin_port, 2);
+  return 6;
+}
+
+}  // namespace
+
+// originalDestination(fd, bytes) → bytes written, or a negative errno.
+napi_value OriginalDestination(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  int fd = -1;
+  uint8_t* bytes = nullptr;
+  size_t size = 0;
+  GetArguments(env, info, arguments);
+  if (!GetFd(env, arguments[0], fd) || !GetBytes(env, arguments[1], bytes, size) || size < 18) return ThrowArgument(env);
+  return Int32(env, OriginalDestination(fd, bytes));
+}
+
+// sendNow(fd, bytes, count) → bytes taken by the kernel, or a negative errno.
+napi_value SendNow(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
+  int fd = -1;
+  uint8_t* bytes = nullptr;
+  size_t size = 0;
+  uint32_t count = 0;
+  GetArguments(env, info, arguments);
+  if (!GetFd(env, arguments[0], fd) || !GetBytes(env, arguments[1], bytes, size) ||
+      napi_get_value_uint32(env, arguments[2], &count) != napi_ok || count > size) {
+    return ThrowArgument(env);
+  }
+  ssize_t sent;
+  do {
+    sent = send(fd, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  return Int32(env, static_cast<int>(sent < 0 ? -errno : sent));
+}
+
+// isBroken(fd) → whether the connection was reset, or both sides have closed it.
+napi_value IsBroken(napi_env env, napi_callback_info info) {
+  napi_value arguments[1], result = nullptr;
+  pollfd socket{-1, 0, 0};
+  GetArguments(env, info, arguments);
+  if (!GetFd(env, arguments[0], socket.fd)) return ThrowArgument(env);
+  napi_get_boolean(env, poll(&socket, 1, 0) > 0 && (socket.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0, &result);
+  return result;
+}

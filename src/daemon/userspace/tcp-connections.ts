@@ -1,0 +1,85 @@
+// All TCP connections that are led to an endpoint, and the limits to them.
+
+import type { Socket } from 'node:net';
+import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
+import type { Clock } from '../sync-loop.ts';
+import type { Descriptors } from './descriptors.ts';
+import type { Route } from './route.ts';
+import { type Refusal, TcpConnection } from './tcp-connection.ts';
+import type { Troubles } from './troubles.ts';
+
+export interface TcpConnectionsOptions {
+  readonly descriptors: Descriptors;
+  readonly troubles: Troubles;
+  readonly clock: Clock;
+  /** A connection to a Service that is gone has ended. */
+  onLastOf(route: Route): void;
+}
+
+/** The client's and the endpoint's. */
+const DESCRIPTORS_EACH = 2;
+
+export class TcpConnections {
+  readonly #options: TcpConnectionsOptions;
+  readonly #connections = new Set<TcpConnection>();
+  #isClosed: (() => void) | undefined;
+
+  constructor(options: TcpConnectionsOptions) {
+    this.#options = options;
+  }
+
+  /** Leads a client that was accepted, and not read from, to an endpoint; or resets it. */
+  lead(client: Socket, dialled: SocketAddress, route: Route): void {
+    const { descriptors, troubles, clock } = this.#options;
+    const { service, port } = route;
+    const { maxConnections } = route.frontend;
+    if (maxConnections !== undefined && service.open >= maxConnections) {
+      const reason = `it has ${maxConnections} connections, the most that it asked for; others are refused`;
+      troubles.note({ code: 'CONNECTION_LIMIT', service: service.key, reason });
+      port.traffic.refused++;
+      client.resetAndDestroy();
+      return;
+    }
+    if (!descriptors.take(DESCRIPTORS_EACH)) {
+      descriptors.refuse(troubles);
+      port.traffic.refused++;
+      client.resetAndDestroy();
+      return;
+    }
+    service.open++;
+    const connection = new TcpConnection({
+      client,
+      dialled,
+      route,
+      clock,
+      onEnd: (refusal) => this.#ended(connection, route, refusal),
+    });
+    this.#connections.add(connection);
+    connection.dial();
+  }
+
+  /** Resets all of them. Settles when they are closed. */
+  async close(): Promise<void> {
+    if (this.#connections.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#isClosed = resolve;
+      for (const connection of this.#connections) connection.abort();
+    });
+  }
+
+  #ended(connection: TcpConnection, route: Route, refusal: Refusal | undefined): void {
+    const { descriptors, troubles, onLastOf } = this.#options;
+    const { service, port } = route;
+    this.#connections.delete(connection);
+    descriptors.give(DESCRIPTORS_EACH);
+    service.open--;
+    if (refusal === 'no-endpoint') {
+      const reason = `no endpoint of ${port.displayName} answered`;
+      troubles.note({ code: 'NO_ENDPOINT', service: service.key, reason });
+    }
+    if (refusal === 'no-descriptor') descriptors.refuse(troubles);
+    if (refusal !== undefined && refusal !== 'client-gone') port.traffic.refused++;
+    if (service.frontends.length === 0) onLastOf(route);
+    if (this.#connections.size === 0) this.#isClosed?.();
+  }
+}

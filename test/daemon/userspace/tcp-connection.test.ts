@@ -1,0 +1,308 @@
+// Proxied TCP connections on loopback: real sockets, in this process.
+
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { Descriptors } from '../../../src/daemon/userspace/descriptors.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { ending, Loopback, readAll } from './loopback.ts';
+
+const open: Loopback[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0)) {
+    await one.close();
+    expect(one.descriptors.used).toBe(0);
+    expect(one.service.open).toBe(0);
+    for (const { open: count } of one.route.port.traffic.endpoints()) expect(count).toBe(0);
+  }
+});
+
+function loopback(...options: ConstructorParameters<typeof Loopback>): Loopback {
+  const one = new Loopback(...options);
+  open.push(one);
+  return one;
+}
+
+/** Nobody listens there: a port that was free a moment ago. */
+async function closedPort(): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return `127.0.0.1:${port}`;
+}
+
+/** Neither takes connections nor refuses them: its queue is full, and whoever listens there sleeps. */
+async function silentEndpoint(): Promise<{ text: string; close(): void }> {
+  const listen = `const server = require('node:net').createServer();
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+      require('node:fs').writeSync(1, String(server.address().port));
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    });`;
+  const child = spawn(process.execPath, ['-e', listen], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [port] = (await once(child.stdout, 'data')) as [Buffer];
+  const queued = [0, 1].map(() => connect(Number(port), '127.0.0.1').on('error', () => undefined));
+  await Promise.all(queued.map((socket) => once(socket, 'connect')));
+  return { text: `127.0.0.1:${port}`, close: () => child.kill('SIGKILL') };
+}
+
+const echo = (socket: Socket): void => {
+  socket.pipe(socket);
+};
+const digest = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+
+describe('bytes', () => {
+  test('go both ways, megabytes of them at once, and each side closes when it is done', async () => {
+    const proxy = loopback();
+    await proxy.serve({ backends: [await proxy.endpoint(echo)] });
+    const sent = randomBytes(20_000_000);
+    const client = proxy.dial();
+    client.end(sent);
+    expect(digest(await readAll(client))).toBe(digest(sent));
+    await vi.waitFor(() => expect(proxy.service.open).toBe(0));
+    expect(proxy.route.port.traffic.endpoints()).toMatchObject([
+      { connections: 1, open: 0, failures: 0, bytesToEndpoint: sent.length, bytesToClient: sent.length },
+    ]);
+  });
+
+  test('a client that has said all is answered for as long as it takes', async () => {
+    const proxy = loopback();
+    const endpoint = await proxy.endpoint(async (socket) => {
+      const request = await readAll(socket);
+      for (let i = 0; i < 3; i++) {
+        socket.write(`${i}`);
+        await new Promise((resolve) => setTimeout(resolve, 30));
+      }
+      socket.end(request);
+    });
+    await proxy.serve({ backends: [endpoint] });
+    const client = proxy.dial();
+    client.end('request');
+    expect(`${await readAll(client)}`).toBe('012request');
+  });
+
+  test('an endpoint that has said all still hears the client', async () => {
+    const proxy = loopback();
+    let heard: Promise<Buffer> | undefined;
+    const endpoint = await proxy.endpoint((socket) => {
+      socket.end('answer');
+      heard = readAll(socket);
+    });
+    await proxy.serve({ backends: [endpoint] });
+    const client = proxy.dial();
+    expect(`${await readAll(client)}`).toBe('answer');
+    client.end('and thanks');
+    expect(`${await heard}`).toBe('and thanks');
+  });
+
+  test.each(['client', 'endpoint'])('are held back while the %s does not read', async (slow) => {
+    const proxy = loopback();
+    const ends: { endpoint?: Socket } = {};
+    const endpoint = await proxy.endpoint((socket) => {
+      ends.endpoint = socket;
+    });
+    await proxy.serve({ backends: [endpoint] });
+    const client = proxy.dial();
+    await vi.waitFor(() => expect(ends.endpoint).toBeDefined());
+    const [from, to] = slow === 'client' ? [ends.endpoint!, client] : [client, ends.endpoint!];
+    const bytes = randomBytes(60_000_000);
+    from.end(bytes);
+    const taken = (): number => {
+      const [traffic] = proxy.route.port.traffic.endpoints();
+      return slow === 'client' ? traffic!.bytesToClient : traffic!.bytesToEndpoint;
+    };
+    // It stops when the buffers of four sockets are full.
+    let before = -1;
+    await vi.waitFor(
+      () => {
+        const now = taken();
+        const isStill = now === before && now > 0;
+        before = now;
+        expect(isStill).toBe(true);
+      },
+      { timeout: 10_000, interval: 200 },
+    );
+    expect(taken()).toBeLessThan(bytes.length / 2);
+    expect(digest(await readAll(to))).toBe(digest(bytes));
+    expect(taken()).toBe(bytes.length);
+  });
+});
+
+describe('a reset', () => {
+  test('by the endpoint reaches the client as one', async () => {
+    const proxy = loopback();
+    await proxy.serve({ backends: [await proxy.endpoint((socket) => socket.resetAndDestroy())] });
+    const client = proxy.dial();
+    expect(await ending(client)).toBe('ECONNRESET');
+  });
+
+  test('by the client reaches the endpoint as one', async () => {
+    const proxy = loopback();
+    let ended: Promise<string> | undefined;
+    const endpoint = await proxy.endpoint((socket) => {
+      ended = ending(socket);
+      socket.write('x');
+    });
+    await proxy.serve({ backends: [endpoint] });
+    const client = proxy.dial();
+    client.once('data', () => client.resetAndDestroy());
+    await vi.waitFor(() => expect(ended).toBeDefined());
+    expect(await ended).toBe('ECONNRESET');
+  });
+
+  test('answers a client when no endpoint takes it', async () => {
+    const proxy = loopback();
+    await proxy.serve({ backends: [await closedPort(), await closedPort()] });
+    const client = proxy.dial();
+    expect(await ending(client)).toBe('ECONNRESET');
+    await vi.waitFor(() => expect(proxy.route.port.traffic.refused).toBe(1));
+    expect(proxy.route.port.traffic.endpoints()).toMatchObject([
+      { failures: 1, connections: 0 },
+      { failures: 1, connections: 0 },
+    ]);
+    expect(proxy.troubles).toMatchObject([{ code: 'NO_ENDPOINT', service: 'default/web' }]);
+  });
+
+  test('answers a client when there is no endpoint', async () => {
+    const proxy = loopback();
+    await proxy.serve({ backends: [] });
+    expect(await ending(proxy.dial())).toBe('ECONNRESET');
+  });
+});
+
+describe('dialling', () => {
+  test('goes on to the next endpoint when one refuses', async () => {
+    const proxy = loopback();
+    await proxy.serve({ backends: [await closedPort(), await proxy.endpoint(echo)] });
+    for (let i = 0; i < 4; i++) {
+      const client = proxy.dial();
+      client.end('hello');
+      expect(`${await readAll(client)}`).toBe('hello');
+    }
+  });
+
+  test('goes on to the next endpoint when one does not answer in time', async () => {
+    const clock = new FakeClock();
+    const proxy = loopback({ clock });
+    const silent = await silentEndpoint();
+    await proxy.serve({ backends: [silent.text, await proxy.endpoint(echo)] });
+    const client = proxy.dial();
+    client.end('hello');
+    await vi.waitFor(() => expect(clock.timerCount).toBe(1));
+    clock.pass(249);
+    expect(proxy.route.port.traffic.endpoints()).toEqual([]);
+    clock.pass(1);
+    expect(`${await readAll(client)}`).toBe('hello');
+    expect(proxy.route.port.traffic.endpoints()).toMatchObject([{ failures: 1 }, { connections: 1 }]);
+    expect(clock.timerCount).toBe(0);
+    silent.close();
+  });
+
+  test('ends when the client has gone', async () => {
+    const clock = new FakeClock();
+    const proxy = loopback({ clock });
+    const silent = await silentEndpoint();
+    const connections = vi.fn();
+    await proxy.serve({ backends: [silent.text, await proxy.endpoint(connections)] });
+    const client = proxy.dial();
+    await vi.waitFor(() => expect(clock.timerCount).toBe(1));
+    client.resetAndDestroy();
+    await once(client, 'close');
+    clock.pass(250);
+    await vi.waitFor(() => expect(proxy.service.open).toBe(0));
+    expect(connections).not.toHaveBeenCalled();
+    expect(proxy.route.port.traffic.refused).toBe(0);
+    silent.close();
+  });
+
+  test('keeps to one endpoint per client with affinity, until that fails', async () => {
+    const proxy = loopback();
+    const name = (text: string) => (socket: Socket) => socket.end(text);
+    const [a, b] = [await proxy.endpoint(name('a')), await proxy.endpoint(name('b'))];
+    const ask = async (localAddress: string): Promise<string> =>
+      `${await readAll(proxy.dial({ localAddress }))}`;
+    await proxy.serve({ backends: [a, b], affinityTimeoutSeconds: 100 });
+    const first = await ask('127.0.0.1');
+    const second = await ask('127.0.0.2');
+    expect(new Set([first, second])).toEqual(new Set(['a', 'b']));
+    for (let i = 0; i < 3; i++) {
+      expect([await ask('127.0.0.1'), await ask('127.0.0.2')]).toEqual([first, second]);
+    }
+    await proxy.serve({ backends: [first === 'a' ? b : a, await closedPort()], affinityTimeoutSeconds: 100 });
+    expect(await ask('127.0.0.1')).toBe(second);
+    expect(await ask('127.0.0.1')).toBe(second);
+  });
+
+  test('says who the client is first where that is asked for', async () => {
+    const proxy = loopback();
+    let heard: Promise<Buffer> | undefined;
+    const endpoint = await proxy.endpoint((socket) => {
+      heard = readAll(socket);
+      socket.end();
+    });
+    await proxy.serve({ backends: [endpoint], proxyProtocol: 'v2' });
+    const client = proxy.dial({ localAddress: '127.0.0.9' });
+    client.end('hello');
+    await once(client, 'connect');
+    const { localPort } = client;
+    await readAll(client);
+    const bytes = await heard!;
+    expect(bytes.subarray(0, 16)).toEqual(Buffer.from('0d0a0d0a000d0a515549540a2111000c', 'hex'));
+    expect([...bytes.subarray(16, 24)]).toEqual([127, 0, 0, 9, 10, 96, 0, 1]);
+    expect([bytes.readUInt16BE(24), bytes.readUInt16BE(26)]).toEqual([localPort, 80]);
+    expect(`${bytes.subarray(28)}`).toBe('hello');
+    expect(proxy.route.port.traffic.endpoints()).toMatchObject([{ bytesToEndpoint: 5 }]);
+  });
+});
+
+describe('limits', () => {
+  test('of a Service: more are reset, and told once; there is room again when one ends', async () => {
+    const proxy = loopback();
+    await proxy.serve({ backends: [await proxy.endpoint(echo)], maxConnections: 2 });
+    const clients = [proxy.dial(), proxy.dial()];
+    for (const client of clients) {
+      client.write('x');
+      await once(client, 'data');
+    }
+    expect(await ending(proxy.dial())).toBe('ECONNRESET');
+    expect(await ending(proxy.dial())).toBe('ECONNRESET');
+    expect(proxy.troubles).toMatchObject([{ code: 'CONNECTION_LIMIT', service: 'default/web', times: 1 }]);
+    expect(proxy.route.port.traffic.refused).toBe(2);
+    clients[0]!.end();
+    await vi.waitFor(() => expect(proxy.service.open).toBe(1));
+    const next = proxy.dial();
+    next.end('hello');
+    expect(`${await readAll(next)}`).toBe('hello');
+  });
+
+  test('of the process: more are reset before it runs out, and told once', async () => {
+    // A quarter of so few is kept for others.
+    const proxy = loopback({ descriptors: new Descriptors(8) });
+    await proxy.serve({ backends: [await proxy.endpoint(echo)] });
+    const clients = [proxy.dial(), proxy.dial(), proxy.dial()];
+    for (const client of clients) {
+      client.write('x');
+      await once(client, 'data');
+    }
+    expect(await ending(proxy.dial())).toBe('ECONNRESET');
+    expect(await ending(proxy.dial())).toBe('ECONNRESET');
+    expect(proxy.descriptors.refused).toBe(2);
+    expect(proxy.troubles).toMatchObject([{ code: 'DESCRIPTORS', service: undefined, times: 1 }]);
+    expect(proxy.troubles[0]!.reason).toContain('6 of 8 descriptors');
+    for (const client of clients) client.destroy();
+    await vi.waitFor(() => expect(proxy.descriptors.used).toBe(0));
+  });
+});
+
+test('closing resets every connection', async () => {
+  const proxy = loopback();
+  const ends: Socket[] = [];
+  await proxy.serve({ backends: [await proxy.endpoint((socket) => ends.push(socket))] });
+  const client = proxy.dial();
+  await vi.waitFor(() => expect(ends).toHaveLength(1));
+  const endings = Promise.all([ending(client), ending(ends[0]!)]);
+  await proxy.close();
+  expect(await endings).toEqual(['ECONNRESET', 'ECONNRESET']);
+});
