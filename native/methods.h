@@ -12,6 +12,7 @@ napi_value Subscribe(napi_env env, napi_callback_info info);
 napi_value Unsubscribe(napi_env env, napi_callback_info info);
 napi_value SendDatagram(napi_env env, napi_callback_info info);
 napi_value ListenerPid(napi_env env, napi_callback_info info);
+napi_value OpenMarked(napi_env env, napi_callback_info info);
 napi_value OriginalDestination(napi_env env, napi_callback_info info);
 napi_value SendNow(napi_env env, napi_callback_info info);
 napi_value IsBroken(napi_env env, napi_callback_info info);

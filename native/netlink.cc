@@ -19,6 +19,7 @@ NAPI_MODULE_INIT() {
       method("unsubscribe", Unsubscribe),
       method("sendDatagram", SendDatagram),
       method("listenerPid", ListenerPid),
+      method("openMarked", OpenMarked),
       method("originalDestination", OriginalDestination),
       method("sendNow", SendNow),
       method("isBroken", IsBroken),

@@ -26,7 +26,7 @@ import { quote } from './printable.ts';
 
 /** How traffic is steered. */
 export type ProxyMode = 'nftables' | 'iptables' | 'ipvs' | 'userspace';
-export const PROXY_MODES: readonly ProxyMode[] = ['nftables', 'iptables', 'ipvs'];
+export const PROXY_MODES: readonly ProxyMode[] = ['nftables', 'iptables', 'ipvs', 'userspace'];
 
 export const IPTABLES_BACKENDS = ['auto', 'nft', 'legacy'] as const;
 export type IptablesBackendChoice = (typeof IPTABLES_BACKENDS)[number];

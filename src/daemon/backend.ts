@@ -38,9 +38,9 @@ export interface LivePortals {
   takeMoved(): ReadonlyMap<ServiceKey, readonly Frontend[]>;
   /** Where its flows may lead, by `flowEnd`; undefined where they lead to endpoints, as in other modes. */
   endsOf(frontend: Frontend): ReadonlySet<string> | undefined;
-  /** Takes the rules back, so that nobody new is led here. Never throws: where they cannot be deleted they stay, as other modes' do. */
-  withdraw(): Promise<void>;
-  /** To be called after that. Settles when all that goes on without rules has ended, after `forMs` at the latest. */
+  /** Takes the rules back, so that nobody new is led here. `isFollowed`: other rules of ours are in force. Never throws. */
+  withdraw(isFollowed: boolean): Promise<void>;
+  /** To be called after that. Settles when all that goes on without them has ended, after `forMs` at the latest. */
   drain(forMs?: number): Promise<void>;
 }
 

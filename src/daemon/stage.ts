@@ -31,7 +31,8 @@ export class Stage {
   async open(settings: Settings): Promise<Backend> {
     // What is being removed may be what comes back.
     await this.#removal;
-    return openBackend(settings, this.#log, () => this.#pipeline?.suspect());
+    const present = [this.#pipeline, ...this.#leaving].flatMap((one) => one?.backend ?? []);
+    return openBackend(settings, this.#log, () => this.#pipeline?.suspect(), present);
   }
 
   /** Settles when the former pipeline is closed; the new one syncs from then on. */
@@ -50,7 +51,7 @@ export class Stage {
   inForce(): void {
     if (this.#pipeline === undefined) return;
     const { settings } = this.#pipeline;
-    const withdrawal = this.#withdraw();
+    const withdrawal = this.#withdraw(true);
     if (this.#soleMode === settings.proxyMode) return;
     this.#soleMode = settings.proxyMode;
     this.#removal = withdrawal.then(() => removeOtherModes(settings, this.#log));
@@ -63,7 +64,7 @@ export class Stage {
     await pipeline?.stop();
     if (pipeline?.portals !== undefined) this.#leaving.push(pipeline);
     else pipeline?.close();
-    await Promise.all([this.#withdraw(), this.#removal]);
+    await Promise.all([this.#withdraw(false), this.#removal]);
   }
 
   /** To be called after `close`. Settles when all that goes on without rules has ended, or had its time to. */
@@ -74,13 +75,13 @@ export class Stage {
   }
 
   /** Settles when nothing leads to what is left; that goes on until it ends. */
-  async #withdraw(): Promise<void> {
+  async #withdraw(isFollowed: boolean): Promise<void> {
     const leaving = this.#leaving;
     this.#leaving = [];
     await Promise.all(
       leaving.map(async (pipeline) => {
         this.#draining.add(pipeline);
-        await pipeline.portals?.withdraw();
+        await pipeline.portals?.withdraw(isFollowed);
         void this.#drain(pipeline);
       }),
     );

@@ -252,8 +252,8 @@ it.each<[flags: [string, string?][], error: string]>([
   [[['iptables-masquerade-bit', 'x']], '--iptables-masquerade-bit: must be an integer from 0 to 31, got "x"'],
   [[['masquerade-all', 'maybe']], '--masquerade-all: must be true or false, got "maybe"'],
   [
-    [['proxy-mode', 'userspace']],
-    '--proxy-mode: must be nftables, iptables or ipvs, or ipvs,nftables, got "userspace"',
+    [['proxy-mode', 'kernelspace']],
+    '--proxy-mode: must be nftables, iptables, ipvs or userspace, or ipvs,nftables, got "kernelspace"',
   ],
   [[['logging-format', 'xml']], '--logging-format: must be auto or text or json, got "xml"'],
   [[['hostname-override', '  ']], '--hostname-override: must not be blank, got "  "'],

@@ -30,6 +30,8 @@ export interface ProxiesOptions {
   /** Told of what keeps clients from being served, each kind every ten seconds at most. */
   readonly tell: TellTrouble;
   readonly clock?: Clock;
+  /** Of all that is sent to endpoints, so that rules let it pass; 0, which is none, unless given. */
+  readonly mark?: number;
   /** Those of the process unless given. */
   readonly descriptors?: Descriptors;
   readonly udpTimeouts?: UdpTimeouts;
@@ -90,6 +92,7 @@ export class Proxies {
       descriptors: this.#descriptors,
       troubles: this.#troubles,
       clock: this.#clock,
+      mark: options.mark ?? 0,
       onLastOf: ({ service }) => this.#forgetIfGone(service),
     });
   }
@@ -153,12 +156,18 @@ export class Proxies {
     };
   }
 
+  /** Nothing listens any more, TCP connections go on. Settles when all of them have ended. Not to be called during an update. */
+  async drain(): Promise<void> {
+    for (const service of [...this.#services.keys()]) this.#withdrawOthers(service, []);
+    this.release();
+    await this.#connections.drained();
+  }
+
   /** Nothing listens any more, and connections are reset. Not to be called during an update. */
   async close(): Promise<void> {
-    const everything = new Map([...this.#services.keys()].map((service) => [service, []]));
-    for (const service of everything.keys()) this.#withdrawOthers(service, []);
-    this.release();
+    const drained = this.drain();
     await this.#connections.close();
+    await drained;
   }
 
   /** Frontends that a Service has no more. */
@@ -314,6 +323,7 @@ export class Proxies {
             descriptors: this.#descriptors,
             troubles: this.#troubles,
             clock: this.#clock,
+            mark: this.#options.mark ?? 0,
           },
         ),
       );

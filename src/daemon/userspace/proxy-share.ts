@@ -2,12 +2,17 @@
 // the same ones.
 
 import { KproxyError } from '../../errors.ts';
-import type { Portal, PortalSide } from '../../mode/userspace/portals.ts';
+import { deleteTables } from '../../mode/nftables/cleanup.ts';
+import { OWNED_PORTALS } from '../../mode/nftables/ownership.ts';
+import { structureTransaction } from '../../mode/nftables/transaction.ts';
+import type { Side } from '../../mode/userspace/offered-backends.ts';
+import type { Portal } from '../../mode/userspace/portals.ts';
+import { addTranslatingTables, translatingTable } from '../../mode/userspace/translating-table.ts';
 import type { Ip, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
+import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { Frontend } from '../../vip/frontend.ts';
 import type { SyncFailure } from '../backend.ts';
-import { removeTables } from '../inspect-nftables.ts';
 import type { NftSession } from '../nft-session.ts';
 
 /** What the portals need of the proxies. */
@@ -20,7 +25,7 @@ export interface PortalProxies {
     frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>,
     addresses?: ReadonlyMap<IpFamily, Ip>,
   ): Promise<readonly SyncFailure[]>;
-  portal(frontend: Frontend, side: PortalSide): Portal | undefined;
+  portal(frontend: Frontend, side: Side): Portal | undefined;
   /** Lets go of what no Frontend uses since the last update. */
   release(): void;
   /** Takes nobody new. Settles when all that is established has ended by itself. */
@@ -34,6 +39,9 @@ export class ProxyShare {
   readonly proxies: PortalProxies;
   #holders = 0;
   #isWithdrawn = false;
+  #isClosed = false;
+  /** Of the table that has taken the place of the portals. */
+  #translating: readonly IpFamily[] = [];
 
   constructor(session: NftSession, proxies: PortalProxies) {
     this.session = session;
@@ -52,33 +60,31 @@ export class ProxyShare {
   /** Closes all of it when it was the last holder. */
   letGo(): void {
     if (--this.#holders > 0) return;
-    if (!this.#isWithdrawn) this.session.close();
     this.#isWithdrawn = true;
+    this.#closeSession();
     void this.proxies.close();
   }
 
   /**
-   * Deletes the portals, unless another backend holds them. The kernel does so by itself with the socket that owns them, where it
-   * knows owners.
+   * Deletes the portals, unless another backend holds them. Where no other rules of ours translate (`isFollowed`), something has to
+   * until all that is established has ended. Never throws: what is not deleted goes with the socket that owns it, where the
+   * kernel knows owners.
    */
-  async withdraw(): Promise<void> {
+  async withdraw(isFollowed: boolean): Promise<void> {
     if (this.#holders > 1 || this.#isWithdrawn) return;
     this.#isWithdrawn = true;
     try {
-      const { table } = this.session;
       const families = await this.session.families();
-      await removeTables(
-        this.session,
-        families.map((family) => ({ family, table })),
-      );
+      const away = deleteTables(families, this.session.table);
+      const isDone = !isFollowed && (await this.#replace(away, families));
+      if (!isDone) await this.#commit(away);
     } catch (error) {
       if (!(error instanceof KproxyError)) throw error;
-    } finally {
-      this.session.close();
     }
+    if (isFollowed) this.#closeSession();
   }
 
-  /** Settles when nothing is under way, after `forMs` at the latest; at once while another backend has the proxies. */
+  /** Settles when nothing is under way, cut off after `forMs` if need be; at once while another backend has the proxies. */
   async drain(forMs: number | undefined): Promise<void> {
     if (this.#holders > 1) return;
     let timer: NodeJS.Timeout | undefined;
@@ -87,5 +93,36 @@ export class ProxyShare {
     });
     await Promise.race([this.proxies.drain(), isOver]);
     clearTimeout(timer);
+    // Clients have to hear of it, which takes the translation of their addresses.
+    await this.proxies.close();
+    if (this.#translating.length > 0 && !this.#isClosed) {
+      try {
+        await this.#commit(deleteTables(this.#translating, translatingTable(process.pid)));
+      } catch (error) {
+        if (!(error instanceof KproxyError)) throw error;
+      }
+    }
+    this.#closeSession();
+  }
+
+  /** Owned where the kernel can. */
+  async #replace(away: readonly NftRequest[], families: readonly IpFamily[]): Promise<boolean> {
+    for (const flags of [OWNED_PORTALS, 0]) {
+      const tables = addTranslatingTables(families, translatingTable(process.pid), flags);
+      if (!(await this.#commit([...tables, ...away]))) continue;
+      this.#translating = families;
+      return true;
+    }
+    return false;
+  }
+
+  async #commit(requests: readonly NftRequest[]): Promise<boolean> {
+    const { refusals } = await this.session.commit(structureTransaction(requests));
+    return refusals.length === 0;
+  }
+
+  #closeSession(): void {
+    if (!this.#isClosed) this.session.close();
+    this.#isClosed = true;
   }
 }

@@ -4,13 +4,13 @@
 // not take is copied, and nothing more is read from that side until it is written: so a connection holds at most one buffer's
 // worth each way, and none while it is idle.
 
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { type Attempt, DialSchedule } from '../../mode/userspace/dial-schedule.ts';
 import { proxyHeader, type SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import type { Ip } from '../../model/ip.ts';
 import type { Backend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
-import { isBroken, type OnRead, rereadInto, sendNow } from './node-sockets.ts';
+import { dialMarked, isBroken, type OnRead, rereadInto, sendNow } from './node-sockets.ts';
 import type { Route } from './route.ts';
 import { KEEP_ALIVE } from './tcp-listener.ts';
 import type { EndpointTraffic } from './traffic.ts';
@@ -28,6 +28,8 @@ export interface TcpConnectionOptions {
   readonly dialled: SocketAddress;
   readonly route: Route;
   readonly clock: Clock;
+  /** Of what is sent to the endpoint; 0 for none. */
+  readonly mark: number;
   /** Called once, when both sockets are closed; with a reason when there was never an endpoint. */
   onEnd(refusal: Refusal | undefined): void;
 }
@@ -75,11 +77,7 @@ export class TcpConnection {
 
   #attempt({ backend, timeoutMs }: Attempt): void {
     const { clock } = this.#options;
-    const endpoint = connect({
-      host: backend.ip,
-      port: backend.port,
-      allowHalfOpen: true,
-      autoSelectFamily: false,
+    const endpoint = dialMarked(backend, this.#options.mark, {
       noDelay: true,
       ...KEEP_ALIVE,
       onread: this.#reader(

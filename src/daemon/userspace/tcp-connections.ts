@@ -12,6 +12,8 @@ export interface TcpConnectionsOptions {
   readonly descriptors: Descriptors;
   readonly troubles: Troubles;
   readonly clock: Clock;
+  /** Of what is sent to endpoints; 0 for none. */
+  readonly mark: number;
   /** A connection to a Service that is gone has ended. */
   onLastOf(route: Route): void;
 }
@@ -22,7 +24,8 @@ const DESCRIPTORS_EACH = 2;
 export class TcpConnections {
   readonly #options: TcpConnectionsOptions;
   readonly #connections = new Set<TcpConnection>();
-  #isClosed: (() => void) | undefined;
+  /** Of those who wait until there are none. */
+  readonly #waiting: (() => void)[] = [];
 
   constructor(options: TcpConnectionsOptions) {
     this.#options = options;
@@ -30,7 +33,7 @@ export class TcpConnections {
 
   /** Leads a client that was accepted, and not read from, to an endpoint; or resets it. */
   lead(client: Socket, dialled: SocketAddress, route: Route): void {
-    const { descriptors, troubles, clock } = this.#options;
+    const { descriptors, troubles, clock, mark } = this.#options;
     const { service, port } = route;
     const { maxConnections } = route.frontend;
     if (maxConnections !== undefined && service.open >= maxConnections) {
@@ -52,6 +55,7 @@ export class TcpConnections {
       dialled,
       route,
       clock,
+      mark,
       onEnd: (refusal) => this.#ended(connection, route, refusal),
     });
     this.#connections.add(connection);
@@ -60,11 +64,13 @@ export class TcpConnections {
 
   /** Resets all of them. Settles when they are closed. */
   async close(): Promise<void> {
-    if (this.#connections.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#isClosed = resolve;
-      for (const connection of this.#connections) connection.abort();
-    });
+    for (const connection of this.#connections) connection.abort();
+    await this.drained();
+  }
+
+  /** Settles when there are none. */
+  async drained(): Promise<void> {
+    if (this.#connections.size > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
   #ended(connection: TcpConnection, route: Route, refusal: Refusal | undefined): void {
@@ -80,6 +86,6 @@ export class TcpConnections {
     if (refusal === 'no-descriptor') descriptors.refuse(troubles);
     if (refusal !== undefined && refusal !== 'client-gone') port.traffic.refused++;
     if (service.frontends.length === 0) onLastOf(route);
-    if (this.#connections.size === 0) this.#isClosed?.();
+    if (this.#connections.size === 0) for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }

@@ -3,13 +3,16 @@
 //
 // INVARIANTS: `#frontends` is always what is wanted. What the rules lead to listens, from before until after they do.
 
-import { isProxied, type PortalSide, planPortal, sidesServed } from '../../mode/userspace/portals.ts';
+import { type Side, servedSides } from '../../mode/userspace/offered-backends.ts';
+import { isProxied, planPortal } from '../../mode/userspace/portals.ts';
 import { proxyAddresses } from '../../mode/userspace/proxy-addresses.ts';
 import { isDeepEqual } from '../../model/deep-equal.ts';
 import { type Ip, type IpFamily, packIp } from '../../model/ip.ts';
+import type { Scheduler } from '../../model/service-policy.ts';
 import type { Problem, ServiceKey } from '../../model/types.ts';
 import { flowEnd } from '../../vip/conntrack/flow-target.ts';
 import type { Frontend } from '../../vip/frontend.ts';
+import { UnmetWishes } from '../../vip/unmet-wishes.ts';
 import type { Backend, BackendUpdate, LivePortals, SyncFailure, SyncResult } from '../backend.ts';
 import { NftablesBackend } from '../nftables-backend.ts';
 import type { AfterSync } from '../sync-loop.ts';
@@ -36,10 +39,14 @@ export interface UserspaceBackendOptions {
   readonly watch?: (portId: number) => { close(): void };
 }
 
+/** Proxies take turns, which is as good as chance. */
+const isByTurns = (scheduler: Scheduler): boolean => scheduler === 'random' || scheduler === 'rr';
+
 const NO_SERVICES: ReadonlyMap<ServiceKey, readonly Frontend[]> = new Map();
 
 export class UserspaceBackend implements Backend {
-  readonly #share: ProxyShare;
+  /** What another backend of this mode may go on with. */
+  readonly share: ProxyShare;
   readonly #hosts: HostAddresses;
   readonly #families: readonly IpFamily[];
   readonly #bindAddress: Ip | undefined;
@@ -50,6 +57,7 @@ export class UserspaceBackend implements Backend {
   readonly #refused = new Map<ServiceKey, SyncFailure>();
   /** Services that may lead elsewhere than when their flows were looked at last. */
   readonly #moved = new Set<ServiceKey>();
+  readonly #unmet = new UnmetWishes('userspace', isByTurns, true);
   #nodeAddresses: readonly Ip[] = [];
   #addresses: ReadonlyMap<IpFamily, Ip> = new Map();
   /** Every Service is to be planned anew. */
@@ -59,7 +67,7 @@ export class UserspaceBackend implements Backend {
 
   constructor(options: UserspaceBackendOptions) {
     const { share, hostAddresses, families, masqueradeBit, bindAddress, ownsTables = true, watch } = options;
-    this.#share = share;
+    this.share = share;
     this.#hosts = hostAddresses;
     this.#families = families;
     this.#bindAddress = bindAddress;
@@ -111,11 +119,12 @@ export class UserspaceBackend implements Backend {
         code: 'NO_PROXY_ADDRESS',
         reason: `this host has no IPv${family} address for proxies: Services are refused at their IPv${family} addresses`,
       }));
-    return [...refused, ...homeless, ...this.#portals.problems()];
+    return [...refused, ...homeless, ...this.#unmet.problems(), ...this.#portals.problems()];
   }
 
   async sync({ frontends, surroundings }: BackendUpdate): Promise<SyncResult> {
     for (const [service, list] of frontends) {
+      this.#unmet.note(service, list);
       if (list.length === 0) this.#frontends.delete(service);
       else this.#frontends.set(service, list);
     }
@@ -129,7 +138,7 @@ export class UserspaceBackend implements Backend {
       this.#refused.delete(service);
       this.#moved.add(service);
     }
-    const failures = await this.#share.proxies.update(
+    const failures = await this.share.proxies.update(
       this.#proxied(concerned),
       hasMoved ? addresses : undefined,
     );
@@ -144,7 +153,7 @@ export class UserspaceBackend implements Backend {
     note: () => undefined,
     distrust: () => undefined,
     settle: async () => {
-      if (this.#isInForce) this.#share.proxies.release();
+      if (this.#isInForce) this.share.proxies.release();
       return [];
     },
     nextDueMs: () => undefined,
@@ -157,14 +166,14 @@ export class UserspaceBackend implements Backend {
       return moved;
     },
     endsOf: (frontend) => this.#endsOf(frontend),
-    withdraw: () => this.#share.withdraw(),
-    drain: (forMs) => this.#share.drain(forMs),
+    withdraw: (isFollowed) => this.share.withdraw(isFollowed),
+    drain: (forMs) => this.share.drain(forMs),
   };
 
   close(): void {
     this.#hosts.close();
     this.#portals.close();
-    this.#share.letGo();
+    this.share.letGo();
   }
 
   #choose(): ReadonlyMap<IpFamily, Ip> {
@@ -200,9 +209,9 @@ export class UserspaceBackend implements Backend {
 
   #endsOf(frontend: Frontend): ReadonlySet<string> | undefined {
     if (!isProxied(frontend)) return undefined;
-    const portal = (side: PortalSide) => this.#share.proxies.portal(frontend, side);
+    const portal = (side: Side) => this.share.proxies.portal(frontend, side);
     return new Set(
-      sidesServed(frontend).flatMap((side) => {
+      servedSides(frontend).flatMap((side) => {
         const at = portal(side);
         return at === undefined ? [] : [flowEnd(packIp(at.ip), at.port)];
       }),

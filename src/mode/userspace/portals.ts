@@ -6,9 +6,7 @@ import { type Ip, packIp } from '../../model/ip.ts';
 import type { Backend, Frontend } from '../../vip/frontend.ts';
 import { packPort, packProtocol } from '../nftables/names.ts';
 import { type PlannedFrontend, type Previous, planFrontend } from '../nftables/planned-frontend.ts';
-
-/** Who is sent to a proxy: everybody, or this node and its pods where a Local policy gives others less. */
-export type PortalSide = 'outside' | 'inside';
+import { type Side, servedSides } from './offered-backends.ts';
 
 /** Where a proxy listens. */
 export interface Portal {
@@ -18,18 +16,11 @@ export interface Portal {
 }
 
 /** Where the rules have to send the clients of a Frontend; undefined while it cannot be served. */
-export type PortalOf = (frontend: Frontend, side: PortalSide) => Portal | undefined;
+export type PortalOf = (frontend: Frontend, side: Side) => Portal | undefined;
 
 /** Proxies have no sockets of SCTP: the rules balance it, as in nftables mode. */
 export function isProxied({ protocol }: Pick<Frontend, 'protocol'>): boolean {
   return protocol !== 'SCTP';
-}
-
-/** The sides of a Frontend on which somebody gets something. */
-export function sidesServed({ backends, insideBackends }: Frontend): readonly PortalSide[] {
-  const sides: PortalSide[] = backends.length > 0 ? ['outside'] : [];
-  if (insideBackends !== undefined && insideBackends.length > 0) sides.push('inside');
-  return sides;
 }
 
 export interface PortalFrontend {
@@ -44,10 +35,10 @@ export interface PortalFrontend {
  */
 export function portalFrontend(frontend: Frontend, portalOf: PortalOf): PortalFrontend {
   const { schedulerFlags: _, isDirect: __, insideBackends, ...rest } = frontend;
-  const portals = sidesServed(frontend).map((side) => ({ side, portal: portalOf(frontend, side) }));
+  const portals = servedSides(frontend).map((side) => ({ side, portal: portalOf(frontend, side) }));
   const found = portals.flatMap(({ portal }) => portal ?? []);
   const isServed = found.length === portals.length;
-  const behind = (side: PortalSide): readonly Backend[] =>
+  const behind = (side: Side): readonly Backend[] =>
     portals.flatMap((one) => (one.side === side && one.portal !== undefined ? [proxy(one.portal)] : []));
   return {
     frontend: {

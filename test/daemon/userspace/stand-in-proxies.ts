@@ -2,7 +2,8 @@
 
 import type { SyncFailure } from '../../../src/daemon/backend.ts';
 import type { PortalProxies } from '../../../src/daemon/userspace/proxy-share.ts';
-import { type Portal, type PortalSide, sidesServed } from '../../../src/mode/userspace/portals.ts';
+import { type Side, servedSides } from '../../../src/mode/userspace/offered-backends.ts';
+import type { Portal } from '../../../src/mode/userspace/portals.ts';
 import type { Ip, IpFamily } from '../../../src/model/ip.ts';
 import type { ServiceKey } from '../../../src/model/types.ts';
 import { type Frontend, frontendKey } from '../../../src/vip/frontend.ts';
@@ -36,7 +37,7 @@ export class StandInProxies implements PortalProxies {
       }
       this.#frontends.set(service, list);
       for (const one of list) {
-        for (const side of sidesServed(one)) {
+        for (const side of servedSides(one)) {
           const key = keyOf(one, side);
           if (!this.ports.has(key)) this.ports.set(key, this.#nextPort++);
         }
@@ -45,7 +46,7 @@ export class StandInProxies implements PortalProxies {
     return failures;
   }
 
-  portal(frontend: Frontend, side: PortalSide): Portal | undefined {
+  portal(frontend: Frontend, side: Side): Portal | undefined {
     const ip = this.#addresses.get(frontend.family);
     const port = this.ports.get(keyOf(frontend, side));
     const isServed = !this.refuses.has(frontend.service);
@@ -55,7 +56,7 @@ export class StandInProxies implements PortalProxies {
   release(): void {
     this.calls.push('release');
     const all = [...this.#frontends.values()].flat();
-    const used = new Set(all.flatMap((one) => sidesServed(one).map((side) => keyOf(one, side))));
+    const used = new Set(all.flatMap((one) => servedSides(one).map((side) => keyOf(one, side))));
     for (const key of this.ports.keys()) if (!used.has(key)) this.ports.delete(key);
   }
 
@@ -74,7 +75,7 @@ export class StandInProxies implements PortalProxies {
   }
 }
 
-function keyOf(frontend: Frontend, side: PortalSide): string {
+function keyOf(frontend: Frontend, side: Side): string {
   const { family, protocol } = frontend;
   return `${family} ${side} ${protocol === 'UDP' ? frontendKey(frontend) : protocol}`;
 }

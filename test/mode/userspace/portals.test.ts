@@ -1,23 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Previous } from '../../../src/mode/nftables/planned-frontend.ts';
-import {
-  type Portal,
-  type PortalSide,
-  planPortal,
-  portalFrontend,
-  sidesServed,
-} from '../../../src/mode/userspace/portals.ts';
+import { type Side, servedSides } from '../../../src/mode/userspace/offered-backends.ts';
+import { type Portal, planPortal, portalFrontend } from '../../../src/mode/userspace/portals.ts';
 import type { Ip } from '../../../src/model/ip.ts';
 import type { Frontend } from '../../../src/vip/frontend.ts';
 import { type FrontendSpec, frontend } from '../../support/frontends.ts';
 
-const PORTALS: Readonly<Record<PortalSide, Portal>> = {
+const PORTALS: Readonly<Record<Side, Portal>> = {
   outside: { ip: '192.168.50.10' as Ip, port: 40_001 },
   inside: { ip: '192.168.50.10' as Ip, port: 40_002 },
 };
 const NOTHING: Previous = { slots: () => [], picks: () => [], ids: () => new Map() };
-const led = (one: Frontend, portalOf: (side: PortalSide) => Portal | undefined = (side) => PORTALS[side]) =>
+const led = (one: Frontend, portalOf: (side: Side) => Portal | undefined = (side) => PORTALS[side]) =>
   portalFrontend(one, (_, side) => portalOf(side));
 const ends = (list: readonly { ip: string; port: number }[] | undefined) =>
   list?.map(({ ip, port }) => `${ip}:${port}`);
@@ -55,7 +50,7 @@ describe('a Frontend in front of proxies', () => {
   });
 
   test('keeps out whom a Local policy keeps out, and asks for no proxy for them', () => {
-    const asked: PortalSide[] = [];
+    const asked: Side[] = [];
     const { frontend: is } = led(frontend('lb', { ...LOCAL, backends: [] }), (side) => {
       asked.push(side);
       return PORTALS[side];
@@ -65,7 +60,7 @@ describe('a Frontend in front of proxies', () => {
     expect(ends(is.insideBackends)).toEqual(['192.168.50.10:40002']);
   });
 
-  test.each<[missing: PortalSide]>([['outside'], ['inside']])(
+  test.each<[missing: Side]>([['outside'], ['inside']])(
     'is refused without its proxy %s, not led to nothing, and still keeps out who may not come',
     (missing) => {
       const ranges = [{ ip: '198.51.100.0' as Ip, prefix: 24, family: 4 as const }];
@@ -99,10 +94,10 @@ describe('a Frontend in front of proxies', () => {
       for (const name of ['kind', 'address', 'protocol', 'port', 'service', 'displayName'] as const)
         expect(is[name]).toEqual(before[name]);
       expect(is.healthCheckNodePort).toBe(before.healthCheckNodePort);
-      const isServed = !sidesServed(before).some((side) => side === missing);
+      const isServed = !servedSides(before).some((side) => side === missing);
       expect(is.backends.length > 0).toBe(isServed && before.backends.length > 0);
       expect((is.insideBackends ?? []).length > 0).toBe(isServed && (insideBackends ?? []).length > 0);
-      expect(portals.length).toBe(isServed ? sidesServed(before).length : 0);
+      expect(portals.length).toBe(isServed ? servedSides(before).length : 0);
     });
     fc.assert(property);
   });

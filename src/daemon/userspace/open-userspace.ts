@@ -1,0 +1,72 @@
+// userspace mode's way into the kernel: proxies, the portals in front of them, and word of this host's addresses.
+
+import type { Settings } from '../../config/settings.ts';
+import { TABLES } from '../../mode/nftables/names.ts';
+import type { Backend } from '../backend.ts';
+import { interfaceAddresses, kernelFamilies } from '../interfaces.ts';
+import { NodeAddresses } from '../ipvs/node-addresses.ts';
+import type { Log } from '../log.ts';
+import { subscribeNftables } from '../nft-notifications.ts';
+import { NftSession } from '../nft-session.ts';
+import { watchTables } from '../table-watch.ts';
+import { Proxies } from './proxies.ts';
+import { ProxyShare } from './proxy-share.ts';
+import { UserspaceBackend } from './userspace-backend.ts';
+
+/**
+ * `onForeignChange` is called when addresses of this host, or portals that nobody owns, have changed. Of `present` backends one of this
+ * mode shares what it has. Throws KproxyError where every sync would fail.
+ */
+export async function openUserspaceBackend(
+  { masqueradeBit, userspace }: Settings,
+  log: Log,
+  onForeignChange: () => void,
+  present: readonly Backend[],
+): Promise<UserspaceBackend> {
+  const watched = await NodeAddresses.watch({
+    onChange: onForeignChange,
+    onError: (error) => log.warn({ err: error }, 'addresses of this node cannot be listed'),
+  });
+  try {
+    const share = sharedBy(present) ?? (await openShare(masqueradeBit, log));
+    return new UserspaceBackend({
+      share,
+      // In their order, which the other does not keep.
+      hostAddresses: {
+        get current() {
+          const all = new Set(watched.current);
+          return interfaceAddresses().filter((ip) => all.has(ip));
+        },
+        close: () => watched.close(),
+      },
+      families: kernelFamilies(),
+      masqueradeBit,
+      bindAddress: userspace.bindAddress,
+      watch: (portId) => watchTables(subscribeNftables, TABLES.userspace, portId, onForeignChange),
+    });
+  } catch (error) {
+    watched.close();
+    throw error;
+  }
+}
+
+function sharedBy(present: readonly Backend[]): ProxyShare | undefined {
+  for (const backend of present)
+    if (backend instanceof UserspaceBackend && backend.share.isUsable) return backend.share;
+  return undefined;
+}
+
+async function openShare(masqueradeBit: number, log: Log): Promise<ProxyShare> {
+  const session = new NftSession(undefined, TABLES.userspace);
+  try {
+    await session.generation();
+  } catch (error) {
+    session.close();
+    throw error;
+  }
+  const proxies = new Proxies({
+    mark: 2 ** masqueradeBit,
+    tell: ({ reason, ...trouble }) => log.warn(trouble, reason),
+  });
+  return new ProxyShare(session, proxies);
+}
