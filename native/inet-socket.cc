@@ -1,10 +1,12 @@
-// What Node lacks of TCP sockets: where a connection was going before the kernel translated its destination, a write that does
-// not queue, and a look at the state of a socket that nobody reads. All of them by the number of a descriptor that belongs to a
-// socket of Node's. Authority: tcp(7), linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h.
+// What Node lacks of TCP and UDP sockets: a mark on what they send from the start, where a connection was going before the kernel
+// translated its destination, a write that does not queue, and a look at the state of a socket that nobody reads. All but the first
+// by the number of a descriptor that belongs to a socket of Node's.
+// Authority: socket(7), tcp(7), linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h.
 
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstring>
@@ -39,6 +41,29 @@ int OriginalDestination(int fd, uint8_t* bytes) {
 }
 
 }  // namespace
+
+// openMarked(family, isTcp, mark) → fd, or a negative errno.
+napi_value OpenMarked(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
+  int family = 0;
+  bool is_tcp = false;
+  uint32_t mark = 0;
+  GetArguments(env, info, arguments);
+  if (napi_get_value_int32(env, arguments[0], &family) != napi_ok || (family != 4 && family != 6) ||
+      napi_get_value_bool(env, arguments[1], &is_tcp) != napi_ok ||
+      napi_get_value_uint32(env, arguments[2], &mark) != napi_ok) {
+    return ThrowArgument(env);
+  }
+  const int type = (is_tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+  const int fd = socket(family == 4 ? AF_INET : AF_INET6, type, 0);
+  if (fd < 0) return MakeInt32(env, -errno);
+  if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0) {
+    const int error = errno;
+    close(fd);
+    return MakeInt32(env, -error);
+  }
+  return MakeInt32(env, fd);
+}
 
 // originalDestination(fd, bytes) → bytes written, or a negative errno.
 napi_value OriginalDestination(napi_env env, napi_callback_info info) {

@@ -55,6 +55,11 @@ export interface Addon {
   /** A descriptor of an empty file in memory, or a negative errno. */
   memoryFile(): number;
   /**
+   * A socket of IPv4 or IPv6 for TCP or UDP whose packets carry a mark (SO_MARK in socket(7), which takes CAP_NET_ADMIN). Returns its
+   * descriptor, which is the caller's to close, or a negative errno.
+   */
+  openMarked(family: 4 | 6, isTcp: boolean, mark: number): number;
+  /**
    * Where a TCP connection was going before its destination was translated here, the address and then the port in network order,
    * of the family of the socket (at least 18 bytes of room). Returns how many bytes that are, or a negative errno: -ENOENT where
    * connection tracking does not know it.

@@ -19,6 +19,7 @@ napi_value SendDescriptors(napi_env env, napi_callback_info info);
 napi_value ReceiveDescriptors(napi_env env, napi_callback_info info);
 napi_value Duplicate(napi_env env, napi_callback_info info);
 napi_value MemoryFile(napi_env env, napi_callback_info info);
+napi_value OpenMarked(napi_env env, napi_callback_info info);
 napi_value OriginalDestination(napi_env env, napi_callback_info info);
 napi_value SendNow(napi_env env, napi_callback_info info);
 napi_value IsBroken(napi_env env, napi_callback_info info);

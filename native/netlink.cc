@@ -26,6 +26,7 @@ NAPI_MODULE_INIT() {
       method("receiveDescriptors", ReceiveDescriptors),
       method("duplicate", Duplicate),
       method("memoryFile", MemoryFile),
+      method("openMarked", OpenMarked),
       method("originalDestination", OriginalDestination),
       method("sendNow", SendNow),
       method("isBroken", IsBroken),

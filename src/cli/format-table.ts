@@ -86,6 +86,9 @@ function plainRow(row: VipTableRow): Record<string, unknown> {
 
 /** Up to `limit` backends in full; beyond that all but a few are counted. */
 function formatBackends(row: VipTableRow, limit: number): string {
+  const { portal } = row;
+  if (row.backends.length === 0 && portal !== undefined)
+    return `proxy ${formatAddress(portal.address, portal.port)}`;
   if (row.backends.length === 0) return EMPTY[row.action] ?? `none (${row.action})`;
   const shown = row.backends.length <= limit ? row.backends : row.backends.slice(0, limit - 1);
   const text = shown.map(({ address, port }) => formatAddress(address, port)).join(', ');

@@ -26,7 +26,7 @@ import { quote } from './printable.ts';
 
 /** How traffic is steered. */
 export type ProxyMode = 'nftables' | 'iptables' | 'ipvs' | 'userspace';
-export const PROXY_MODES: readonly ProxyMode[] = ['nftables', 'iptables', 'ipvs'];
+export const PROXY_MODES: readonly ProxyMode[] = ['nftables', 'iptables', 'ipvs', 'userspace'];
 
 export const IPTABLES_BACKENDS = ['auto', 'nft', 'legacy'] as const;
 export type IptablesBackendChoice = (typeof IPTABLES_BACKENDS)[number];
@@ -225,7 +225,7 @@ export const SETTINGS_FLAGS = {
     default: '0.0.0.0',
     field: 'bindAddress',
     group: 'Node:',
-    help: "stands for the Node's own address of its family; nothing is bound to it. An IPv6 one moves the servers' default addresses to [::] and [::1]",
+    help: "stands for the Node's own address of its family; only proxies of userspace mode are bound to it. An IPv6 one moves the servers' default addresses to [::] and [::1]",
     kubeProxy: 'same',
   },
   'nodeport-addresses': {
@@ -267,10 +267,11 @@ export const SETTINGS_FLAGS = {
       iptables: 'iptables.masqueradeBit',
       nftables: 'nftables.masqueradeBit',
       ipvs: 'iptables.masqueradeBit',
+      userspace: 'iptables.masqueradeBit',
     },
     aliases: ['masquerade-bit'],
     group: 'Rules:',
-    help: 'bit of the packet mark that means "masquerade", 0 to 31, in every mode',
+    help: 'bit of the packet mark that means "masquerade", 0 to 31, in every mode; in userspace mode what proxies send has it, too',
     kubeProxy: 'ignored in nftables mode',
   },
   'iptables-backend': {
@@ -361,6 +362,14 @@ export const SETTINGS_FLAGS = {
     help: 'in nftables mode, own the table where the kernel can (Linux 6.9): while the daemon runs nobody else changes it, or flushes it away',
     kubeProxy: 'no such flag',
   },
+  'userspace-drain-timeout': {
+    type: nonNegativeDuration,
+    default: '5s',
+    field: 'kproxyTs.userspaceDrainTimeout',
+    group: 'Rules:',
+    help: 'in userspace mode, the longest that established connections go on when the daemon stops; nobody new is served then',
+    kubeProxy: 'no such flag, nor such a mode any more',
+  },
   'masquerade-all': {
     type: boolean,
     default: 'false',
@@ -368,6 +377,7 @@ export const SETTINGS_FLAGS = {
       iptables: 'iptables.masqueradeAll',
       nftables: 'nftables.masqueradeAll',
       ipvs: 'iptables.masqueradeAll',
+      userspace: 'iptables.masqueradeAll',
     },
     group: 'Rules:',
     help: 'masquerade all traffic to cluster IPs',
@@ -377,7 +387,12 @@ export const SETTINGS_FLAGS = {
   'iptables-sync-period': {
     type: positiveDuration,
     default: '30s',
-    field: { iptables: 'iptables.syncPeriod', nftables: 'nftables.syncPeriod', ipvs: 'ipvs.syncPeriod' },
+    field: {
+      iptables: 'iptables.syncPeriod',
+      nftables: 'nftables.syncPeriod',
+      ipvs: 'ipvs.syncPeriod',
+      userspace: 'iptables.syncPeriod',
+    },
     aliases: ['nftables-sync-period', 'ipvs-sync-period', 'sync-period'],
     group: 'Timing:',
     help: "how often the kernel's rules are checked for foreign changes, in every mode",
@@ -390,6 +405,7 @@ export const SETTINGS_FLAGS = {
       iptables: 'iptables.minSyncPeriod',
       nftables: 'nftables.minSyncPeriod',
       ipvs: 'ipvs.minSyncPeriod',
+      userspace: 'iptables.minSyncPeriod',
     },
     aliases: ['nftables-min-sync-period', 'ipvs-min-sync-period', 'min-sync-period'],
     group: 'Timing:',
@@ -403,6 +419,22 @@ export const SETTINGS_FLAGS = {
     group: 'Timing:',
     help: 'how long to wait for another kproxy-ts of this network namespace to end, as at an upgrade, before giving up with exit status 3',
     kubeProxy: 'no such flag; two of them write over each other',
+  },
+  takeover: {
+    type: boolean,
+    default: 'false',
+    field: 'kproxyTs.takeover',
+    group: 'Mode:',
+    help: 'in userspace mode, take the place of a kproxy-ts of that mode that runs here, with its sockets and connections, so that nobody notices; it ends',
+    kubeProxy: 'no such flag',
+  },
+  'fd-store': {
+    type: boolean,
+    default: 'false',
+    field: 'kproxyTs.fdStore',
+    group: 'Mode:',
+    help: 'in userspace mode, leave sockets and connections to systemd when stopped, for the next start; needs FileDescriptorStoreMax= in the unit',
+    kubeProxy: 'no such flag',
   },
   'healthz-bind-address': {
     type: listenAddress(10256),

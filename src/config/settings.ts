@@ -1,7 +1,7 @@
 // Settings: everything the daemon was told, validated once, frozen, and passed down. Nothing below reads flags or the environment.
 
 import { isDeepEqual } from '../model/deep-equal.ts';
-import { type Cidr, parseCidr } from '../model/ip.ts';
+import { type Cidr, type Ip, parseCidr } from '../model/ip.ts';
 import type { AllowedExternalIps } from '../vip/external-ips.ts';
 import type { DetectLocal } from '../vip/local-pods.ts';
 import type { NodePortAddresses } from '../vip/node-port-addresses.ts';
@@ -79,6 +79,16 @@ export interface Settings {
     /** The longest that connections to a removed endpoint are kept. */
     readonly drainTimeoutMs: number;
   };
+  readonly userspace: {
+    /** Where proxies listen, if this host has it; undefined for what the Node says. */
+    readonly bindAddress: Ip | undefined;
+    /** How long connections go on when the daemon stops. Always fits a timer. */
+    readonly drainTimeoutMs: number;
+  };
+  /** In userspace mode: what a daemon that runs here has is taken over. */
+  readonly takesOver: boolean;
+  /** In userspace mode: what is open is left to the service manager. */
+  readonly usesFdStore: boolean;
   /** In nftables mode, where the kernel can. */
   readonly ownsNftablesTable: boolean;
   /** 0 to 31. */
@@ -198,6 +208,12 @@ export function buildSettings(
       },
       drainTimeoutMs: values['ipvs-drain-timeout'],
     },
+    userspace: {
+      bindAddress: values['bind-address'],
+      drainTimeoutMs: Math.min(values['userspace-drain-timeout'], MAX_TIMER_MS),
+    },
+    takesOver: values['takeover'],
+    usesFdStore: values['fd-store'],
     ownsNftablesTable: values['nftables-own-table'],
     masqueradeBit: values['iptables-masquerade-bit'],
     masqueradeAll: values['masquerade-all'],

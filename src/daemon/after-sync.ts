@@ -3,7 +3,7 @@
 import type { Store } from '../model/store.ts';
 import type { ServiceKey } from '../model/types.ts';
 import { buildHealthChecks, type HealthCheck } from '../vip/health-checks.ts';
-import type { SyncFailure } from './backend.ts';
+import type { LivePortals, SyncFailure } from './backend.ts';
 import type { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { HealthCheckServers } from './health-check-servers.ts';
 import type { Log } from './log.ts';
@@ -31,17 +31,26 @@ export function allOf(...parts: readonly AfterSync[]): AfterSync {
   };
 }
 
-/** Flows to endpoints that no longer serve are deleted: conntrack would keep sending packets there. */
+/**
+ * Flows to endpoints that no longer serve are deleted: conntrack would keep sending packets there. With `portals` that goes for
+ * proxies: where those are is known once the update is written.
+ */
 export function forgetStaleFlows(
   conntrack: ConntrackReconciler,
   log: Log,
   onPass: (pass: { durationMs: number; deleted: number }) => void = () => undefined,
+  portals?: Pick<LivePortals, 'takeMoved' | 'endsOf'>,
 ): AfterSync {
   return {
-    note: (update, nowMs) => conntrack.note(update, nowMs),
+    note: ({ frontends, surroundings }, nowMs) =>
+      conntrack.note({ frontends: portals === undefined ? frontends : new Map(), surroundings }, nowMs),
     distrust: (nowMs) => conntrack.distrust(nowMs),
     async settle(nowMs, refused) {
       const startMs = performance.now();
+      if (portals !== undefined) {
+        const frontends = portals.takeMoved();
+        conntrack.note({ frontends, surroundings: undefined }, nowMs, (one) => portals.endsOf(one));
+      }
       const { deleted, failure, isIdle } = await conntrack.reconcile(nowMs, refused);
       if (isIdle !== true) onPass({ durationMs: performance.now() - startMs, deleted });
       if (deleted > 0) log.debug({ deleted }, 'stale flows deleted');

@@ -3,6 +3,7 @@
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
+import type { Bequest } from './handover/bequest.ts';
 import type { AfterSync } from './sync-loop.ts';
 
 /** What changed since the last call, whether or not that call succeeded. */
@@ -32,6 +33,25 @@ export interface SyncFailure {
   readonly services: readonly ServiceKey[];
 }
 
+/** Of a mode whose rules lead to this process. They are of no use without it, and another mode's have to come before they go. */
+export interface LivePortals {
+  /** All Frontends of each Service that the rules may lead elsewhere since the last call. */
+  takeMoved(): ReadonlyMap<ServiceKey, readonly Frontend[]>;
+  /** Where its flows may lead, by `flowEnd`; undefined where they lead to endpoints, as in other modes. */
+  endsOf(frontend: Frontend): ReadonlySet<string> | undefined;
+  /** Takes the rules back, so that nobody new is led here. `isFollowed`: other rules of ours are in force. Never throws. */
+  withdraw(isFollowed: boolean): Promise<void>;
+  /** To be called after that. Settles when all that goes on without them has ended, after `forMs` at the latest. */
+  drain(forMs?: number): Promise<void>;
+  /**
+   * In place of both: gives all of it away, for another process to go on with. Not to be called while another backend has it.
+   * Throws KproxyError.
+   */
+  bequeath(): Promise<Bequest>;
+  /** Another backend has what the rules lead to, too, or they lead there no more. */
+  isShared(): boolean;
+}
+
 export interface Backend {
   /** Applies an update on top of all earlier ones. Never throws for what the kernel refuses. */
   sync(update: BackendUpdate): Promise<SyncResult>;
@@ -53,6 +73,8 @@ export interface Backend {
   releaseUnused(): Promise<SyncResult>;
   /** What the mode itself has to do once rules are in force, when there is something. */
   readonly afterSync?: AfterSync;
+  /** Missing where rules serve without this process. */
+  readonly portals?: LivePortals;
   /** Services whose objects the kernel refused. */
   problems(): Problem[];
   close(): void;

@@ -7,6 +7,7 @@ import { networkInterfaces } from 'node:os';
 import { KernelError, KproxyError } from '../errors.ts';
 import { type Cidr, cidrContains, type Ip, parseIp } from '../model/ip.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
+import type { PortalEnds } from '../vip/conntrack/flow-target.ts';
 import { FlowTargets, type ServiceReader } from '../vip/conntrack/flow-targets.ts';
 import { FlowIndex, type FlowScope, IPPROTO } from '../vip/conntrack/stale-flows.ts';
 import type { BackendUpdate } from './backend.ts';
@@ -56,9 +57,12 @@ export class ConntrackReconciler {
     this.#readTcpPickup = options.hasTcpPickup ?? readTcpPickup;
   }
 
-  /** Takes note of an update at the moment it is computed, whether or not writing it will succeed. */
-  note(update: BackendUpdate, nowMs: number): void {
-    this.#targets.update(update.frontends, this.#objects, nowMs);
+  /**
+   * Takes note of an update at the moment it is computed, whether or not writing it will succeed. `portals`: where flows of its
+   * Frontends lead instead of to endpoints.
+   */
+  note(update: BackendUpdate, nowMs: number, portals?: PortalEnds): void {
+    this.#targets.update(update.frontends, this.#objects, nowMs, portals);
     if (update.surroundings === undefined) return;
     this.#nodePortCidrs = update.surroundings.nodePortCidrs;
     this.#targets.distrustNodePorts(nowMs);

@@ -35,18 +35,8 @@ export class NftablesInspector implements Inspector {
     return observed.size === 0 ? undefined : vipTableRows(observed);
   }
 
-  async readConnections(): Promise<ConnectionCount[] | undefined> {
-    const families = await this.#session.families();
-    if (families.length === 0) return undefined;
-    const counts = new ConnectionCounts();
-    for (const family of families) {
-      for (const { set, addressBytes } of COUNTED_SETS) {
-        for await (const elements of this.#session.elements(family, set)) {
-          countConnections(counts, addressBytes(family), elements);
-        }
-      }
-    }
-    return counts.values();
+  readConnections(): Promise<ConnectionCount[] | undefined> {
+    return tableConnections(this.#session);
   }
 
   async planDiff({ masqueradeBit }: Settings, update: BackendUpdate): Promise<string[]> {
@@ -76,11 +66,28 @@ export class NftablesInspector implements Inspector {
   }
 }
 
+/** Connections by Service, as the elements of our table have counted them; undefined without a table. Throws KernelError. */
+export async function tableConnections(session: NftSession): Promise<ConnectionCount[] | undefined> {
+  const families = await session.families();
+  if (families.length === 0) return undefined;
+  const counts = new ConnectionCounts();
+  for (const family of families) {
+    for (const { set, addressBytes } of COUNTED_SETS) {
+      for await (const elements of session.elements(family, set)) {
+        countConnections(counts, addressBytes(family), elements);
+      }
+    }
+  }
+  return counts.values();
+}
+
 export interface TableDiffOptions {
   readonly table: TableName;
   readonly masqueradeBit: number;
   /** Makes the table the gate of ipvs mode, and this what plans it. */
   readonly planGate?: PlanFrontend;
+  /** Makes it the portals of userspace mode, and this what plans them. */
+  readonly planPortal?: PlanFrontend;
 }
 
 /**
@@ -89,14 +96,20 @@ export interface TableDiffOptions {
 export function planTableDiff(
   observed: Observed,
   { frontends, surroundings }: BackendUpdate,
-  { table, masqueradeBit, planGate }: TableDiffOptions,
+  { table, masqueradeBit, planGate, planPortal }: TableDiffOptions,
 ): string[] {
   const desired = new Desired();
   desired.learnShapeIds(observed);
-  desired.update(planFrontends(frontends, previousIn(observed), planGate));
+  desired.update(planFrontends(frontends, previousIn(observed), planGate ?? planPortal));
   if (surroundings !== undefined) desired.updateSurroundings(surroundings);
   const localPods = surroundings?.localPods ?? new Map();
-  const rules = { table, masqueradeBit, localPods, isGate: planGate !== undefined };
+  const rules = {
+    table,
+    masqueradeBit,
+    localPods,
+    isGate: planGate !== undefined,
+    isPortals: planPortal !== undefined,
+  };
   const later: ElementChange[] = [];
   const plan = planFullSync(desired, kernelFamilies(), rules, observed, new Set(), (change) =>
     later.push(change),

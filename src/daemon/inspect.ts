@@ -3,7 +3,7 @@
 
 import { type IptablesBackendChoice, PROXY_MODES, type ProxyMode } from '../config/flags.ts';
 import type { Settings } from '../config/settings.ts';
-import { InternalError, KproxyError, KubeError } from '../errors.ts';
+import { KproxyError, KubeError } from '../errors.ts';
 import { Store } from '../model/store.ts';
 import type { Problem } from '../model/types.ts';
 import type { ConnectionCount } from '../vip/connection-counts.ts';
@@ -182,8 +182,8 @@ async function openInspector(
       return (await import('./iptables/inspect-iptables.ts')).IptablesInspector.open(iptablesBackend, log);
     case 'ipvs':
       return new (await import('./ipvs/inspect-ipvs.ts')).IpvsInspector();
-    default:
-      throw new InternalError(`no inspector of ${mode} mode`);
+    case 'userspace':
+      return new (await import('./userspace/inspect-userspace.ts')).UserspaceInspector();
   }
 }
 

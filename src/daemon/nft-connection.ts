@@ -27,15 +27,19 @@ const DUMPS_AT_ONCE = 64;
 /** Sequence numbers have 32 bits: from here on they begin anew, so that those of a batch never wrap around. */
 const LAST_FIRST_SEQ = 2 ** 31;
 
+/** A socket for nf_tables: a new one, or that of `fd`, which another process has left. Throws KernelError. */
+export function openNftTransport(fd?: number): NetlinkTransport {
+  return openNetlink(NETLINK_NETFILTER, {
+    receiveBufferBytes: RECEIVE_BUFFER_BYTES,
+    ...(fd !== undefined && { fd }),
+  });
+}
+
 export class NftConnection {
   readonly transport: NetlinkTransport;
   #seq = 1;
 
-  constructor(
-    transport: NetlinkTransport = openNetlink(NETLINK_NETFILTER, {
-      receiveBufferBytes: RECEIVE_BUFFER_BYTES,
-    }),
-  ) {
+  constructor(transport: NetlinkTransport = openNftTransport()) {
     this.transport = transport;
   }
 

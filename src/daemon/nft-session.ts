@@ -1,6 +1,7 @@
 // nftables mode's use of an nf_tables connection: commit a transaction, observe our table.
 // Turns what the kernel refuses into words a human knows; decides nothing.
 
+import { constants } from 'node:os';
 import { KernelError } from '../errors.ts';
 import type { ElementChange } from '../mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../mode/nftables/format.ts';
@@ -33,7 +34,7 @@ import type { Expression } from '../netlink/nftables/expression.ts';
 import { decodeRule } from '../netlink/nftables/rule.ts';
 import { decodeSet } from '../netlink/nftables/set.ts';
 import { decodeTable, TABLE_FLAGS } from '../netlink/nftables/table.ts';
-import type { NetlinkTransport } from './netlink-socket.ts';
+import { errnoName, type NetlinkTransport, requireAddon } from './netlink-socket.ts';
 import { type BatchFailure, MAX_ATTEMPTS, NftConnection } from './nft-connection.ts';
 
 /** Something in a transaction that the kernel refused; nothing of the transaction is in force. */
@@ -131,6 +132,14 @@ export class NftSession {
   async chains(at: TablePlace): Promise<ChainFields[]> {
     const chains = (await this.#dump({ object: 'chains', ...at })).map(decodeChain);
     return chains.filter(({ table }) => table === at.table);
+  }
+
+  /** Another descriptor of the socket, by which the kernel knows the owner of a table. Throws KernelError. */
+  duplicateDescriptor(): number {
+    const { descriptor } = this.#connection.transport;
+    const fd = descriptor === undefined ? -constants.errno.EBADF : requireAddon().duplicate(descriptor);
+    if (fd < 0) throw new KernelError(errnoName(-fd), -fd, 'duplicate the socket of our table');
+    return fd;
   }
 
   close(): void {

@@ -21,7 +21,13 @@ import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
 import { nftFamily, SHAPE_SETS, tablePlace } from '../mode/nftables/names.ts';
 import { isShapeChain, neededChainName, neededChainOf } from '../mode/nftables/needed-chain.ts';
 import { type Observed, previousIn } from '../mode/nftables/observed.ts';
-import { adoptTables, OWNED, ownershipOf, probeOwnership } from '../mode/nftables/ownership.ts';
+import {
+  adoptTables,
+  OWNED,
+  OWNED_PORTALS,
+  ownershipOf,
+  probeOwnership,
+} from '../mode/nftables/ownership.ts';
 import { type PlanFrontend, type Previous, planFrontends } from '../mode/nftables/planned-frontend.ts';
 import { addChain, addRules, flushChain } from '../mode/nftables/reconcile-structure.ts';
 import { ruleScheduler } from '../mode/nftables/shape.ts';
@@ -52,6 +58,8 @@ const MAX_ROUNDS = 8;
 
 export interface NftablesBackendOptions {
   readonly session: NftSession;
+  /** Somebody else closes the session. */
+  readonly sharesSession?: boolean;
   /** Own the tables, where the kernel can; by default not. */
   readonly ownsTables?: boolean;
   /** Begins to tell of what others change, once the tables are in force, unless all are owned. `portId`: of the session. */
@@ -61,10 +69,13 @@ export interface NftablesBackendOptions {
   readonly masqueradeBit: number;
   /** Makes the table a gate, which balances nothing, and this what plans it. */
   readonly planGate?: PlanFrontend;
+  /** Makes the table one of portals, and this what plans it: owned, it goes with the session. */
+  readonly planPortal?: PlanFrontend;
 }
 
 export class NftablesBackend implements Backend {
   readonly #session: NftSession;
+  readonly #sharesSession: boolean;
   readonly #families: readonly IpFamily[];
   readonly #plan: PlanFrontend | undefined;
   #rules: RuleSettings;
@@ -81,6 +92,8 @@ export class NftablesBackend implements Backend {
   /** The generation that the last observation saw, plus one for every commit of ours since. */
   #generation = 0;
   readonly #ownsTables: boolean;
+  /** From TABLE_FLAGS. */
+  readonly #ownedFlags: number;
   /** undefined until it is known. */
   #canOwn: boolean | undefined;
   readonly #watch: ((portId: number) => { close(): void }) | undefined;
@@ -88,22 +101,27 @@ export class NftablesBackend implements Backend {
 
   constructor({
     session,
+    sharesSession = false,
     ownsTables = false,
     watch,
     families,
     masqueradeBit,
     planGate,
+    planPortal,
   }: NftablesBackendOptions) {
     this.#session = session;
+    this.#sharesSession = sharesSession;
     this.#ownsTables = ownsTables;
     this.#watch = watch;
     this.#families = families;
-    this.#plan = planGate;
+    this.#plan = planGate ?? planPortal;
+    this.#ownedFlags = planPortal === undefined ? OWNED : OWNED_PORTALS;
     this.#rules = {
       table: session.table,
       masqueradeBit,
       localPods: new Map(),
       isGate: planGate !== undefined,
+      isPortals: planPortal !== undefined,
     };
     this.#retiming = new ClientRetiming({
       session,
@@ -135,7 +153,7 @@ export class NftablesBackend implements Backend {
 
   close(): void {
     this.#watching?.close();
-    this.#session.close();
+    if (!this.#sharesSession) this.#session.close();
   }
 
   async hasDrifted(): Promise<boolean> {
@@ -250,7 +268,7 @@ export class NftablesBackend implements Backend {
         observed,
         new Set(this.#frozen.keys()),
         (change) => this.#deferred.addElement(change),
-        this.#canOwn === true ? OWNED : 0,
+        this.#canOwn === true ? this.#ownedFlags : 0,
       );
       this.#retiming.note(plan.retimed);
       const refusals = await this.#commitAll(plan.structure, plan.elements, progress);
@@ -275,7 +293,11 @@ export class NftablesBackend implements Backend {
    * Throws KernelError when somebody else owns one.
    */
   async #own(observed: Observed, progress: Progress): Promise<boolean> {
-    const { orphans, strangers, ownerless } = ownershipOf(observed, await this.#session.portId());
+    const { orphans, strangers, ownerless } = ownershipOf(
+      observed,
+      await this.#session.portId(),
+      this.#ownedFlags,
+    );
     const [stranger] = strangers;
     if (stranger !== undefined) {
       const table = `table ${nftFamily(stranger.family)} ${this.#rules.table}`;
@@ -298,7 +320,10 @@ export class NftablesBackend implements Backend {
   }
 
   async #probeOwnership(progress: Progress): Promise<boolean> {
-    const refusals = await this.#commitUncounted(structureTransaction(probeOwnership()), progress);
+    const refusals = await this.#commitUncounted(
+      structureTransaction(probeOwnership(this.#ownedFlags)),
+      progress,
+    );
     const unexpected = refusals.find(({ error }) => isTransient(error));
     if (unexpected !== undefined) throw unexpected.error;
     return refusals.length === 0;

@@ -3,18 +3,22 @@
 import type { Settings } from '../config/settings.ts';
 import type { RuleSettings } from '../mode/iptables/fixed-chains.ts';
 import type { Backend } from './backend.ts';
+import type { Bequest } from './handover/bequest.ts';
 import { kernelFamilies } from './interfaces.ts';
 import type { Log } from './log.ts';
 import { isTcpLiberal, setSysctl } from './sysctl.ts';
 
 /**
  * `onForeignChange` is called when the mode notices that somebody else has changed what is ours. Throws KproxyError where
- * every sync would fail: without CAP_NET_ADMIN, or without kernel support.
+ * every sync would fail: without CAP_NET_ADMIN, or without kernel support. What one of the `present` ones has that there can be
+ * only once in a process, they share.
  */
 export async function openBackend(
   settings: Settings,
   log: Log,
   onForeignChange: () => void,
+  present: readonly Backend[] = [],
+  bequest?: Bequest,
 ): Promise<Backend> {
   const families = kernelFamilies();
   const { masqueradeBit } = settings;
@@ -27,6 +31,10 @@ export async function openBackend(
   if (settings.proxyMode === 'ipvs') {
     const { openIpvsBackend } = await import('./ipvs/open-ipvs.ts');
     return openIpvsBackend(settings, log, onForeignChange);
+  }
+  if (settings.proxyMode === 'userspace') {
+    const { openUserspaceBackend } = await import('./userspace/open-userspace.ts');
+    return openUserspaceBackend(settings, log, onForeignChange, present, bequest);
   }
   const { NftSession } = await import('./nft-session.ts');
   const { NftablesBackend } = await import('./nftables-backend.ts');

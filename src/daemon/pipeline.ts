@@ -8,7 +8,7 @@ import type { Problem, ServiceKey } from '../model/types.ts';
 import { nodePortCidrs } from '../vip/node-port-addresses.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
 import { VipTable } from '../vip/vip-table.ts';
-import type { Backend } from './backend.ts';
+import type { Backend, LivePortals } from './backend.ts';
 import { interfaceAddresses } from './interfaces.ts';
 import { SyncLoop, type SyncLoopOptions } from './sync-loop.ts';
 
@@ -94,10 +94,24 @@ export class Pipeline {
     return [...this.#table.problems(), ...this.#backend.problems()];
   }
 
-  /** Settles once a sync that is under way has ended. The rules stay in force. */
-  async close(): Promise<void> {
-    await this.#loop.stop();
+  /** Settles once a sync that is under way has ended. The rules stay in force, and what they lead to goes on. */
+  stop(): Promise<void> {
+    return this.#loop.stop();
+  }
+
+  /** After `stop`. The rules stay in force, where they serve without this process. */
+  close(): void {
     this.#backend.close();
+  }
+
+  /** Missing where rules serve without this process. */
+  get portals(): LivePortals | undefined {
+    return this.#backend.portals;
+  }
+
+  /** What another backend of the same mode goes on with. */
+  get backend(): Backend {
+    return this.#backend;
   }
 }
 
@@ -117,5 +131,6 @@ export function surroundingsOf(settings: Settings, store: Store, table: VipTable
     nodePortCidrs: nodePortCidrs(settings.nodePortAddresses, store.node, interfaceAddresses()),
     serviceCidrs: store.serviceCidrs,
     localPods: table.facts.localPods,
+    ...(store.node !== undefined && { nodeAddresses: store.node.addresses }),
   };
 }

@@ -22,6 +22,7 @@ const PART_OF: Readonly<Record<keyof Settings, ReloadPart>> = {
   allowedExternalIps: 'rules',
   iptables: 'rules',
   ipvs: 'rules',
+  userspace: 'rules',
   ownsNftablesTable: 'rules',
   masqueradeBit: 'rules',
   masqueradeAll: 'rules',
@@ -38,6 +39,8 @@ const PART_OF: Readonly<Record<keyof Settings, ReloadPart>> = {
   conntrack: 'host',
   oomScoreAdj: 'host',
   takeoverWaitMs: 'start',
+  takesOver: 'start',
+  usesFdStore: 'start',
 };
 
 export interface ReloadPlan {

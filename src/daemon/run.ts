@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import type { EffectiveConfig } from '../config/effective-config.ts';
 import type { Settings, SettingsResult } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
+import { KproxyError } from '../errors.ts';
 import { Store } from '../model/store.ts';
 import type { Source } from '../source/source.ts';
 import { allOf, answerHealthChecks, countForMetrics, forgetStaleFlows } from './after-sync.ts';
@@ -13,6 +14,9 @@ import { chooseMode } from './choose-mode.ts';
 import { ConntrackReconciler } from './conntrack-reconciler.ts';
 import { configurationRefused, starting } from './events/compose.ts';
 import { EventPublisher } from './events/event-publisher.ts';
+import { type Notify, storeBequest } from './handover/fd-store.ts';
+import { offerHandover } from './handover/handover.ts';
+import { inherit, managerNotifier } from './handover/inherit.ts';
 import { HealthCheckServers } from './health-check-servers.ts';
 import { renamedHost } from './host/host-name.ts';
 import { HostPreparation } from './host/prepare-host.ts';
@@ -45,6 +49,8 @@ export async function runDaemon(asked: Settings, log: TunableLog, options: RunOp
   const hangUps = new HangUps();
   const stage = new Stage(log);
   const host = new HostPreparation(log);
+  const notify = managerNotifier();
+  const bequest = await inherit(settings, notify, log);
   try {
     const lock = await takeNodeLock({
       version: readVersion(),
@@ -54,7 +60,7 @@ export async function runDaemon(asked: Settings, log: TunableLog, options: RunOp
     });
     try {
       host.prepare(settings);
-      const backend = await stage.open(settings);
+      const backend = await stage.open(settings, bequest);
       host.tell();
       let source: Source;
       try {
@@ -63,11 +69,16 @@ export async function runDaemon(asked: Settings, log: TunableLog, options: RunOp
         backend.close();
         throw error;
       }
-      return await serve({ settings, log, source, stage, firstBackend: backend, host, hangUps, ...options });
+      return await serve({
+        ...{ settings, log, source, stage, host, hangUps, notify },
+        firstBackend: backend,
+        ...options,
+      });
     } finally {
       lock.release();
     }
   } finally {
+    await stage.drain();
     hangUps.release();
   }
 }
@@ -80,6 +91,7 @@ interface Opened extends RunOptions {
   readonly firstBackend: Backend;
   readonly host: HostPreparation;
   readonly hangUps: HangUps;
+  readonly notify: Notify | undefined;
 }
 
 async function serve({
@@ -90,6 +102,7 @@ async function serve({
   firstBackend,
   host,
   hangUps,
+  notify,
   config,
   load,
   configPath,
@@ -122,6 +135,7 @@ async function serve({
     tellStatus();
     manager?.ready();
   };
+  let handover: { close(): void } | undefined;
   const firstName = hostname();
   const feedback = new SyncFeedback({
     ...{ store, conntrack, healthChecks, vitals, events, log, onInForce },
@@ -140,7 +154,6 @@ async function serve({
       }),
     );
   const afterSync = allOf(
-    forgetStaleFlows(conntrack, log, (pass) => vitals.conntrackPassed(pass)),
     answerHealthChecks(healthChecks, store, settings.nodeName),
     countForMetrics(vitals),
   );
@@ -149,7 +162,11 @@ async function serve({
       settings,
       store,
       backend,
-      afterSync: allOf(afterSync, ...(backend.afterSync === undefined ? [] : [backend.afterSync])),
+      afterSync: allOf(
+        forgetStaleFlows(conntrack, log, (pass) => vitals.conntrackPassed(pass), backend.portals),
+        afterSync,
+        ...(backend.afterSync === undefined ? [] : [backend.afterSync]),
+      ),
       onCheck: () => vitals.checked(),
       onSync: (report) => {
         feedback.told(pipeline, report);
@@ -217,11 +234,24 @@ async function serve({
     events.tell(starting(readVersion(), settings.proxyMode));
     checkpoint?.start();
     tellStatus();
+    handover = await offerHandover(
+      {
+        bequeath: () => stage.bequeath(),
+        resume: async (bequest) => {
+          const { settings: current = settings } = stage.pipeline ?? {};
+          await stage.replace(layOut(await stage.open(current, bequest), current));
+        },
+        left: () => stop.stop('takeover'),
+      },
+      { log },
+    );
     const signal = await stop.received;
     log.info({ signal }, 'stopping; the rules stay in force');
     manager?.stopping();
+    if (settings.usesFdStore && notify !== undefined) await leaveToManager(stage, notify, log);
     return 0;
   } finally {
+    handover?.close();
     feedback.close();
     probe.close();
     manager?.close();
@@ -234,5 +264,18 @@ async function serve({
     conntrack.close();
     await healthChecks.close();
     await servers.close();
+  }
+}
+
+/** What this process alone serves is kept until the next start. What is not kept ends with this process. */
+async function leaveToManager(stage: Stage, notify: Notify, log: TunableLog): Promise<void> {
+  try {
+    const bequest = await stage.bequeath();
+    if (bequest === undefined) return;
+    await storeBequest(bequest, notify);
+    log.info({ descriptors: bequest.fds.length }, 'left to the service manager');
+  } catch (error) {
+    if (!(error instanceof KproxyError)) throw error;
+    log.error({ err: error }, 'could not be left to the service manager');
   }
 }

@@ -1,15 +1,24 @@
 // Signals as promises and calls, and what stops listening for them.
 
+export interface StopSignal {
+  /** What ended it. */
+  readonly received: Promise<string>;
+  /** As a signal would, for another reason. */
+  readonly stop: (reason: string) => void;
+  readonly release: () => void;
+}
+
 /** SIGTERM or SIGINT as a promise. */
-export function stopSignal(): { readonly received: Promise<NodeJS.Signals>; readonly release: () => void } {
+export function stopSignal(): StopSignal {
   const signals = ['SIGTERM', 'SIGINT'] as const;
-  let resolve: (signal: NodeJS.Signals) => void = () => undefined;
-  const received = new Promise<NodeJS.Signals>((accept) => {
+  let resolve: (reason: string) => void = () => undefined;
+  const received = new Promise<string>((accept) => {
     resolve = accept;
   });
   for (const signal of signals) process.on(signal, resolve);
   return {
     received,
+    stop: resolve,
     release: () => {
       for (const signal of signals) process.off(signal, resolve);
     },

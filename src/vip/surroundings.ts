@@ -1,6 +1,6 @@
 // What rules depend on besides the Frontends: this node and the networks around it.
 
-import type { Cidr } from '../model/ip.ts';
+import type { Cidr, Ip } from '../model/ip.ts';
 import type { LocalPodsByFamily } from './local-pods.ts';
 
 export interface Surroundings {
@@ -10,4 +10,6 @@ export interface Surroundings {
   readonly serviceCidrs: readonly Cidr[];
   /** How pods of this node are told from other clients. */
   readonly localPods: LocalPodsByFamily;
+  /** What the Node says that its addresses are, the best first; missing while no Node says. */
+  readonly nodeAddresses?: readonly Ip[];
 }

@@ -15,6 +15,8 @@ export interface VipTableRow {
   /** `balance`, `refuse`, `drop`, or what else the kernel does with it; `, restricted` if only for some clients. */
   readonly action: string;
   readonly backends: readonly { readonly address: string; readonly port: number }[];
+  /** The proxy on this host that clients are led to, where there is one: the backends are known to it, and not to the kernel. */
+  readonly portal?: { readonly address: string; readonly port: number };
   /** Connections so far, undefined when the kernel does not count them. */
   readonly connections: bigint | undefined;
 }

@@ -46,7 +46,8 @@ describe('the built program', () => {
     expect(await launch(ROOT, '--proxy-mode', 'x y')).toEqual({
       code: 2,
       stdout: '',
-      stderr: 'kproxy-ts: --proxy-mode: must be nftables, iptables or ipvs, or ipvs,nftables, got "x y"\n',
+      stderr:
+        'kproxy-ts: --proxy-mode: must be nftables, iptables, ipvs or userspace, or ipvs,nftables, got "x y"\n',
     });
   });
 

@@ -79,16 +79,16 @@ describe('what cannot be used exits with 2, one line per error', () => {
     [['--include-kube-proxy'], '--include-kube-proxy: only with --cleanup'],
     [['cleanup', '--proxy-mode=iptables'], '--proxy-mode: not a flag of "cleanup"'],
     [
-      ['table', '--proxy-mode=userspace'],
-      '--proxy-mode: must be nftables or iptables or ipvs, got "userspace"',
+      ['table', '--proxy-mode=kernelspace'],
+      '--proxy-mode: must be nftables or iptables or ipvs or userspace, got "kernelspace"',
     ],
     [['table', 'a', 'b'], 'unexpected argument "b" (commands: table, diff, cleanup)'],
     [['table', '-o', 'xml'], '--output: must be table or wide or json or yaml, got "xml"'],
     [
-      ['--bogus', 'value', '--v=x', '--proxy-mode', 'userspace', '--foo'],
+      ['--bogus', 'value', '--v=x', '--proxy-mode', 'kernelspace', '--foo'],
       '--bogus: unknown flag',
       '--foo: unknown flag',
-      '--proxy-mode: must be nftables, iptables or ipvs, or ipvs,nftables, got "userspace"',
+      '--proxy-mode: must be nftables, iptables, ipvs or userspace, or ipvs,nftables, got "kernelspace"',
       '--v: must be an integer of at least 0, got "x"',
     ],
   ])('%j', async (argv, ...errors) => {

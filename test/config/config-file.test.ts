@@ -227,7 +227,7 @@ describe('what is odd is told with its path', () => {
     [fileOf({ clusterCIDR: ['10.0.0.0/8'] }), 'clusterCIDR: must be a string, got a list'],
     [
       fileOf({ mode: 'kernelspace' }),
-      'mode: must be nftables, iptables or ipvs, or ipvs,nftables, got "kernelspace"',
+      'mode: must be nftables, iptables, ipvs or userspace, or ipvs,nftables, got "kernelspace"',
     ],
     [
       fileOf({ featureGates: { Foo: 'x' } }),

@@ -32,6 +32,7 @@ it('has these defaults', () => {
       timeouts: { tcp: 0, tcpFin: 0, udp: 0 },
       drainTimeoutMs: 900_000,
     },
+    userspace: { bindAddress: undefined, drainTimeoutMs: 5000 },
     ownsNftablesTable: true,
     masqueradeBit: 14,
     masqueradeAll: false,
@@ -251,8 +252,8 @@ it.each<[flags: [string, string?][], error: string]>([
   [[['iptables-masquerade-bit', 'x']], '--iptables-masquerade-bit: must be an integer from 0 to 31, got "x"'],
   [[['masquerade-all', 'maybe']], '--masquerade-all: must be true or false, got "maybe"'],
   [
-    [['proxy-mode', 'userspace']],
-    '--proxy-mode: must be nftables, iptables or ipvs, or ipvs,nftables, got "userspace"',
+    [['proxy-mode', 'kernelspace']],
+    '--proxy-mode: must be nftables, iptables, ipvs or userspace, or ipvs,nftables, got "kernelspace"',
   ],
   [[['logging-format', 'xml']], '--logging-format: must be auto or text or json, got "xml"'],
   [[['hostname-override', '  ']], '--hostname-override: must not be blank, got "  "'],

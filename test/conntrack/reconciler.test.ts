@@ -2,11 +2,15 @@
 // that is interrupted, refused or overtaken leaves behind, the next one does.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { forgetStaleFlows } from '../../src/daemon/after-sync.ts';
 import { ConntrackReconciler } from '../../src/daemon/conntrack-reconciler.ts';
 import { ConntrackSession } from '../../src/daemon/conntrack-session.ts';
-import { type Ip, unpackIp } from '../../src/model/ip.ts';
+import { createLog } from '../../src/daemon/log.ts';
+import { type Ip, packIp, unpackIp } from '../../src/model/ip.ts';
 import type { SourceEvent } from '../../src/model/source-event.ts';
 import type { ServiceKey } from '../../src/model/types.ts';
+import { flowEnd } from '../../src/vip/conntrack/flow-target.ts';
+import { type Frontend, frontendKey } from '../../src/vip/frontend.ts';
 import { VipTable } from '../../src/vip/vip-table.ts';
 import { DisturbedNetlink, failure, interrupted } from '../support/disturbed-netlink.ts';
 import { hostCidrs } from '../support/in-process-proxy.ts';
@@ -14,6 +18,12 @@ import { Netns } from '../support/netns/netns.ts';
 import { RemoteNetlink } from '../support/remote-netlink.ts';
 import { Cluster, NODE_IP } from './cluster.ts';
 
+const QUIET = createLog({
+  format: 'json',
+  verbosity: 0,
+  isTty: false,
+  destination: { write: () => undefined },
+});
 const CT_DELETE = (1 << 8) | 2;
 const VIP = '10.96.0.10';
 const [A, B] = ['10.1.0.11', '10.1.0.12'];
@@ -380,4 +390,85 @@ test('flows of a Service that is not in force are left until it is', async () =>
   const refused = new Set(['default/dns' as ServiceKey]);
   expect(await reconciler.reconcile(nowMs, refused)).toEqual({ deleted: 0, isIdle: true });
   expect(await reconciler.reconcile(nowMs)).toEqual({ deleted: 1 });
+});
+
+describe('with portals', () => {
+  /** Where proxies of this host listen, by `frontendKey`. */
+  let proxies: Map<string, number>;
+  let moved: Map<ServiceKey, readonly Frontend[]>;
+  const forgetting = () =>
+    forgetStaleFlows(reconciler, QUIET, undefined, {
+      takeMoved() {
+        const taken = moved;
+        moved = new Map();
+        return taken;
+      },
+      endsOf(frontend) {
+        const port = proxies.get(frontendKey(frontend));
+        return new Set(port === undefined ? [] : [flowEnd(packIp(NODE_IP as Ip), port)]);
+      },
+    });
+  const show = (...events: SourceEvent[]): void => {
+    const { services } = cluster.store.apply(events);
+    moved = new Map([...moved, ...table.refresh(cluster.store, services)]);
+  };
+
+  beforeEach(() => {
+    proxies = new Map([
+      [`${VIP}:53/UDP`, 40_001],
+      ['*v4:30053/UDP', 40_002],
+    ]);
+    moved = new Map();
+  });
+
+  test('UDP flows to endpoints, and to ports that nobody listens at, find their way to proxies', async () => {
+    const portals = forgetting();
+    await add(
+      [1, `${VIP} 53`, `${A}:5353`],
+      [2, `${VIP} 53`, `${NODE_IP}:40001`],
+      [3, `${VIP} 53`, `${NODE_IP}:39999`],
+      [4, `${NODE_IP} 30053`, `${NODE_IP}:40002`],
+      [5, `${NODE_IP} 30053`, `${A}:5353`],
+      [6, `${VIP} 54`, `${NODE_IP}:39999`],
+    );
+    show(...dns());
+    expect(await portals.settle(nowMs, new Set())).toEqual([]);
+    expect(await present()).toEqual([`2 ${NODE_IP}`, `4 ${NODE_IP}`, `6 ${NODE_IP}`]);
+
+    proxies.set(`${VIP}:53/UDP`, 40_007);
+    show(cluster.slice('dns', [A, B]));
+    await portals.settle(nowMs, new Set());
+    expect(await present()).toEqual([`4 ${NODE_IP}`, `6 ${NODE_IP}`]);
+
+    // An update is what proxies make of it, not what it says.
+    portals.note(
+      { frontends: table.refresh(cluster.store, cluster.store.serviceKeys()), surroundings: undefined },
+      nowMs,
+    );
+    await portals.settle(nowMs, new Set());
+    expect(await present()).toEqual([`4 ${NODE_IP}`, `6 ${NODE_IP}`]);
+  });
+
+  test('another mode takes the flows of proxies to endpoints', async () => {
+    show(...dns());
+    await forgetting().settle(nowMs, new Set());
+    await add([1, `${VIP} 53`, `${A}:5353`], [2, `${VIP} 53`, `${NODE_IP}:40001`]);
+    const frontends = table.refresh(cluster.store, cluster.store.serviceKeys());
+    const elsewhere = forgetStaleFlows(reconciler, QUIET);
+    elsewhere.note({ frontends, surroundings: undefined }, nowMs);
+    await elsewhere.settle(nowMs, new Set());
+    expect(await present()).toEqual([`1 ${A}`]);
+  });
+
+  test('TCP connections stay with their proxy; those to endpoints end as their Service asks', async () => {
+    const web = { name: 'web', clusterIps: [VIP], protocol: 'TCP', port: 80, resetAfterS: 0 } as const;
+    proxies.set(`${VIP}:80/TCP`, 40_003);
+    const flow = (port: number, answered: string) =>
+      `-p tcp --state ESTABLISHED --sport ${port} -d ${VIP} --dport 80 -g ${answered}`;
+    await addAll(flow(1, `${NODE_IP}:40003`), flow(2, `${A}:8080`), flow(3, `${B}:8080`));
+    show(cluster.service(web), cluster.slice('web', [A], { protocol: 'TCP', port: 8080 }));
+    await forgetting().settle(nowMs, new Set());
+    const { flows } = await new ConntrackSession(netlink).find(4, { protocol: 6 }, () => true);
+    expect(flows.map(({ original }) => original.sourcePort).sort()).toEqual([1, 2]);
+  });
 });

@@ -6,7 +6,7 @@ import type { NetlinkTransport } from '../../src/daemon/netlink-socket.ts';
 import { NftSession } from '../../src/daemon/nft-session.ts';
 import { NftablesBackend } from '../../src/daemon/nftables-backend.ts';
 import { TABLES } from '../../src/mode/nftables/names.ts';
-import { adoptTables, probeOwnership } from '../../src/mode/nftables/ownership.ts';
+import { adoptTables, OWNED, probeOwnership } from '../../src/mode/nftables/ownership.ts';
 import { structureTransaction } from '../../src/mode/nftables/transaction.ts';
 import { TABLE_FLAGS } from '../../src/netlink/nftables/table.ts';
 import { FAMILIES, MASQUERADE_BIT } from '../support/in-process-proxy.ts';
@@ -33,7 +33,7 @@ beforeAll(async () => {
   );
   const netns = await Netns.create('probe');
   const netlink = await RemoteNetlink.open(netns);
-  const { refusals } = await new NftSession(netlink).commit(structureTransaction(probeOwnership()));
+  const { refusals } = await new NftSession(netlink).commit(structureTransaction(probeOwnership(OWNED)));
   canOwn = refusals.length === 0;
   netlink.close();
   await netns.delete();

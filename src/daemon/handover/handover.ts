@@ -28,8 +28,8 @@ const PATIENCE_MS = 10_000;
 
 /** Who can leave its place to another. */
 export interface Leaver {
-  /** Stops serving and gives everything away. */
-  bequeath(): Promise<Bequest>;
+  /** Stops serving and gives everything away; undefined when it has nothing of that kind. */
+  bequeath(): Promise<Bequest | undefined>;
   /** Nobody took it: serves again. */
   resume(bequest: Bequest): Promise<void>;
   /** Somebody else serves now. */
@@ -68,8 +68,12 @@ export async function offerHandover(
 }
 
 async function leaveTo(socket: Socket, leaver: Leaver, log: Log): Promise<void> {
-  log.info('another daemon takes over');
   const bequest = await leaver.bequeath();
+  if (bequest === undefined) {
+    socket.destroy();
+    return;
+  }
+  log.info('another daemon takes over');
   try {
     await send(socket, bequest);
   } catch (error) {

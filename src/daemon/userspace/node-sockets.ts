@@ -2,12 +2,13 @@
 // of a socket (`_handle`, a TCPWrap) has been there, with its `fd`, in every release; child_process takes it from a socket
 // just so to hand that to another process.
 
-import { Socket } from 'node:net';
+import type { Socket as UdpSocket } from 'node:dgram';
+import { connect, Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from '../../../native/load.cjs';
 import { KernelError } from '../../errors.ts';
 import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
-import { unpackIp } from '../../model/ip.ts';
+import { familyOf, type IpFamily, unpackIp } from '../../model/ip.ts';
 
 interface Handle {
   /** Of the socket, -1 when it is closed. */
@@ -45,6 +46,49 @@ export interface OnRead {
   callback(count: number, buffer: Uint8Array): boolean;
 }
 
+/** What a socket that dials an endpoint is like. */
+export interface DialOptions {
+  readonly noDelay: boolean;
+  readonly keepAlive: boolean;
+  readonly keepAliveInitialDelay: number;
+  readonly onread: OnRead;
+}
+
+/** Dials a TCP address by a socket whose packets all carry `mark`, unless that is 0. What the system refuses is an `error` event. */
+export function dialMarked({ ip, port }: SocketAddress, mark: number, options: DialOptions): Socket {
+  const common = { ...options, allowHalfOpen: true };
+  if (mark === 0) {
+    return connect({ ...common, host: ip, port, autoSelectFamily: false });
+  }
+  const fd = addon.openMarked(familyOf(ip), true, mark);
+  if (fd < 0) return new Socket().destroy(systemError(fd));
+  // It is not to be read before it is connected.
+  const unread = { ...common, fd, manualStart: true, readable: true, writable: true };
+  return new Socket(unread as ConstructorParameters<typeof Socket>[0]).connect({
+    host: ip,
+    port,
+    autoSelectFamily: false,
+  });
+}
+
+/** Makes what a UDP socket of this family sends carry `mark`, unless that is 0; before it is bound or connected. */
+export function markUdp(
+  socket: UdpSocket,
+  family: IpFamily,
+  mark: number,
+): NodeJS.ErrnoException | undefined {
+  if (mark === 0) return undefined;
+  const fd = addon.openMarked(family, false, mark);
+  if (fd < 0) return systemError(fd);
+  socket.bind({ fd, exclusive: true });
+  return undefined;
+}
+
+function systemError(errno: number): NodeJS.ErrnoException {
+  const code = getSystemErrorName(errno);
+  return Object.assign(new Error(`${code}: socket`), { code, errno, syscall: 'socket' });
+}
+
 /** Where a connection was going before the kernel sent it to us; undefined where it does not say. */
 export function originalDestination(socket: Socket): SocketAddress | undefined {
   const size = addon.originalDestination(descriptorOf(socket), destination);
@@ -79,6 +123,12 @@ export function duplicateDescriptor(socket: object): number {
 /** How many bytes of a socket's queue the kernel has not taken. */
 export function queuedBytes(socket: Socket): number {
   return (socket as unknown as Inside)._handle?.writeQueueSize ?? 0;
+}
+
+/** A connection that another process has left, which is not read from; its descriptor is the socket's from then on. */
+export function unreadConnection(fd: number): Socket {
+  const options = { fd, allowHalfOpen: true, readable: true, writable: true, manualStart: true };
+  return new Socket(options as ConstructorParameters<typeof Socket>[0]);
 }
 
 /** An established connection that another process has left, read as `rereadInto` does; its descriptor is the socket's from then on. */

@@ -1,6 +1,7 @@
 // What proxies leave to those of another process: sockets that listen, and connections. Of UDP clients only the socket is left that they
 // send to: what an endpoint has not answered by then they ask again.
 
+import { KernelError } from '../../errors.ts';
 import type { Side } from '../../mode/userspace/offered-backends.ts';
 import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import type { Ip, IpFamily } from '../../model/ip.ts';
@@ -39,14 +40,26 @@ interface Facts {
   readonly connections: readonly LeftTcp[];
 }
 
+/** A socket that listens. */
+export interface Listener {
+  readonly address: SocketAddress;
+  duplicate(): number;
+}
+
 /** Gathers a bequest. */
 export class Leaving {
   readonly #fds: number[] = [];
   readonly #listeners: LeftListener[] = [];
   readonly #connections: LeftTcp[] = [];
 
-  listener(key: string, address: SocketAddress, fd: number): void {
-    this.#listeners.push({ key, address, fd: this.#place(fd) });
+  /** What cannot be given away ends with this process, and the successor has one of its own. */
+  listener(key: string, listener: Listener | undefined): void {
+    try {
+      if (listener !== undefined)
+        this.#listeners.push({ key, address: listener.address, fd: this.#place(listener.duplicate()) });
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+    }
   }
 
   connection({ client, endpoint, ...facts }: LeftTcp): void {

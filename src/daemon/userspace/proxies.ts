@@ -15,9 +15,11 @@ import { familyOf, type Ip, type IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import { type Frontend, frontendKey } from '../../vip/frontend.ts';
 import type { SyncFailure } from '../backend.ts';
+import type { Bequest } from '../handover/bequest.ts';
 import { type Clock, systemClock } from '../sync-loop.ts';
 import { Descriptors } from './descriptors.ts';
-import { originalDestination } from './node-sockets.ts';
+import { originalDestination, unreadConnection } from './node-sockets.ts';
+import { formerFrontend, Inheritance, Leaving, type LeftTcp } from './proxies-bequest.ts';
 import { Route } from './route.ts';
 import { RoutedService } from './routed-service.ts';
 import { TcpConnections } from './tcp-connections.ts';
@@ -30,6 +32,10 @@ export interface ProxiesOptions {
   /** Told of what keeps clients from being served, each kind every ten seconds at most. */
   readonly tell: TellTrouble;
   readonly clock?: Clock;
+  /** What the proxies of another process have left; owned from then on. */
+  readonly bequest?: Bequest | undefined;
+  /** Of all that is sent to endpoints, so that rules let it pass; 0, which is none, unless given. */
+  readonly mark?: number;
   /** Those of the process unless given. */
   readonly descriptors?: Descriptors;
   readonly udpTimeouts?: UdpTimeouts;
@@ -90,6 +96,9 @@ export class Proxies {
   #unused: UdpPortal[] = [];
   #addresses: ReadonlyMap<IpFamily, Ip> = new Map();
   #strangers = 0;
+  /** What another process has left and nobody has claimed. */
+  #inheritance: Inheritance | undefined;
+  #unled: { readonly client: Socket; readonly left: LeftTcp }[] = [];
 
   constructor(options: ProxiesOptions) {
     this.#options = options;
@@ -100,8 +109,11 @@ export class Proxies {
       descriptors: this.#descriptors,
       troubles: this.#troubles,
       clock: this.#clock,
+      mark: options.mark ?? 0,
       onLastOf: ({ service }) => this.#forgetIfGone(service),
     });
+    this.#inheritance = options.bequest && Inheritance.of(options.bequest);
+    for (const left of this.#inheritance?.connections ?? []) this.#takeOver(left);
   }
 
   /**
@@ -117,7 +129,13 @@ export class Proxies {
     for (const [service, list] of frontends) this.#withdrawOthers(service, list);
     for (const [service, list] of frontends) this.#serve(service, list);
     this.#moveTo(addresses);
-    return [...(await this.#openListeners()), ...(await this.#openPortals()), ...(await this.#openLocals())];
+    const failures = [
+      ...(await this.#openListeners()),
+      ...(await this.#openPortals()),
+      ...(await this.#openLocals()),
+    ];
+    this.#leadInherited();
+    return failures;
   }
 
   /**
@@ -143,6 +161,26 @@ export class Proxies {
     }
     for (const portal of this.#unused) this.#closePortal(portal);
     this.#unused = [];
+    this.#inheritance?.discardRest();
+    this.#inheritance = undefined;
+  }
+
+  /**
+   * Gives away all that listens and all TCP connections: they are others' to go on with, and nothing is left here. Not to be called
+   * during an update.
+   */
+  async bequeath(): Promise<Bequest> {
+    const leaving = new Leaving();
+    for (const [key, listeners] of this.#listeners) {
+      for (const { listener } of listeners) leaving.listener(key, listener);
+    }
+    for (const { frontend, portals, local } of this.#served.values()) {
+      for (const side of SIDES) leaving.listener(portalKey(frontend, side), portals?.[side]);
+      leaving.listener(localKey(frontend), local);
+    }
+    for (const left of this.#connections.leave()) leaving.connection(left);
+    await this.close();
+    return leaving.done();
   }
 
   counts(): ProxyCounts {
@@ -163,12 +201,18 @@ export class Proxies {
     };
   }
 
+  /** Nothing listens any more, TCP connections go on. Settles when all of them have ended. Not to be called during an update. */
+  async drain(): Promise<void> {
+    for (const service of [...this.#services.keys()]) this.#withdrawOthers(service, []);
+    this.release();
+    await this.#connections.drained();
+  }
+
   /** Nothing listens any more, and connections are reset. Not to be called during an update. */
   async close(): Promise<void> {
-    const everything = new Map([...this.#services.keys()].map((service) => [service, []]));
-    for (const service of everything.keys()) this.#withdrawOthers(service, []);
-    this.release();
+    const drained = this.drain();
     await this.#connections.close();
+    await drained;
   }
 
   /** Frontends that a Service has no more. */
@@ -259,11 +303,12 @@ export class Proxies {
       const listener = await this.#within<TcpListener | UdpPortal>(address.ip, () =>
         served.portals === undefined
           ? TcpListener.open(address, {
+              fd: this.#inheritance?.claim(localKey(served.frontend), address.ip)?.fd,
               onConnection: (client) =>
                 this.#connections.lead(client, address, this.#route(served, 'inside')),
               onError: (error) => this.#noteRefusal(error),
             })
-          : this.#openPortal(address, this.#route(served, 'inside')),
+          : this.#openPortal(address, this.#route(served, 'inside'), localKey(served.frontend)),
       );
       if (listener instanceof KernelError) {
         failures.push({ error: listener, services: [served.service.key] });
@@ -329,10 +374,12 @@ export class Proxies {
         ({ listener }) => listener.address.port === address.port && listener.address.ip === address.ip,
       );
     };
+    const left = this.#inheritance?.claim(listenerKey(familyOf(ip), side), ip);
     return this.#within(ip, () =>
       TcpListener.open(
         { ip, port: 0 },
         {
+          fd: left?.fd,
           onConnection: (client) => this.#accept(client, side, own),
           onError: (error) => this.#noteRefusal(error),
         },
@@ -361,7 +408,7 @@ export class Proxies {
     for (const side of servedSides(served.frontend)) {
       if (served.portals![side] !== undefined) continue;
       const portal = await this.#within(ip, () =>
-        this.#openPortal({ ip, port: 0 }, this.#route(served, side)),
+        this.#openPortal({ ip, port: 0 }, this.#route(served, side), portalKey(served.frontend, side)),
       );
       if (!(portal instanceof UdpPortal)) return portal;
       served.portals![side] = portal;
@@ -369,8 +416,11 @@ export class Proxies {
     return undefined;
   }
 
-  #openPortal(address: SocketAddress, route: Route): Promise<UdpPortal | KernelError> {
+  #openPortal(address: SocketAddress, route: Route, key: string): Promise<UdpPortal | KernelError> {
+    const left = this.#inheritance?.claim(key, address.ip);
     return UdpPortal.open(address, {
+      fd: left?.fd,
+      mark: this.#options.mark ?? 0,
       route,
       timeouts: this.#options.udpTimeouts ?? UDP_TIMEOUTS,
       maxClients: this.#options.maxUdpClients ?? MAX_UDP_CLIENTS,
@@ -396,6 +446,31 @@ export class Proxies {
   #closePortal(portal: UdpPortal): void {
     portal.close();
     this.#descriptors.give(1);
+  }
+
+  /** Connections of another process: those with an endpoint go on, those without get one as soon as Services are known. */
+  #takeOver(left: LeftTcp): void {
+    const client = unreadConnection(left.client);
+    if (left.endpoint === undefined || left.backend === undefined) {
+      this.#unled.push({ client, left });
+      return;
+    }
+    const service = this.#services.get(left.service) ?? new RoutedService(left.service);
+    this.#services.set(left.service, service);
+    const route = new Route(service, formerFrontend(left), left.side, this.#clock);
+    this.#connections.resume(client, left.endpoint, left.dialled, route, {
+      backend: left.backend,
+      unsentToEndpoint: Buffer.from(left.unsentToEndpoint, 'base64'),
+      unsentToClient: Buffer.from(left.unsentToClient, 'base64'),
+    });
+  }
+
+  #leadInherited(): void {
+    for (const { client, left } of this.#unled.splice(0)) {
+      const served = this.#dialled(left.dialled);
+      if (served === undefined) client.resetAndDestroy();
+      else this.#connections.lead(client, left.dialled, this.#route(served, left.side));
+    }
   }
 
   #accept(client: Socket, side: Side, isOwn: (address: SocketAddress) => boolean): void {
@@ -439,4 +514,13 @@ export class Proxies {
 
 function listenerKey(family: IpFamily, side: Side): string {
   return `${family} ${side}`;
+}
+
+/** Of a UDP Frontend's socket, which is another one where its display name is another. */
+function portalKey(frontend: Frontend, side: Side): string {
+  return `${frontendKey(frontend)} ${side} ${frontend.displayName}`;
+}
+
+function localKey(frontend: Frontend): string {
+  return `${frontendKey(frontend)} local ${frontend.displayName}`;
 }

@@ -10,7 +10,7 @@ import type { RoutedPort, RoutedService } from './routed-service.ts';
 export class Route {
   readonly service: RoutedService;
   readonly port: RoutedPort;
-  readonly #side: Side;
+  readonly side: Side;
   readonly #clock: Clock;
   readonly #turns = new WeightedRoundRobin();
   #frontend: Frontend;
@@ -18,7 +18,7 @@ export class Route {
   constructor(service: RoutedService, frontend: Frontend, side: Side, clock: Clock) {
     this.service = service;
     this.port = service.port(frontend);
-    this.#side = side;
+    this.side = side;
     this.#clock = clock;
     this.#frontend = frontend;
     this.#turns.set(offeredBackends(frontend, side));
@@ -30,8 +30,8 @@ export class Route {
 
   /** The Frontend as it is now, of the same Service and port. */
   replace(frontend: Frontend): void {
-    const backends = offeredBackends(frontend, this.#side);
-    if (backends !== offeredBackends(this.#frontend, this.#side)) this.#turns.set(backends);
+    const backends = offeredBackends(frontend, this.side);
+    if (backends !== offeredBackends(this.#frontend, this.side)) this.#turns.set(backends);
     this.#frontend = frontend;
   }
 

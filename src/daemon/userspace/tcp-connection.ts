@@ -4,7 +4,7 @@
 // not take is copied, and nothing more is read from that side until it is written: so a connection holds at most one buffer's
 // worth each way, and none while it is idle.
 
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { type Attempt, DialSchedule } from '../../mode/userspace/dial-schedule.ts';
 import { proxyHeader, type SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import type { Ip } from '../../model/ip.ts';
@@ -12,6 +12,7 @@ import type { Backend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
 import {
   adoptConnection,
+  dialMarked,
   duplicateDescriptor,
   isBroken,
   type OnRead,
@@ -36,6 +37,8 @@ export interface TcpConnectionOptions {
   readonly dialled: SocketAddress;
   readonly route: Route;
   readonly clock: Clock;
+  /** Of what is sent to the endpoint; 0 for none. */
+  readonly mark: number;
   /** Called once, when both sockets are closed; with a reason when there was never an endpoint. */
   onEnd(refusal: Refusal | undefined): void;
 }
@@ -74,6 +77,14 @@ export class TcpConnection {
   constructor(options: TcpConnectionOptions) {
     this.#options = options;
     this.#client = options.client;
+  }
+
+  get dialled(): SocketAddress {
+    return this.#options.dialled;
+  }
+
+  get route(): Route {
+    return this.#options.route;
   }
 
   /** Dials one endpoint after the other until one answers. */
@@ -145,11 +156,7 @@ export class TcpConnection {
 
   #attempt({ backend, timeoutMs }: Attempt): void {
     const { clock } = this.#options;
-    const endpoint = connect({
-      host: backend.ip,
-      port: backend.port,
-      allowHalfOpen: true,
-      autoSelectFamily: false,
+    const endpoint = dialMarked(backend, this.#options.mark, {
       noDelay: true,
       ...KEEP_ALIVE,
       onread: this.#endpointReader(),

@@ -1,17 +1,23 @@
 // All TCP connections that are led to an endpoint, and the limits to them.
 
 import type { Socket } from 'node:net';
+import { KernelError } from '../../errors.ts';
 import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
+import { familyOf } from '../../model/ip.ts';
+import { discard } from '../handover/bequest.ts';
 import type { Clock } from '../sync-loop.ts';
 import type { Descriptors } from './descriptors.ts';
+import type { LeftTcp } from './proxies-bequest.ts';
 import type { Route } from './route.ts';
-import { type Refusal, TcpConnection } from './tcp-connection.ts';
+import { type Refusal, type ResumedConnection, TcpConnection } from './tcp-connection.ts';
 import type { Troubles } from './troubles.ts';
 
 export interface TcpConnectionsOptions {
   readonly descriptors: Descriptors;
   readonly troubles: Troubles;
   readonly clock: Clock;
+  /** Of what is sent to endpoints; 0 for none. */
+  readonly mark: number;
   /** A connection to a Service that is gone has ended. */
   onLastOf(route: Route): void;
 }
@@ -22,7 +28,8 @@ const DESCRIPTORS_EACH = 2;
 export class TcpConnections {
   readonly #options: TcpConnectionsOptions;
   readonly #connections = new Set<TcpConnection>();
-  #isClosed: (() => void) | undefined;
+  /** Of those who wait until there are none. */
+  readonly #waiting: (() => void)[] = [];
 
   constructor(options: TcpConnectionsOptions) {
     this.#options = options;
@@ -30,7 +37,7 @@ export class TcpConnections {
 
   /** Leads a client that was accepted, and not read from, to an endpoint; or resets it. */
   lead(client: Socket, dialled: SocketAddress, route: Route): void {
-    const { descriptors, troubles, clock } = this.#options;
+    const { descriptors, troubles, clock, mark } = this.#options;
     const { service, port } = route;
     const { maxConnections } = route.frontend;
     if (maxConnections !== undefined && service.open >= maxConnections) {
@@ -52,19 +59,69 @@ export class TcpConnections {
       dialled,
       route,
       clock,
+      mark,
       onEnd: (refusal) => this.#ended(connection, route, refusal),
     });
     this.#connections.add(connection);
     connection.dial();
   }
 
+  /** Goes on with a connection that was left, whose client is not read from; resets it where there are too many. */
+  resume(
+    client: Socket,
+    endpoint: number,
+    dialled: SocketAddress,
+    route: Route,
+    left: ResumedConnection,
+  ): void {
+    const { descriptors, troubles, clock, mark } = this.#options;
+    if (!descriptors.take(DESCRIPTORS_EACH)) {
+      descriptors.refuse(troubles);
+      discard([endpoint]);
+      client.resetAndDestroy();
+      return;
+    }
+    route.service.open++;
+    const connection = new TcpConnection({
+      ...{ client, dialled, route, clock, mark },
+      onEnd: (refusal) => this.#ended(connection, route, refusal),
+    });
+    this.#connections.add(connection);
+    connection.resume(endpoint, left);
+  }
+
+  /** All of them, for others to go on with. One that cannot be left stays. */
+  *leave(): Generator<LeftTcp> {
+    for (const connection of [...this.#connections]) {
+      const { dialled, route } = connection;
+      try {
+        const left = connection.leave();
+        if (left === undefined) continue;
+        yield {
+          ...left,
+          dialled,
+          side: route.side,
+          family: familyOf(dialled.ip),
+          service: route.service.key,
+          displayName: route.port.displayName,
+          unsentToEndpoint: Buffer.from(left.unsentToEndpoint).toString('base64'),
+          unsentToClient: Buffer.from(left.unsentToClient).toString('base64'),
+        };
+      } catch (error) {
+        if (!(error instanceof KernelError)) throw error;
+      }
+    }
+  }
+
   /** Resets all of them. Settles when they are closed. */
   async close(): Promise<void> {
-    if (this.#connections.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#isClosed = resolve;
-      for (const connection of this.#connections) connection.abort();
-    });
+    for (const connection of this.#connections) connection.abort();
+    await this.drained();
+  }
+
+  /** Settles when there are none. */
+  async drained(): Promise<void> {
+    if (this.#connections.size > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
   #ended(connection: TcpConnection, route: Route, refusal: Refusal | undefined): void {
@@ -80,6 +137,6 @@ export class TcpConnections {
     if (refusal === 'no-descriptor') descriptors.refuse(troubles);
     if (refusal !== undefined && refusal !== 'client-gone') port.traffic.refused++;
     if (service.frontends.length === 0) onLastOf(route);
-    if (this.#connections.size === 0) this.#isClosed?.();
+    if (this.#connections.size === 0) for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }

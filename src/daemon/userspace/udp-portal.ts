@@ -10,7 +10,7 @@ import { familyOf } from '../../model/ip.ts';
 import type { Backend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
 import type { Descriptors } from './descriptors.ts';
-import { duplicateDescriptor } from './node-sockets.ts';
+import { duplicateDescriptor, markUdp } from './node-sockets.ts';
 import type { Route } from './route.ts';
 import { listenError } from './tcp-listener.ts';
 import type { EndpointTraffic } from './traffic.ts';
@@ -25,6 +25,8 @@ export interface UdpPortalOptions {
   readonly maxClients: number;
   readonly descriptors: Descriptors;
   readonly clock: Clock;
+  /** Of what is sent to endpoints; 0 for none. */
+  readonly mark: number;
   readonly troubles: Troubles;
 }
 
@@ -125,7 +127,7 @@ export class UdpPortal {
   }
 
   #start(key: string, client: RemoteInfo): Flow | undefined {
-    const { route, descriptors, troubles, clock, maxClients } = this.#options;
+    const { route, descriptors, troubles, clock, maxClients, mark } = this.#options;
     const addressOf = () => client.address.replace(/%.*$/, '');
     const backend = route.pick(addressOf, NOBODY);
     if (backend === undefined) {
@@ -161,6 +163,10 @@ export class UdpPortal {
       flow.waiting = undefined;
       for (const message of waiting) this.#send(message, key, client, flow);
     });
+    if (markUdp(socket, familyOf(backend.ip), mark) !== undefined) {
+      this.#failed(key, client, flow);
+      return undefined;
+    }
     socket.connect(backend.port, backend.ip);
     socket.unref();
     this.#cancelSweep ??= clock.after(SWEEP_MS, this.#sweep);

@@ -60,6 +60,11 @@ export interface RuleSettings {
    * dialled. Virtual addresses are this host's then.
    */
   readonly isGate?: boolean;
+  /**
+   * The table leads to proxies of this host. What they send themselves has the bit of `masqueradeBit` in its mark; it is never sent
+   * to a proxy again.
+   */
+  readonly isPortals?: boolean;
 }
 
 export interface Chain {
@@ -72,8 +77,8 @@ export interface Chain {
 /** Sets of addresses that only virtual servers may answer at. */
 const BOUND_SETS = ['cluster-ips', 'bound-ips'] as const;
 
-/** linux/netfilter_ipv4.h, NF_IP_PRI_NAT_DST and NF_IP_PRI_NAT_SRC: where kube-proxy's chains are too. */
-const PRIORITY = { dstnat: -100, srcnat: 100, afterDstnat: -90 } as const;
+/** linux/netfilter_ipv4.h, NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC and NF_IP_PRI_FILTER: where kube-proxy's chains are too. */
+const PRIORITY = { dstnat: -100, srcnat: 100, afterDstnat: -90, filter: 0 } as const;
 
 /** Chains that exist whatever the Services, in an order in which none refers to a later one. */
 export function constantChains(family: IpFamily, settings: RuleSettings): readonly Chain[] {
@@ -84,7 +89,7 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
     daddrIsElsewhere,
     verdict('goto', DROP_CHAIN),
   ];
-  const { isGate = false } = settings;
+  const { isGate = false, isPortals = false } = settings;
   return [
     plain(REFUSE_CHAIN, [[isTcp, rejectWithReset], [rejectWithIcmp(family)]]),
     plain(DROP_CHAIN, [[drop]]),
@@ -112,7 +117,11 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
       ],
     ]),
     nat('nat-prerouting', 'prerouting', PRIORITY.dstnat, [[verdict('jump', 'services')]]),
-    nat('nat-output', 'output', PRIORITY.dstnat, [[verdict('jump', 'services')]]),
+    nat('nat-output', 'output', PRIORITY.dstnat, [
+      // What is of a proxy goes where the proxy sends it, be that a virtual address or a node port.
+      ...(isPortals ? [[markIsSet(mark), toggleMark(mark), accept]] : []),
+      [verdict('jump', 'services')],
+    ]),
     // Behind every chain that might send the packet elsewhere: who has such an address may be somebody else's to say.
     nat('nat-prerouting-late', 'prerouting', PRIORITY.afterDstnat, [dropUnallocated]),
     nat('nat-output-late', 'output', PRIORITY.afterDstnat, [dropUnallocated]),
@@ -129,6 +138,15 @@ export function constantChains(family: IpFamily, settings: RuleSettings): readon
       // This host dials its own addresses from these addresses, and nobody else would find the way back there.
       ...(isGate ? BOUND_SETS.map((set) => [isIn([saddr(family)], set), masqueradeFullyRandom]) : []),
     ]),
+    ...(isPortals
+      ? [
+          // Who dials a proxy itself would get past source ranges and Local policies.
+          base('filter-input', { type: 'filter', hook: 'input', priority: PRIORITY.filter }, [
+            [statusHasDnat, accept],
+            [isIn([daddr(family), l4proto, dport], 'portals'), verdict('goto', REFUSE_CHAIN)],
+          ]),
+        ]
+      : []),
   ];
 }
 
@@ -232,7 +250,11 @@ function nat(
   priority: number,
   statements: readonly (readonly Statement[])[],
 ): Chain {
-  return { name, base: { type: 'nat', hook, priority }, rules: rules(statements) };
+  return base(name, { type: 'nat', hook, priority }, statements);
+}
+
+function base(name: string, base: ChainBase, statements: readonly (readonly Statement[])[]): Chain {
+  return { name, base, rules: rules(statements) };
 }
 
 function rules(statements: readonly (readonly Statement[])[]): Chain['rules'] {

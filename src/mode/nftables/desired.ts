@@ -248,7 +248,7 @@ export class Desired implements Previous {
   }
 
   #count(frontend: PlannedFrontend, by: 1 | -1): void {
-    const { family, clusterIp, boundIp, hairpins } = frontend;
+    const { family, clusterIp, boundIp, portals, hairpins } = frontend;
     for (const { shape, shapeId } of sidesOf(frontend)) {
       if (shape === undefined) continue;
       for (const subroutine of subroutinesOf(shape)) this.#countChain({ family, subroutine }, by);
@@ -257,6 +257,7 @@ export class Desired implements Previous {
     }
     if (clusterIp !== undefined) this.#countElement({ family, set: 'cluster-ips', key: clusterIp }, by);
     if (boundIp !== undefined) this.#countElement({ family, set: 'bound-ips', key: boundIp }, by);
+    for (const key of portals) this.#countElement({ family, set: 'portals', key }, by);
     for (const key of hairpins) this.#countElement({ family, set: 'hairpin', key }, by);
   }
 

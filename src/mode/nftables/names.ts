@@ -10,6 +10,8 @@ export const TABLES = {
   nftables: 'kproxy-ts',
   /** ipvs mode: the gate in front of IPVS. */
   ipvs: 'kproxy-ts-ipvs',
+  /** userspace mode: the portals, which lead to the proxies. */
+  userspace: 'kproxy-ts-userspace',
 } as const;
 export type TableName = (typeof TABLES)[keyof typeof TABLES];
 
@@ -60,6 +62,7 @@ export const SETS = [
   'source-ranges',
   'cluster-ips',
   'bound-ips',
+  'portals',
   'hairpin',
   'nodeport-addresses',
   'service-cidrs',

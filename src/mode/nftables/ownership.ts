@@ -8,16 +8,19 @@ import { TABLE_FLAGS } from '../../netlink/nftables/table.ts';
 import { nftFamily, TABLES, type TableName, tablePlace } from './names.ts';
 import type { Observed } from './observed.ts';
 
-/** Never one without the other: the kernel deletes an owned table that does not persist with its socket. */
+/** The kernel deletes an owned table that does not persist with its socket. */
 export const OWNED = TABLE_FLAGS.owner | TABLE_FLAGS.persist;
+
+/** Of a table that leads to this process: without it, it leads nowhere (Linux 5.12). */
+export const OWNED_PORTALS = TABLE_FLAGS.owner;
 
 const PROBE_TABLE = `${TABLES.nftables}-probe`;
 
 /** A transaction that leaves nothing behind; the kernel refuses it with EOPNOTSUPP where it does not know the flags. */
-export function probeOwnership(): NftRequest[] {
+export function probeOwnership(flags: number): NftRequest[] {
   const probe = { family: nftFamily(4), table: PROBE_TABLE };
   return [
-    { op: 'addTable', ...probe, flags: OWNED },
+    { op: 'addTable', ...probe, flags },
     { op: 'deleteTable', ...probe },
   ];
 }
@@ -36,21 +39,23 @@ export interface Ownership {
   readonly orphans: readonly IpFamily[];
   /** Their tables belong to another socket, given by its netlink port. */
   readonly strangers: readonly { readonly family: IpFamily; readonly owner: number }[];
-  /** Their tables were made without the flag `persist`, which cannot be added: they stay as they are. */
+  /** Their tables were made without what makes them adoptable, which cannot be added: they stay as they are. */
   readonly ownerless: readonly IpFamily[];
 }
 
-export function ownershipOf(observed: Observed, ownPortId: number): Ownership {
+/** `flags` are those that an owned table is to have. */
+export function ownershipOf(observed: Observed, ownPortId: number, flags: number): Ownership {
+  const canBeAdopted = (flags & TABLE_FLAGS.persist) !== 0;
   const tables = [...observed].map(([family, { owner, isPersistent }]) => ({ family, owner, isPersistent }));
   return {
     orphans: tables
-      .filter(({ owner, isPersistent }) => owner === undefined && isPersistent)
+      .filter(({ owner, isPersistent }) => owner === undefined && isPersistent && canBeAdopted)
       .map(({ family }) => family),
     strangers: tables.flatMap(({ family, owner }) =>
       owner === undefined || owner === ownPortId ? [] : [{ family, owner }],
     ),
     ownerless: tables
-      .filter(({ owner, isPersistent }) => owner === undefined && !isPersistent)
+      .filter(({ owner, isPersistent }) => owner === undefined && !(isPersistent && canBeAdopted))
       .map(({ family }) => family),
   };
 }

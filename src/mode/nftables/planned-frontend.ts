@@ -59,6 +59,8 @@ export interface PlannedFrontend extends PlannedSide {
   readonly clusterIp: string | undefined;
   /** Packed virtual address that is this host's and no cluster IP. */
   readonly boundIp: string | undefined;
+  /** Packed `ip . protocol . port` of every proxy that it leads to. */
+  readonly portals: readonly string[];
   /** Packed `ip . ip` of every backend that may dial itself through the VIP. */
   readonly hairpins: readonly string[];
 }
@@ -132,6 +134,7 @@ export function planFrontend(frontend: Frontend, previous: Previous): PlannedFro
     ranges: sourceRanges === undefined ? undefined : rangeElements(key, sourceRanges),
     clusterIp: kind === 'ClusterIP' ? packedAddress : undefined,
     boundIp: undefined,
+    portals: NONE,
     hairpins: hairpinsOf(frontend),
   };
 }

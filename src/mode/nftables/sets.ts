@@ -10,6 +10,8 @@ import { AFFINITY_SETS, PICK_SETS, PICKED_SETS, type SetName } from './names.ts'
 
 /** What only a gate has, and what it has no use for: whoever it lets in is balanced elsewhere. */
 const GATE_SETS: readonly SetName[] = ['bound-ips'];
+/** What only portals have. */
+const PORTAL_SETS: readonly SetName[] = ['portals'];
 const BALANCING_SETS: readonly SetName[] = [
   'endpoints',
   'nodeport-endpoints',
@@ -21,10 +23,11 @@ const BALANCING_SETS: readonly SetName[] = [
 /** Every set of one family's table. */
 export function setDeclarations(
   family: IpFamily,
-  { isGate = false }: { readonly isGate?: boolean } = {},
+  { isGate = false, isPortals = false }: { readonly isGate?: boolean; readonly isPortals?: boolean } = {},
 ): ReadonlyMap<SetName, SetDeclaration> {
   const sets = allSets(family);
   for (const set of isGate ? BALANCING_SETS : GATE_SETS) sets.delete(set);
+  for (const set of isPortals ? [] : PORTAL_SETS) sets.delete(set);
   return sets;
 }
 
@@ -65,6 +68,7 @@ function allSets(family: IpFamily): Map<SetName, SetDeclaration> {
     ['source-ranges', rangeSet([address, PROTOCOL, PORT, address])],
     ['cluster-ips', plainSet([address])],
     ['bound-ips', plainSet([address])],
+    ['portals', plainSet([address, PROTOCOL, PORT])],
     ['hairpin', plainSet([address, address])],
     ['nodeport-addresses', intervalSet(address)],
     ['service-cidrs', intervalSet(address)],

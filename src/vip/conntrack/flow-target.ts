@@ -39,11 +39,15 @@ export function graceMsOf({ policy }: Service, protocol: Protocol): number | und
   return protocol === 'TCP' && policy.removedTcp.kind === 'reset' ? policy.removedTcp.graceMs : undefined;
 }
 
+/** `flowEnd` of each proxy that flows of a Frontend lead to; undefined when they lead to endpoints. */
+export type PortalEnds = (frontend: Frontend) => ReadonlySet<string> | undefined;
+
 /** The targets of a Service's Frontends, those that it was granted where several Services claim the same. */
 export function flowTargets(
   frontends: readonly Frontend[],
   service: Service | undefined,
   slices: readonly EndpointSlice[],
+  portals: PortalEnds = () => undefined,
 ): FlowTarget[] {
   const targets: FlowTarget[] = [];
   if (service === undefined) return targets;
@@ -59,11 +63,22 @@ export function flowTargets(
         if (frontend.protocol !== protocol || frontend.family !== family || !isOfPort) continue;
         const key = frontendKey(frontend);
         const at = { key, service: service.key, family, protocol, address, port };
-        targets.push({ ...at, endpoints, graceMs, isRemoved: false });
+        const proxies = portals(frontend);
+        targets.push({ ...at, endpoints: endsOf(protocol, endpoints, proxies), graceMs, isRemoved: false });
       }
     }
   }
   return targets;
+}
+
+/** A UDP flow that is of a time without proxies has to find its way to one; a TCP connection keeps its endpoint. */
+function endsOf(
+  protocol: Protocol,
+  endpoints: ReadonlySet<string>,
+  proxies: ReadonlySet<string> | undefined,
+): ReadonlySet<string> {
+  if (proxies === undefined) return endpoints;
+  return protocol === 'UDP' ? proxies : new Set([...endpoints, ...proxies]);
 }
 
 /**

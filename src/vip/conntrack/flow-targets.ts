@@ -7,7 +7,7 @@
 import type { ServiceKey } from '../../model/types.ts';
 import { type Frontend, frontendKey } from '../frontend.ts';
 import type { ObjectReader } from '../vip-table.ts';
-import { type FlowTarget, flowTargets, graceMsOf } from './flow-target.ts';
+import { type FlowTarget, flowTargets, graceMsOf, type PortalEnds } from './flow-target.ts';
 import { dueAtMs, type Pending, pendingAfter, pendingAll, pendingLater } from './pending.ts';
 
 /** Where Services and their endpoints are read; the Store is one. */
@@ -28,9 +28,10 @@ export class FlowTargets {
     frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>,
     objects: ServiceReader,
     nowMs: number,
+    portals?: PortalEnds,
   ): void {
     const targets = [...frontends].flatMap(([service, list]) => {
-      const its = flowTargets(list, objects.service(service), objects.slices(service));
+      const its = flowTargets(list, objects.service(service), objects.slices(service), portals);
       this.#release(service, its, nowMs);
       return its;
     });

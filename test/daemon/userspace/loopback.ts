@@ -35,6 +35,7 @@ export class Loopback {
       descriptors: this.descriptors,
       troubles: new Troubles((trouble) => this.troubles.push(trouble), this.clock),
       clock: this.clock,
+      mark: 0,
       onLastOf: () => undefined,
     });
   }

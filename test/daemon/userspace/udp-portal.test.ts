@@ -45,6 +45,7 @@ async function open(
       descriptors,
       troubles: new Troubles((trouble) => troubles.push(trouble), clock),
       clock,
+      mark: 0,
       ...options,
     },
   )) as UdpPortal;

@@ -1,0 +1,79 @@
+// userspace mode's way into the kernel: proxies, the portals in front of them, and word of this host's addresses.
+
+import type { Settings } from '../../config/settings.ts';
+import { TABLES } from '../../mode/nftables/names.ts';
+import type { Backend } from '../backend.ts';
+import { type Bequest, discard } from '../handover/bequest.ts';
+import { interfaceAddresses, kernelFamilies } from '../interfaces.ts';
+import { NodeAddresses } from '../ipvs/node-addresses.ts';
+import type { Log } from '../log.ts';
+import { openNftTransport } from '../nft-connection.ts';
+import { subscribeNftables } from '../nft-notifications.ts';
+import { NftSession } from '../nft-session.ts';
+import { watchTables } from '../table-watch.ts';
+import { Proxies } from './proxies.ts';
+import { ProxyShare } from './proxy-share.ts';
+import { UserspaceBackend } from './userspace-backend.ts';
+
+/**
+ * `onForeignChange` is called when addresses of this host, or portals that nobody owns, have changed. Of `present` backends one of this
+ * mode shares what it has. Throws KproxyError where every sync would fail.
+ */
+export async function openUserspaceBackend(
+  { masqueradeBit, userspace }: Settings,
+  log: Log,
+  onForeignChange: () => void,
+  present: readonly Backend[],
+  bequest?: Bequest,
+): Promise<UserspaceBackend> {
+  const watched = await NodeAddresses.watch({
+    onChange: onForeignChange,
+    onError: (error) => log.warn({ err: error }, 'addresses of this node cannot be listed'),
+  });
+  try {
+    const share = sharedBy(present) ?? (await openShare(masqueradeBit, log, bequest));
+    return new UserspaceBackend({
+      share,
+      // In their order, which the other does not keep.
+      hostAddresses: {
+        get current() {
+          const all = new Set(watched.current);
+          return interfaceAddresses().filter((ip) => all.has(ip));
+        },
+        close: () => watched.close(),
+      },
+      families: kernelFamilies(),
+      masqueradeBit,
+      bindAddress: userspace.bindAddress,
+      watch: (portId) => watchTables(subscribeNftables, TABLES.userspace, portId, onForeignChange),
+    });
+  } catch (error) {
+    watched.close();
+    throw error;
+  }
+}
+
+function sharedBy(present: readonly Backend[]): ProxyShare | undefined {
+  for (const backend of present)
+    if (backend instanceof UserspaceBackend && backend.share.isUsable) return backend.share;
+  return undefined;
+}
+
+/** A bequest is owned, whatever comes of it. */
+async function openShare(masqueradeBit: number, log: Log, bequest: Bequest | undefined): Promise<ProxyShare> {
+  const left = bequest && ProxyShare.parts(bequest);
+  const session = new NftSession(openNftTransport(left?.session), TABLES.userspace);
+  try {
+    await session.generation();
+  } catch (error) {
+    session.close();
+    discard(left?.proxies.fds ?? []);
+    throw error;
+  }
+  const proxies = new Proxies({
+    bequest: left?.proxies,
+    mark: 2 ** masqueradeBit,
+    tell: ({ reason, ...trouble }) => log.warn(trouble, reason),
+  });
+  return new ProxyShare(session, proxies);
+}
