@@ -40,8 +40,8 @@ export interface Addon {
    */
   listenerPid(address: Uint8Array): number;
   /**
-   * A socket of IPv4 or IPv6 for TCP or UDP whose packets carry a mark (SO_MARK in socket(7), which takes CAP_NET_ADMIN). Returns its
-   * descriptor, which is the caller's to close, or a negative errno.
+   * A socket of IPv4 or IPv6 for TCP or UDP whose packets carry a mark (SO_MARK in socket(7), which takes CAP_NET_ADMIN). One of UDP has
+   * a port of its own. Returns its descriptor, which is the caller's to close, or a negative errno.
    */
   openMarked(family: 4 | 6, isTcp: boolean, mark: number): number;
   /**

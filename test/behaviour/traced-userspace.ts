@@ -73,6 +73,17 @@ export class TracedUserspace extends TracedMode<State> {
     return outcome;
   }
 
+  /** Turns are by weight, and those of one client come between those of others: chance, unless it goes on with what it got. */
+  override character(packet: Packet): Outcome {
+    const first = this.#trace(packet, this.state, false);
+    const outcome = outcomeOf(first, packet.family);
+    if (!isProxied(packet)) return super.character(packet);
+    if (outcome.kind !== 'reaches' || first.length === 1) return outcome;
+    const isKept = first.every(({ state }) => this.#trace(packet, state, false).length === 1);
+    if (!isKept) return outcome;
+    return { kind: 'sticks', endpoints: outcome.endpoints, isAnew: false, like: undefined };
+  }
+
   protected override get state(): State {
     return stateOf(this.#kernel.state, this.#clients);
   }
