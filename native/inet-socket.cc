@@ -55,9 +55,15 @@ napi_value OpenMarked(napi_env env, napi_callback_info info) {
     return ThrowArgument(env);
   }
   const int type = (is_tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
-  const int fd = socket(family == 4 ? AF_INET : AF_INET6, type, 0);
+  // Any address and port.
+  sockaddr_in6 any{};
+  any.sin6_family = family == 4 ? AF_INET : AF_INET6;
+  const socklen_t size = family == 4 ? sizeof(sockaddr_in) : sizeof any;
+  const int fd = socket(any.sin6_family, type, 0);
   if (fd < 0) return MakeInt32(env, -errno);
-  if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0) {
+  // libuv lets UDP sockets that it is given share their ports (uv_udp_open), from then on.
+  const bool is_bound = is_tcp || bind(fd, reinterpret_cast<sockaddr*>(&any), size) == 0;
+  if (!is_bound || setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0) {
     const int error = errno;
     close(fd);
     return MakeInt32(env, -error);

@@ -55,8 +55,8 @@ export interface Addon {
   /** A descriptor of an empty file in memory, or a negative errno. */
   memoryFile(): number;
   /**
-   * A socket of IPv4 or IPv6 for TCP or UDP whose packets carry a mark (SO_MARK in socket(7), which takes CAP_NET_ADMIN). Returns its
-   * descriptor, which is the caller's to close, or a negative errno.
+   * A socket of IPv4 or IPv6 for TCP or UDP whose packets carry a mark (SO_MARK in socket(7), which takes CAP_NET_ADMIN). One of UDP has
+   * a port of its own. Returns its descriptor, which is the caller's to close, or a negative errno.
    */
   openMarked(family: 4 | 6, isTcp: boolean, mark: number): number;
   /**

@@ -5,6 +5,7 @@ import type { ModeName, Outcome, Packet } from './row.ts';
 import { TracedIptables } from './traced-iptables.ts';
 import { TracedIpvs } from './traced-ipvs.ts';
 import { TracedNftables } from './traced-nftables.ts';
+import { TracedUserspace } from './traced-userspace.ts';
 
 /** A node on which the daemon runs in one mode, and what becomes of packets to it: told from what the mode writes. */
 export interface ModeTracer extends Prober {
@@ -28,4 +29,5 @@ export const MODES: readonly Mode[] = [
   { name: 'nftables', tracer: (flags) => new TracedNftables(flags) },
   { name: 'iptables', tracer: (flags) => new TracedIptables(flags) },
   { name: 'ipvs', tracer: (flags) => new TracedIpvs(flags) },
+  { name: 'userspace', tracer: (flags) => new TracedUserspace(flags) },
 ];

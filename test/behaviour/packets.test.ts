@@ -4,7 +4,7 @@
 import { testPackets } from './packet-suite.ts';
 
 testPackets(
-  (['nftables', 'iptables'] as const).map((mode) => ({
+  (['nftables', 'iptables', 'userspace'] as const).map((mode) => ({
     mode,
     protocols: ['TCP', 'UDP'],
     randomClusters: 12,

@@ -16,7 +16,7 @@ import {
 } from './world.ts';
 
 /** Proxy modes that the table is run for; modes.ts has what runs them. */
-export type ModeName = 'nftables' | 'iptables' | 'ipvs';
+export type ModeName = 'nftables' | 'iptables' | 'ipvs' | 'userspace';
 
 /** Whom the backend sees: the sender by its own address, or an address of the node (masqueraded). */
 export type Source = 'own' | 'node';
@@ -111,6 +111,7 @@ export interface Exception {
   readonly mode: ModeName;
   /** All of the statement's unless given. */
   readonly families?: readonly IpFamily[];
+  readonly protocols?: readonly Protocol[];
   readonly outcome: Outcome;
   readonly why: string;
 }
@@ -219,9 +220,22 @@ function rowsOf(title: string, statements: readonly Statement[]): Row[] {
 
 export function outcomeFor({ packet, statement }: Row, mode: ModeName): Outcome {
   const exception = statement.except?.find(
-    (one) => one.mode === mode && (one.families?.includes(packet.family) ?? true),
+    (one) =>
+      one.mode === mode &&
+      (one.families?.includes(packet.family) ?? true) &&
+      (one.protocols?.includes(packet.protocol) ?? true),
   );
-  return exception?.outcome ?? statement.outcome;
+  const outcome = exception?.outcome ?? statement.outcome;
+  return mode === 'userspace' && packet.protocol !== 'SCTP' ? throughProxy(outcome) : outcome;
+}
+
+/** Documented for userspace mode: an endpoint is dialled by this node, and sees nobody else. SCTP has no proxy. */
+function throughProxy(outcome: Outcome): Outcome {
+  if (!('endpoints' in outcome)) return outcome;
+  const endpoints = [...outcome.endpoints].map(
+    ([name, { share }]) => [name, { source: 'node', share }] as const,
+  );
+  return { ...outcome, endpoints: new Map(endpoints) };
 }
 
 export function says(

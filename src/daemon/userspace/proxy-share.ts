@@ -1,6 +1,7 @@
 // The proxies and the socket that owns the portals, which outlive a backend: other settings of this mode have another backend over
 // the same ones.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { KproxyError } from '../../errors.ts';
 import { deleteTables } from '../../mode/nftables/cleanup.ts';
 import { OWNED_PORTALS } from '../../mode/nftables/ownership.ts';
@@ -36,6 +37,9 @@ export interface PortalProxies {
   /** Cuts off what is left. */
   close(): Promise<void>;
 }
+
+/** Who was led here by the portals just before they went has to be accepted: a socket that is closed resets who waits there. */
+const ARRIVAL_MS = 100;
 
 export class ProxyShare {
   readonly session: NftSession;
@@ -120,7 +124,7 @@ export class ProxyShare {
     const isOver = new Promise<void>((resolve) => {
       if (forMs !== undefined) timer = setTimeout(resolve, forMs);
     });
-    await Promise.race([this.proxies.drain(), isOver]);
+    await Promise.race([this.#drainProxies(), isOver]);
     clearTimeout(timer);
     // Clients have to hear of it, which takes the translation of their addresses.
     await this.proxies.close();
@@ -132,6 +136,11 @@ export class ProxyShare {
       }
     }
     this.#closeSession();
+  }
+
+  async #drainProxies(): Promise<void> {
+    await sleep(ARRIVAL_MS);
+    await this.proxies.drain();
   }
 
   /** Owned where the kernel can. */

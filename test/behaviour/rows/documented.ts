@@ -7,7 +7,7 @@ type Exception = Pick<Statement, 'except'>;
 /** `outcome` is what comes of being served. */
 export function servedUnlessToldOtherwise(outcome: Outcome): Exception {
   const why = 'every local address serves node ports unless --nodeport-addresses says otherwise';
-  return { except: (['iptables', 'ipvs'] as const).map((mode) => ({ mode, outcome, why })) };
+  return { except: (['iptables', 'ipvs', 'userspace'] as const).map((mode) => ({ mode, outcome, why })) };
 }
 
 export function refusedInIpvsMode(): Exception {
@@ -28,10 +28,18 @@ export function servedOnLoopbackInIptablesMode(outcome: Outcome): Exception {
   return { except: [{ mode: 'iptables', families: [4], outcome, why }] };
 }
 
-/** In place of turns and hashes chance over the same endpoints, unless it comes to something else. */
+/** In place of turns and hashes chance over the same endpoints, unless it comes to something else. Proxies do take turns, but do not hash. */
 export function byChanceInIptablesMode(outcome: Outcome, chance: Outcome = chanceOf(outcome)): Exception {
   const why = 'no match of iptables takes turns or hashes: its only scheduler is random';
-  return { except: [{ mode: 'iptables', outcome: chance, why }] };
+  const turns = {
+    mode: 'userspace',
+    protocols: ['TCP', 'UDP'],
+    outcome: chance,
+    why: 'proxies take turns',
+  } as const;
+  return {
+    except: [{ mode: 'iptables', outcome: chance, why }, ...(outcome.kind === 'hashes' ? [turns] : [])],
+  };
 }
 
 /** As `byChanceInIptablesMode`, where what ipvs mode comes to is `outcome`, too. */
@@ -48,5 +56,6 @@ function chanceOf(outcome: Outcome): Outcome {
 /** `outcome` is what sticking at each address by itself comes to. */
 export function byAddressBeyondIptablesMode(outcome: Outcome): Exception {
   const why = 'clients are remembered by the address they dial: they stick at each one by itself';
-  return { except: (['nftables', 'ipvs'] as const).map((mode) => ({ mode, outcome, why })) };
+  const inRules = (['nftables', 'ipvs'] as const).map((mode) => ({ mode, outcome, why }));
+  return { except: [...inRules, { mode: 'userspace', protocols: ['SCTP'], outcome, why }] };
 }
