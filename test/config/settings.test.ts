@@ -63,7 +63,9 @@ it('has these defaults', () => {
 it('keeps state where it is told to, but not of manifests, which are never away', () => {
   expect(settingsOf(['state-dir', '/var/lib/x'])).toMatchObject({ stateFolder: '/var/lib/x' });
   const { settings, warnings } = build(['state-dir', '/var/lib/x'], ['source', 'm']);
-  expect(settings).toMatchObject({ stateFolder: undefined });
+  expect(settings).toMatchObject({ stateFolder: undefined,
+  expect(settings).toMatchObject({ takesOver: false,
+  expect(settings).toMatchObject({ usesFdStore: false });
   expect(warnings).toEqual(['--state-dir has no effect with --source']);
 });
 

@@ -82,6 +82,7 @@ test('three times, from one to the next: new connections, open ones, and not one
   for (const { first, release } of [...held, steady])
     expect(await release()).toMatchObject({ outcome: 'reply', server: first.server });
   expect(await tables()).toBe(before);
+  for (const { log } of daemons) expect(log.filter(({ msg }) => /warning/i.test(msg))).toEqual([]);
 }, 60_000);
 
 test('--takeover with nobody there is a start like any other; the portals go with the last daemon', async () => {

@@ -2,8 +2,8 @@
 // of a socket (`_handle`, a TCPWrap) has been there, with its `fd`, in every release; child_process takes it from a socket
 // just so to hand that to another process.
 
-import type { Socket as UdpSocket } from 'node:dgram';
-import { connect, Socket } from 'node:net';
+import { Socket as UdpSocket } from 'node:dgram';
+import { connect, type Server, Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import { loadAddon } from '../../../native/load.cjs';
 import { KernelError } from '../../errors.ts';
@@ -113,9 +113,16 @@ export function sendNow(socket: Socket, bytes: Uint8Array, count: number): numbe
   return Math.max(addon.sendNow(descriptorOf(socket), bytes, count), 0);
 }
 
+/** The same of a UDP socket, whose `_handle` may not be asked for without a warning. */
+function descriptorOfUdp(socket: UdpSocket): number {
+  const key = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'state symbol');
+  const state = key && (socket as unknown as Record<symbol, { readonly handle?: Handle }>)[key];
+  return state?.handle?.fd ?? -1;
+}
+
 /** Another descriptor of a socket, which outlives it. Throws KernelError. */
-export function duplicateDescriptor(socket: object): number {
-  const fd = addon.duplicate(descriptorOf(socket));
+export function duplicateDescriptor(socket: Server | Socket | UdpSocket): number {
+  const fd = addon.duplicate(socket instanceof UdpSocket ? descriptorOfUdp(socket) : descriptorOf(socket));
   if (fd < 0) throw new KernelError(getSystemErrorName(fd), -fd, 'duplicate a descriptor');
   return fd;
 }

@@ -166,10 +166,10 @@ export class Proxies {
   }
 
   /**
-   * Gives away all that listens and all TCP connections: they are others' to go on with, and nothing is left here. Not to be called
-   * during an update.
+   * Gives away all that listens and all TCP connections: they are others' to go on with. What is left here is about to end. Not to be
+   * called during an update.
    */
-  async bequeath(): Promise<Bequest> {
+  bequeath(): Bequest {
     const leaving = new Leaving();
     for (const [key, listeners] of this.#listeners) {
       for (const { listener } of listeners) leaving.listener(key, listener);
@@ -179,7 +179,7 @@ export class Proxies {
       leaving.listener(localKey(frontend), local);
     }
     for (const left of this.#connections.leave()) leaving.connection(left);
-    await this.close();
+    void this.drain();
     return leaving.done();
   }
 

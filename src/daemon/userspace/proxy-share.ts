@@ -31,7 +31,7 @@ export interface PortalProxies {
   /** Lets go of what no Frontend uses since the last update. */
   release(): void;
   /** Gives away all that listens and all TCP connections. */
-  bequeath(): Promise<Bequest>;
+  bequeath(): Bequest;
   /** Takes nobody new. Settles when all that is established has ended by itself. */
   drain(): Promise<void>;
   /** Cuts off what is left. */
@@ -113,7 +113,7 @@ export class ProxyShare {
   async bequeath(): Promise<Bequest> {
     const session = this.session.duplicateDescriptor();
     this.#isWithdrawn = true;
-    const { facts, fds } = await this.proxies.bequeath();
+    const { facts, fds } = this.proxies.bequeath();
     return { facts: { proxies: facts }, fds: [...fds, session] };
   }
 

@@ -113,12 +113,12 @@ export class TcpConnection {
   }
 
   /**
-   * Lets go of it without a word to either side. Undefined when it is over anyway. Throws KernelError when descriptors cannot
-   * be had; then it goes on.
+   * Lets go of it without a word to either side. Undefined when it is over, or almost: then it ends here. Throws KernelError when
+   * descriptors cannot be had; then it goes on.
    */
   leave(): LeftConnection | undefined {
-    if (this.#isOver || this.#open === 1) return undefined;
     const endpoint = this.#traffic === undefined ? undefined : this.#endpoint!;
+    if (this.#isOver || this.#client.destroyed || endpoint?.destroyed === true) return undefined;
     this.#client.pause();
     endpoint?.pause();
     const client = duplicateDescriptor(this.#client);
@@ -295,5 +295,8 @@ export class TcpConnection {
 }
 
 function reset(socket: Socket): void {
-  if (!socket.destroyed) socket.resetAndDestroy();
+  if (socket.destroyed) return;
+  // libuv refuses to reset a socket that is about to send its end, which would never be closed then (uv_tcp_close_reset).
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy();
+  else socket.resetAndDestroy();
 }

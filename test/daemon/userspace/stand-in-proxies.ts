@@ -54,7 +54,7 @@ export class StandInProxies implements PortalProxies {
     return ip === undefined || port === undefined || !isServed ? undefined : { ip, port };
   }
 
-  async bequeath(): Promise<Bequest> {
+  bequeath(): Bequest {
     this.calls.push('bequeath');
     return { facts: {}, fds: [] };
   }
