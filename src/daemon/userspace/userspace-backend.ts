@@ -7,11 +7,12 @@ import { type Side, servedSides } from '../../mode/userspace/offered-backends.ts
 import { isProxied, planPortal } from '../../mode/userspace/portals.ts';
 import { proxyAddresses } from '../../mode/userspace/proxy-addresses.ts';
 import { isDeepEqual } from '../../model/deep-equal.ts';
-import { type Ip, type IpFamily, packIp } from '../../model/ip.ts';
+import { familyOf, type Ip, type IpFamily, packIp } from '../../model/ip.ts';
 import type { Scheduler } from '../../model/service-policy.ts';
 import type { Problem, ServiceKey } from '../../model/types.ts';
 import { flowEnd } from '../../vip/conntrack/flow-target.ts';
-import type { Frontend } from '../../vip/frontend.ts';
+import { type Frontend, frontendKey } from '../../vip/frontend.ts';
+import type { VipTableRow } from '../../vip/table-row.ts';
 import { UnmetWishes } from '../../vip/unmet-wishes.ts';
 import type { Backend, BackendUpdate, LivePortals, SyncFailure, SyncResult } from '../backend.ts';
 import { NftablesBackend } from '../nftables-backend.ts';
@@ -166,6 +167,8 @@ export class UserspaceBackend implements Backend {
       return moved;
     },
     endsOf: (frontend) => this.#endsOf(frontend),
+    completed: (rows) => this.#completed(rows),
+    counts: () => this.share.proxies.counts(),
     withdraw: (isFollowed) => this.share.withdraw(isFollowed),
     drain: (forMs) => this.share.drain(forMs),
   };
@@ -199,6 +202,24 @@ export class UserspaceBackend implements Backend {
     if (all.size === 0) return NO_SERVICES;
     const isOurs = (one: Frontend): boolean => isProxied(one) && this.#families.includes(one.family);
     return new Map([...all].map(([service, list]) => [service, list.filter(isOurs)]));
+  }
+
+  #completed(rows: readonly VipTableRow[]): VipTableRow[] {
+    const backends = new Map<string, VipTableRow['backends']>();
+    for (const list of this.#frontends.values()) {
+      for (const frontend of list)
+        backends.set(
+          frontendKey(frontend),
+          frontend.backends.map(({ ip, port }) => ({ address: ip, port })),
+        );
+    }
+    return rows.map((row) => {
+      if (row.portal === undefined) return row;
+      const { protocol, port } = row;
+      const family = familyOf(row.portal.address as Ip);
+      const address = row.address === '*' ? undefined : (row.address as Ip);
+      return { ...row, backends: backends.get(frontendKey({ family, address, protocol, port })) ?? [] };
+    });
   }
 
   #hasProxied(family: IpFamily): boolean {
