@@ -9,6 +9,7 @@ const IPTABLES_MEASURES = [...MEASURES, 'reference'] as const;
 export type Measure = (typeof IPTABLES_MEASURES)[number];
 /** What the names of those in iptables mode begin with. */
 const IPTABLES = 'iptables-';
+const USERSPACE = 'userspace';
 
 export interface BenchOptions {
   /** Numbers of Services. */
@@ -17,6 +18,8 @@ export interface BenchOptions {
   readonly endpoints: number;
   readonly measures: ReadonlySet<Measure>;
   readonly iptablesMeasures: ReadonlySet<Measure>;
+  /** The proxies of userspace mode against others. */
+  readonly isUserspaceMeasured: boolean;
   /** File for the raw figures. */
   readonly json: string | undefined;
   /** The numbers of Services among which connections are set up: at least 2, one of each protocol. */
@@ -40,6 +43,7 @@ export const HELP = `Usage: npm run bench -- [options]
   --sizes=1k,10k,50k       numbers of Services
   --endpoints=5            endpoints of each Service; targets are for 5
   --only=LIST              of ${MEASURES.join(',')}; these are all unless given
+                           userspace: its proxies against HAProxy and socat
                            iptables mode: ${IPTABLES}cold and so on, and ${IPTABLES}reference; all of them: iptables (minutes)
   --changes=1000           changes of each kind to time
   --kube-proxy-max=10k     sizes up to which nft loads kube-proxy's layout for comparison (15 s at 10k, minutes at 50k)
@@ -78,8 +82,11 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions | 'help
     sizes: parseSizes('--sizes', values.sizes),
     endpoints: parseCount('--endpoints', values.endpoints, 40),
     measures: new Set(
-      only.filter((one) => !isInIptables(one)).map((one) => parseOneOf('--only', one, MEASURES)),
+      only
+        .filter((one) => !isInIptables(one) && one !== USERSPACE)
+        .map((one) => parseOneOf('--only', one, MEASURES)),
     ),
+    isUserspaceMeasured: only.includes(USERSPACE),
     iptablesMeasures: new Set(inIptables.flatMap(parseIptablesMeasure)),
     json: values.json,
     connectSizes: parseSizes('--connect-sizes', values['connect-sizes'], 2),

@@ -14,6 +14,7 @@ import { iptablesBench, measureIptablesCold, measureIptablesReference } from './
 import { describeMachine } from './machine.ts';
 import { formatLines, formatMachine } from './report.ts';
 import { measureRestart } from './restart.ts';
+import { measureUserspace } from './userspace.ts';
 
 function readOptions(): BenchOptions | number {
   try {
@@ -58,6 +59,7 @@ async function measure(options: BenchOptions, folder: string): Promise<void> {
     const named = lines.map((line) => ({ ...line, measure: `iptables: ${line.measure}` }));
     sections[`iptables-${name}`] = { lines: named, figures };
   }
+  if (options.isUserspaceMeasured) sections['userspace'] = await measureUserspace(new Bench(options), folder);
   const lines = Object.values(sections).flatMap((section) => section.lines);
   const tookSec = Math.round((performance.now() - startMs) / 1000);
   console.log(`\n${formatMachine(machine)}`);

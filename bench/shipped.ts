@@ -12,6 +12,8 @@ export const { NftSession } =
   await shipped<typeof import('../src/daemon/nft-session.ts')>('daemon/nft-session');
 export const { NftablesBackend } =
   await shipped<typeof import('../src/daemon/nftables-backend.ts')>('daemon/nftables-backend');
+export const { Proxies } =
+  await shipped<typeof import('../src/daemon/userspace/proxies.ts')>('daemon/userspace/proxies');
 export const { SyncLoop } = await shipped<typeof import('../src/daemon/sync-loop.ts')>('daemon/sync-loop');
 export const { NftConnection } =
   await shipped<typeof import('../src/daemon/nft-connection.ts')>('daemon/nft-connection');

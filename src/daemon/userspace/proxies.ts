@@ -8,7 +8,7 @@
 
 import type { Socket } from 'node:net';
 import { KernelError } from '../../errors.ts';
-import { SIDES, type Side, servedSides } from '../../mode/userspace/offered-backends.ts';
+import { offeredBackends, SIDES, type Side, servedSides } from '../../mode/userspace/offered-backends.ts';
 import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import { UDP_TIMEOUTS, type UdpTimeouts } from '../../mode/userspace/udp-clients.ts';
 import { familyOf, type Ip, type IpFamily } from '../../model/ip.ts';
@@ -35,6 +35,11 @@ export interface ProxiesOptions {
   /** Those of the process unless given. */
   readonly descriptors?: Descriptors;
   readonly udpTimeouts?: UdpTimeouts;
+  /**
+   * Families whose node ports are listened on at the loopback address, too; none unless given. No rule is needed for these, and
+   * none would do: what leaves by the loopback device for elsewhere carries a source that is nobody's there.
+   */
+  readonly localhostNodePorts?: readonly IpFamily[];
   /** Of one UDP Frontend, from one side; of more, those that have been silent for longest are forgotten. */
   readonly maxUdpClients?: number;
 }
@@ -53,6 +58,7 @@ export interface ProxyCounts {
 const MAX_UDP_CLIENTS = 4096;
 
 const FAMILIES: readonly IpFamily[] = [4, 6];
+const LOOPBACK: Readonly<Record<IpFamily, Ip>> = { 4: '127.0.0.1' as Ip, 6: '::1' as Ip };
 
 /** A Frontend that may be dialled. */
 interface Served {
@@ -62,6 +68,8 @@ interface Served {
   readonly routes: { [S in Side]?: Route };
   /** Of UDP. */
   readonly portals: { [S in Side]?: UdpPortal } | undefined;
+  /** At the loopback address. */
+  local: TcpListener | UdpPortal | undefined;
 }
 
 export class Proxies {
@@ -78,6 +86,8 @@ export class Proxies {
   readonly #listeners = new Map<string, { readonly ip: Ip; readonly listener: TcpListener }[]>();
   /** UDP Frontends that may lack a socket. */
   readonly #lacking: Readonly<Record<IpFamily, Set<Served>>> = { 4: new Set(), 6: new Set() };
+  /** Node ports that may lack a socket at the loopback address. */
+  readonly #lackingLocal = new Set<Served>();
   /** Sockets that no Frontend needs any more, though rules may still lead there. */
   #unused: UdpPortal[] = [];
   #addresses: ReadonlyMap<IpFamily, Ip> = new Map();
@@ -110,7 +120,7 @@ export class Proxies {
     for (const [service, list] of frontends) this.#withdrawOthers(service, list);
     for (const [service, list] of frontends) this.#serve(service, list);
     this.#moveTo(addresses);
-    return [...(await this.#openListeners()), ...(await this.#openPortals())];
+    return [...(await this.#openListeners()), ...(await this.#openPortals()), ...(await this.#openLocals())];
   }
 
   /**
@@ -189,6 +199,8 @@ export class Proxies {
     this.#served.delete(frontendKey(served.frontend));
     this.#countUses(served.frontend, -1);
     this.#lacking[served.frontend.family].delete(served);
+    this.#lackingLocal.delete(served);
+    this.#closeLocal(served);
     for (const side of SIDES) {
       served.routes[side]?.withdraw();
       this.#abandon(served, side);
@@ -210,10 +222,11 @@ export class Proxies {
 
   #add(frontend: Frontend, service: RoutedService): void {
     const portals = frontend.protocol === 'UDP' ? {} : undefined;
-    const served: Served = { frontend, service, routes: {}, portals };
+    const served: Served = { frontend, service, routes: {}, portals, local: undefined };
     this.#served.set(frontendKey(frontend), served);
     this.#countUses(frontend, 1);
     if (portals !== undefined) this.#lacking[frontend.family].add(served);
+    if (this.#isLocal(frontend)) this.#lackingLocal.add(served);
   }
 
   #replace(served: Served, frontend: Frontend): void {
@@ -221,6 +234,9 @@ export class Proxies {
     this.#countUses(frontend, 1);
     served.frontend = frontend;
     for (const side of SIDES) served.routes[side]?.replace(frontend);
+    if (served.local instanceof UdpPortal) served.local.endGone();
+    if (!this.#isLocal(frontend)) this.#closeLocal(served);
+    else if (served.local === undefined) this.#lackingLocal.add(served);
     if (served.portals === undefined) return;
     const sides = servedSides(frontend);
     for (const side of SIDES) {
@@ -228,6 +244,44 @@ export class Proxies {
       else this.#abandon(served, side);
     }
     this.#lacking[frontend.family].add(served);
+  }
+
+  /** A node port that loopback clients are served at: as everybody inside. */
+  #isLocal(frontend: Frontend): boolean {
+    const { localhostNodePorts = [] } = this.#options;
+    const isNodePort = frontend.address === undefined && localhostNodePorts.includes(frontend.family);
+    return isNodePort && offeredBackends(frontend, 'inside').length > 0;
+  }
+
+  /** At once, for no rule leads there; TCP connections go on. */
+  #closeLocal(served: Served): void {
+    if (served.local === undefined) return;
+    served.local.close();
+    this.#descriptors.give(1);
+    served.local = undefined;
+  }
+
+  async #openLocals(): Promise<SyncFailure[]> {
+    const failures: SyncFailure[] = [];
+    for (const served of this.#lackingLocal) {
+      const address = { ip: LOOPBACK[served.frontend.family], port: served.frontend.port };
+      const listener = await this.#within<TcpListener | UdpPortal>(address.ip, () =>
+        served.portals === undefined
+          ? TcpListener.open(address, {
+              onConnection: (client) =>
+                this.#connections.lead(client, address, this.#route(served, 'inside')),
+              onError: (error) => this.#noteRefusal(error),
+            })
+          : this.#openPortal(address, this.#route(served, 'inside')),
+      );
+      if (listener instanceof KernelError) {
+        failures.push({ error: listener, services: [served.service.key] });
+        continue;
+      }
+      served.local = listener;
+      this.#lackingLocal.delete(served);
+    }
+    return failures;
   }
 
   /** A UDP socket that rules may lead to until `release`, and where nobody is served any more. */
@@ -289,13 +343,15 @@ export class Proxies {
         { ip, port: 0 },
         {
           onConnection: (client) => this.#accept(client, side, own),
-          onError: ({ code }) => {
-            const reason = `a connection could not be accepted: ${code}`;
-            this.#troubles.note({ code: 'ACCEPT', service: undefined, reason });
-          },
+          onError: (error) => this.#noteRefusal(error),
         },
       ),
     );
+  }
+
+  #noteRefusal({ code }: NodeJS.ErrnoException): void {
+    const reason = `a connection could not be accepted: ${code}`;
+    this.#troubles.note({ code: 'ACCEPT', service: undefined, reason });
   }
 
   async #openPortals(): Promise<SyncFailure[]> {
@@ -314,23 +370,24 @@ export class Proxies {
     for (const side of servedSides(served.frontend)) {
       if (served.portals![side] !== undefined) continue;
       const portal = await this.#within(ip, () =>
-        UdpPortal.open(
-          { ip, port: 0 },
-          {
-            route: this.#route(served, side),
-            timeouts: this.#options.udpTimeouts ?? UDP_TIMEOUTS,
-            maxClients: this.#options.maxUdpClients ?? MAX_UDP_CLIENTS,
-            descriptors: this.#descriptors,
-            troubles: this.#troubles,
-            clock: this.#clock,
-            mark: this.#options.mark ?? 0,
-          },
-        ),
+        this.#openPortal({ ip, port: 0 }, this.#route(served, side)),
       );
       if (!(portal instanceof UdpPortal)) return portal;
       served.portals![side] = portal;
     }
     return undefined;
+  }
+
+  #openPortal(address: SocketAddress, route: Route): Promise<UdpPortal | KernelError> {
+    return UdpPortal.open(address, {
+      route,
+      timeouts: this.#options.udpTimeouts ?? UDP_TIMEOUTS,
+      maxClients: this.#options.maxUdpClients ?? MAX_UDP_CLIENTS,
+      descriptors: this.#descriptors,
+      troubles: this.#troubles,
+      clock: this.#clock,
+      mark: this.#options.mark ?? 0,
+    });
   }
 
   /** Opens a socket if there may be one more. */

@@ -165,6 +165,45 @@ test('another address: new portals are there at once, old ones until release', a
   expect((await node.counts()).descriptors.used).toBe(2);
 });
 
+test('node ports are there at the loopback addresses, with the endpoints of the inside, and go with the last of these', async () => {
+  const [four, six] = [
+    frontend('web', { port: 30080, backends: [], insideBackends: [a] }),
+    frontend('web', { port: 30080, backends: [a6] }),
+  ];
+  const dns = frontend('dns', { port: 30053, protocol: 'UDP', backends: [b] });
+  const vip = frontend('web', { address: '10.96.0.1', backends: [a] });
+  // No address to listen on is needed for that.
+  expect(await node.update({ web: [vip, four, six], dns: [dns] }, [])).toEqual([]);
+  expect(await node.portal(four, 'inside')).toBeUndefined();
+  expect(await servers(tcp('127.0.0.1', 30080), 1)).toEqual(['a']);
+  expect(await servers(tcp('::1', 30080), 1)).toEqual(['a6']);
+  expect(await servers(udp('127.0.0.1', 30053), 1)).toEqual(['b']);
+  expect(await servers(tcp('192.168.50.10', 30080), 1)).toEqual(['refused']);
+  // Three that listen, and one towards the endpoint of the UDP client.
+  expect((await node.counts()).descriptors.used).toBe(4);
+
+  const { backends } = frontend('web', { backends: [c] });
+  await node.update({ web: [{ ...four, insideBackends: [] }], dns: [{ ...dns, backends }] });
+  expect(await servers(tcp('127.0.0.1', 30080), 1)).toEqual(['refused']);
+  expect(await servers(tcp('::1', 30080), 1)).toEqual(['refused']);
+  expect(await servers(udp('127.0.0.1', 30053), 1)).toEqual(['c']);
+  await node.update({ web: [four], dns: [] });
+  expect(await servers(tcp('127.0.0.1', 30080), 1)).toEqual(['a']);
+  expect(await servers(udp('127.0.0.1', 30053), 1)).toEqual(['refused']);
+});
+
+test('a loopback port that somebody else has: told, and tried again', async () => {
+  const stop = await node.agent.serve({ protocol: 'tcp', port: 30080, name: 'other', address: '127.0.0.1' });
+  const web = frontend('web', { port: 30080, backends: [a] });
+  expect(await node.update({ web: [web] }, NODE_IPS)).toEqual([
+    { code: 'EADDRINUSE', services: ['default/web'] },
+  ]);
+  expect(await node.portal(web)).toBeDefined();
+  await stop();
+  expect(await node.update({})).toEqual([]);
+  expect(await servers(tcp('127.0.0.1', 30080), 1)).toEqual(['a']);
+});
+
 test('an address that this host has not: told for each Service, and tried again', async () => {
   const web = frontend('web', { address: '10.96.0.1', backends: [a] });
   const empty = frontend('empty', { address: '10.96.0.2', backends: [] });
