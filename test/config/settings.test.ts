@@ -33,6 +33,7 @@ it('has these defaults', () => {
       drainTimeoutMs: 900_000,
     },
     userspace: { bindAddress: undefined, drainTimeoutMs: 5000 },
+    localhostNodePorts: false,
     ownsNftablesTable: true,
     masqueradeBit: 14,
     masqueradeAll: false,
@@ -354,4 +355,14 @@ describe('TLS of the metrics server', () => {
   ])('--%s needs --%s', (name, needed) => {
     expect(build({ [name]: '/x' }).errors).toEqual([`--${name}: needs --${needed}`]);
   });
+});
+
+it.each([
+  ['nftables', []],
+  ['userspace', []],
+  ['iptables', ['--localhost-nodeports has no effect with --proxy-mode=iptables']],
+])('node ports on loopback addresses in %s mode', (mode, warnings) => {
+  const { settings, ...rest } = build(['proxy-mode', mode], ['localhost-nodeports']);
+  expect(settings?.localhostNodePorts).toBe(true);
+  expect(rest.warnings).toEqual(warnings);
 });

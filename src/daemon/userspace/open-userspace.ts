@@ -9,26 +9,30 @@ import type { Log } from '../log.ts';
 import { subscribeNftables } from '../nft-notifications.ts';
 import { NftSession } from '../nft-session.ts';
 import { watchTables } from '../table-watch.ts';
-import { Proxies } from './proxies.ts';
+import { Proxies, type ProxiesOptions } from './proxies.ts';
 import { ProxyShare } from './proxy-share.ts';
 import { UserspaceBackend } from './userspace-backend.ts';
+
+type ProxySettings = Pick<ProxiesOptions, 'mark' | 'localhostNodePorts'>;
 
 /**
  * `onForeignChange` is called when addresses of this host, or portals that nobody owns, have changed. Of `present` backends one of this
  * mode shares what it has. Throws KproxyError where every sync would fail.
  */
 export async function openUserspaceBackend(
-  { masqueradeBit, userspace }: Settings,
+  { masqueradeBit, userspace, localhostNodePorts }: Settings,
   log: Log,
   onForeignChange: () => void,
   present: readonly Backend[],
 ): Promise<UserspaceBackend> {
+  const families = kernelFamilies();
   const watched = await NodeAddresses.watch({
     onChange: onForeignChange,
     onError: (error) => log.warn({ err: error }, 'addresses of this node cannot be listed'),
   });
   try {
-    const share = sharedBy(present) ?? (await openShare(masqueradeBit, log));
+    const proxies = { mark: 2 ** masqueradeBit, localhostNodePorts: localhostNodePorts ? families : [] };
+    const share = sharedBy(present) ?? (await openShare(proxies, log));
     return new UserspaceBackend({
       share,
       // In their order, which the other does not keep.
@@ -39,7 +43,7 @@ export async function openUserspaceBackend(
         },
         close: () => watched.close(),
       },
-      families: kernelFamilies(),
+      families,
       masqueradeBit,
       bindAddress: userspace.bindAddress,
       watch: (portId) => watchTables(subscribeNftables, TABLES.userspace, portId, onForeignChange),
@@ -56,7 +60,7 @@ function sharedBy(present: readonly Backend[]): ProxyShare | undefined {
   return undefined;
 }
 
-async function openShare(masqueradeBit: number, log: Log): Promise<ProxyShare> {
+async function openShare(options: ProxySettings, log: Log): Promise<ProxyShare> {
   const session = new NftSession(undefined, TABLES.userspace);
   try {
     await session.generation();
@@ -64,9 +68,10 @@ async function openShare(masqueradeBit: number, log: Log): Promise<ProxyShare> {
     session.close();
     throw error;
   }
-  const proxies = new Proxies({
-    mark: 2 ** masqueradeBit,
-    tell: ({ reason, ...trouble }) => log.warn(trouble, reason),
-  });
-  return new ProxyShare(session, proxies);
+  return new ProxyShare(session, openProxies(options, log));
+}
+
+/** Proxies that tell the log what keeps clients from being served. */
+export function openProxies(options: ProxySettings, log: Log): Proxies {
+  return new Proxies({ ...options, tell: ({ reason, ...trouble }) => log.warn(trouble, reason) });
 }

@@ -18,6 +18,7 @@ import type { Backend, BackendUpdate, LivePortals, SyncFailure, SyncResult } fro
 import { NftablesBackend } from '../nftables-backend.ts';
 import type { AfterSync } from '../sync-loop.ts';
 
+import { UnlistenedNodePorts } from './localhost-node-ports.ts';
 import type { ProxyShare } from './proxy-share.ts';
 
 /** The addresses of this host, as of now, in the order of its interfaces. */
@@ -58,6 +59,7 @@ export class UserspaceBackend implements Backend {
   readonly #refused = new Map<ServiceKey, SyncFailure>();
   /** Services that may lead elsewhere than when their flows were looked at last. */
   readonly #moved = new Set<ServiceKey>();
+  readonly #unlistened = new UnlistenedNodePorts();
   readonly #unmet = new UnmetWishes('userspace', isByTurns, true);
   #nodeAddresses: readonly Ip[] = [];
   #addresses: ReadonlyMap<IpFamily, Ip> = new Map();
@@ -93,7 +95,16 @@ export class UserspaceBackend implements Backend {
     return this.#portals.flushDeferred();
   }
 
-  releaseUnused(): Promise<SyncResult> {
+  /** Looks whether loopback ports that somebody had are free now, too. */
+  async releaseUnused(): Promise<SyncResult> {
+    if (!this.#unlistened.isEmpty) {
+      const failures = await this.share.proxies.update(NO_SERVICES);
+      this.#unlistened.clear();
+      this.#unlistened.note(
+        [],
+        failures.filter((failure) => this.#isLed(failure)),
+      );
+    }
     return this.#portals.releaseUnused();
   }
 
@@ -120,7 +131,13 @@ export class UserspaceBackend implements Backend {
         code: 'NO_PROXY_ADDRESS',
         reason: `this host has no IPv${family} address for proxies: Services are refused at their IPv${family} addresses`,
       }));
-    return [...refused, ...homeless, ...this.#unmet.problems(), ...this.#portals.problems()];
+    return [
+      ...refused,
+      ...homeless,
+      ...this.#unlistened.problems(),
+      ...this.#unmet.problems(),
+      ...this.#portals.problems(),
+    ];
   }
 
   async sync({ frontends, surroundings }: BackendUpdate): Promise<SyncResult> {
@@ -143,10 +160,24 @@ export class UserspaceBackend implements Backend {
       this.#proxied(concerned),
       hasMoved ? addresses : undefined,
     );
-    for (const failure of failures) for (const one of failure.services) this.#refused.set(one, failure);
+    const unled = failures.filter((failure) => !this.#isLed(failure));
+    for (const failure of unled) for (const one of failure.services) this.#refused.set(one, failure);
+    this.#unlistened.note(
+      concerned.keys(),
+      failures.filter((failure) => this.#isLed(failure)),
+    );
     const result = await this.#portals.sync({ frontends: concerned, surroundings });
     this.#isInForce = result.failures.length === 0;
-    return { ...result, failures: [...failures, ...result.failures] };
+    return { ...result, failures: [...unled, ...result.failures] };
+  }
+
+  /** What fails is not about its portals, but about node ports on the loopback address, which no rule leads to. */
+  #isLed({ services }: SyncFailure): boolean {
+    return services.every((service) =>
+      (this.#frontends.get(service) ?? [])
+        .filter((one) => isProxied(one) && this.#addresses.has(one.family))
+        .every((one) => servedSides(one).every((side) => this.share.proxies.portal(one, side) !== undefined)),
+    );
   }
 
   /** Last of what is done after a sync: flows have left what is let go of. */
