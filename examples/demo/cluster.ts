@@ -34,18 +34,24 @@ export const VIP = {
   nobodyHome: '10.104.17.20',
 } as const;
 
+/** Modes that the demo can be played in. */
+export const DEMO_MODES = ['nftables', 'userspace'] as const;
+export type DemoMode = (typeof DEMO_MODES)[number];
+
 export class Cluster {
+  readonly mode: DemoMode;
   readonly topology: NodeTopology;
   readonly manifests: ManifestFolder;
   /** Every daemon ever started, for its log. */
   readonly daemons: Daemon[] = [];
 
-  private constructor(topology: NodeTopology, manifests: ManifestFolder) {
+  private constructor(mode: DemoMode, topology: NodeTopology, manifests: ManifestFolder) {
+    this.mode = mode;
     this.topology = topology;
     this.manifests = manifests;
   }
 
-  static async create(manifests: ManifestFolder): Promise<Cluster> {
+  static async create(mode: DemoMode, manifests: ManifestFolder): Promise<Cluster> {
     const topology = await NodeTopology.create(
       PODS.map(({ name, host }) => ({ name, ip: `10.1.0.${host}`, ip6: `fd00:10:1::${host}` })),
     );
@@ -54,7 +60,7 @@ export class Cluster {
         ports.map(([protocol, port]) => topology.pod(name).agent().serve({ protocol, port, name })),
       ),
     );
-    return new Cluster(topology, manifests);
+    return new Cluster(mode, topology, manifests);
   }
 
   get flags(): string[] {
@@ -62,6 +68,7 @@ export class Cluster {
       `--source=${this.manifests.path}`,
       '--hostname-override=node-1',
       `--cluster-cidr=${POD_CIDR},${POD_CIDR6}`,
+      ...(this.mode === 'nftables' ? [] : [`--proxy-mode=${this.mode}`]),
     ];
   }
 

@@ -4,7 +4,7 @@
 import { readdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { playCleanup, playEndpointLeaves, playLastEndpointLeaves, playRestart } from './change.ts';
-import { Cluster } from './cluster.ts';
+import { Cluster, DEMO_MODES, type DemoMode } from './cluster.ts';
 import { ManifestFolder } from './manifest-folder.ts';
 import {
   playClusterIp,
@@ -16,10 +16,11 @@ import {
 } from './reach.ts';
 import { ClaimError, chapter, claim, formatMs, say, show } from './story.ts';
 
-const HELP = `Usage: npm run demo -- [--keep] [--verbose]
+const HELP = `Usage: npm run demo -- [--keep] [--verbose] [--proxy-mode=MODE]
 
   --keep     leave everything running at the end, until Ctrl-C, to look around
   --verbose  print the log of the daemon when it is over
+  --proxy-mode  nftables, as usual, or userspace
 `;
 
 async function play(cluster: Cluster, isKept: boolean): Promise<void> {
@@ -64,14 +65,25 @@ interface Options {
   readonly keep?: boolean;
   readonly verbose?: boolean;
   readonly help?: boolean;
+  readonly 'proxy-mode'?: DemoMode;
 }
 
 /** Undefined when an argument is not known. */
 function parseOptions(): Options | undefined {
   const boolean = { type: 'boolean' } as const;
   try {
-    return parseArgs({ options: { keep: boolean, verbose: boolean, help: { ...boolean, short: 'h' } } })
-      .values;
+    const { 'proxy-mode': mode = 'nftables', ...options } = parseArgs({
+      options: {
+        keep: boolean,
+        verbose: boolean,
+        help: { ...boolean, short: 'h' },
+        'proxy-mode': { type: 'string' },
+      },
+    }).values;
+    const known = DEMO_MODES.find((one) => one === mode);
+    if (known === undefined)
+      throw new Error(`--proxy-mode: must be ${DEMO_MODES.join(' or ')}, got '${mode}'`);
+    return { ...options, 'proxy-mode': known };
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${HELP}`);
     return undefined;
@@ -98,7 +110,7 @@ async function main(): Promise<number> {
   }
   let cluster: Cluster | undefined;
   try {
-    cluster = await Cluster.create(manifests);
+    cluster = await Cluster.create(options['proxy-mode'] ?? 'nftables', manifests);
     await play(cluster, options.keep === true);
     await cluster.delete();
     const left = readdirSync('/run/netns').filter((name) => name.startsWith(`kpt-${process.pid}-`));

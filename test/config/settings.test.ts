@@ -362,7 +362,7 @@ it.each([
   ['userspace', []],
   ['iptables', ['--localhost-nodeports has no effect with --proxy-mode=iptables']],
 ])('node ports on loopback addresses in %s mode', (mode, warnings) => {
-  const { settings, ...rest } = build(['proxy-mode', mode], ['localhost-nodeports']);
+  const { settings, ...rest } = build(['proxy-mode', mode], ['localhost-nodeports', 'true']);
   expect(settings?.localhostNodePorts).toBe(true);
   expect(rest.warnings).toEqual(warnings);
 });
