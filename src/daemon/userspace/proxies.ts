@@ -323,8 +323,9 @@ export class Proxies {
   }
 
   #openListener(ip: Ip, side: Side): Promise<TcpListener | KernelError> {
-    const own = (address: SocketAddress): boolean => {
-      const listeners = this.#listeners.get(listenerKey(familyOf(ip), side)) ?? [];
+    const family = familyOf(ip);
+    const isOwn = (address: SocketAddress): boolean => {
+      const listeners = this.#listeners.get(listenerKey(family, side)) ?? [];
       return listeners.some(
         ({ listener }) => listener.address.port === address.port && listener.address.ip === address.ip,
       );
@@ -333,7 +334,7 @@ export class Proxies {
       TcpListener.open(
         { ip, port: 0 },
         {
-          onConnection: (client) => this.#accept(client, side, own),
+          onConnection: (client) => this.#accept(client, family, side, isOwn),
           onError: (error) => this.#noteRefusal(error),
         },
       ),
@@ -398,8 +399,8 @@ export class Proxies {
     this.#descriptors.give(1);
   }
 
-  #accept(client: Socket, side: Side, isOwn: (address: SocketAddress) => boolean): void {
-    const dialled = originalDestination(client);
+  #accept(client: Socket, family: IpFamily, side: Side, isOwn: (address: SocketAddress) => boolean): void {
+    const dialled = originalDestination(client, family);
     const served = dialled === undefined || isOwn(dialled) ? undefined : this.#dialled(dialled);
     if (served === undefined) {
       this.#strangers++;
