@@ -13,7 +13,7 @@ import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import { UDP_TIMEOUTS, type UdpTimeouts } from '../../mode/userspace/udp-clients.ts';
 import { familyOf, type Ip, type IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
-import { type Frontend, frontendKey } from '../../vip/frontend.ts';
+import { type Backend, type Frontend, frontendKey } from '../../vip/frontend.ts';
 import type { SyncFailure } from '../backend.ts';
 import { type Clock, systemClock } from '../sync-loop.ts';
 import { Descriptors } from './descriptors.ts';
@@ -143,6 +143,14 @@ export class Proxies {
     }
     for (const portal of this.#unused) this.#closePortal(portal);
     this.#unused = [];
+  }
+
+  /**
+   * Resets the TCP connections that are asked about, by their Frontend and the endpoint that answered, which neither needs to have
+   * any more (annotation `removed-endpoint-tcp`). Returns how many.
+   */
+  resetIf(isUnwanted: (frontend: Frontend, backend: Backend) => boolean): number {
+    return this.#connections.resetIf(isUnwanted);
   }
 
   counts(): ProxyCounts {

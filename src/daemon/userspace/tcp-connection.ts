@@ -8,7 +8,7 @@ import { connect, type Socket } from 'node:net';
 import { type Attempt, DialSchedule } from '../../mode/userspace/dial-schedule.ts';
 import { proxyHeader, type SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import type { Ip } from '../../model/ip.ts';
-import type { Backend } from '../../vip/frontend.ts';
+import type { Backend, Frontend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
 import { isBroken, type OnRead, rereadInto, sendNow } from './node-sockets.ts';
 import type { Route } from './route.ts';
@@ -39,6 +39,7 @@ export class TcpConnection {
   readonly #schedule = new DialSchedule();
   #client: Socket;
   #endpoint: Socket | undefined;
+  #backend: Backend | undefined;
   #traffic: EndpointTraffic | undefined;
   #cancelTimeout: (() => void) | undefined;
   /** Sockets that are still open once both are connected. */
@@ -59,9 +60,13 @@ export class TcpConnection {
     else this.#attempt(attempt);
   }
 
-  /** Both sides are connected. */
-  get isConnected(): boolean {
-    return this.#traffic !== undefined;
+  /** The endpoint that answered; undefined before one has. */
+  get backend(): Backend | undefined {
+    return this.#backend;
+  }
+
+  get frontend(): Frontend {
+    return this.#options.route.frontend;
   }
 
   /** Finds out, after a while, when one side has gone without a word. */
@@ -72,7 +77,7 @@ export class TcpConnection {
   /** Resets both connections. */
   abort(): void {
     if (this.#isOver) return;
-    if (!this.isConnected) {
+    if (this.#backend === undefined) {
       this.#refuse('client-gone');
       return;
     }
@@ -136,6 +141,7 @@ export class TcpConnection {
     const { route, dialled } = this.#options;
     this.#cancelTimeout?.();
     const traffic = route.port.traffic.of(backend);
+    this.#backend = backend;
     this.#traffic = traffic;
     traffic.connections++;
     traffic.open++;

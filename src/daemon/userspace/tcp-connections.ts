@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net';
 import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
+import type { Backend, Frontend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
 import type { Descriptors } from './descriptors.ts';
 import type { Route } from './route.ts';
@@ -69,9 +70,18 @@ export class TcpConnections {
     connection.dial();
   }
 
+  /** Resets those that are asked about, by what was dialled and the endpoint that answered. Returns how many. */
+  resetIf(isUnwanted: (frontend: Frontend, backend: Backend) => boolean): number {
+    const unwanted = [...this.#connections].filter(
+      ({ frontend, backend }) => backend !== undefined && isUnwanted(frontend, backend),
+    );
+    for (const connection of unwanted) connection.abort();
+    return unwanted.length;
+  }
+
   readonly #look = (): void => {
     for (const connection of this.#young) {
-      if (!connection.isConnected) continue;
+      if (connection.backend === undefined) continue;
       connection.keepAlive();
       this.#young.delete(connection);
     }

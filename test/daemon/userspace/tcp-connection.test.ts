@@ -330,6 +330,26 @@ describe('limits', () => {
   });
 });
 
+test('connections to some endpoints can be reset, though these are gone from the Service', async () => {
+  const proxy = loopback();
+  const [a, b] = [await proxy.endpoint(echo), await proxy.endpoint(echo)];
+  await proxy.serve({ backends: [a, b] });
+  const clients = [proxy.dial(), proxy.dial()];
+  for (const client of clients) {
+    client.write('x');
+    await once(client, 'data');
+  }
+  await proxy.serve({ backends: [b] });
+  const endings = clients.map(ending);
+  expect(
+    proxy.resetIf(({ displayName }, { port }) => displayName === 'default/web' && a.endsWith(`:${port}`)),
+  ).toBe(1);
+  expect(await Promise.race(endings)).toBe('ECONNRESET');
+  await vi.waitFor(() => expect(proxy.service.open).toBe(1));
+  for (const client of clients) client.end();
+  expect(new Set(await Promise.all(endings))).toEqual(new Set(['ECONNRESET', 'end']));
+});
+
 test('closing resets every connection', async () => {
   const proxy = loopback();
   const ends: Socket[] = [];
