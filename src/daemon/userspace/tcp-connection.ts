@@ -8,15 +8,17 @@ import type { Socket } from 'node:net';
 import { type Attempt, DialSchedule } from '../../mode/userspace/dial-schedule.ts';
 import { proxyHeader, type SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import type { Ip } from '../../model/ip.ts';
-import type { Backend } from '../../vip/frontend.ts';
+import type { Backend, Frontend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
 import { dialMarked, isBroken, type OnRead, rereadInto, sendNow } from './node-sockets.ts';
 import type { Route } from './route.ts';
-import { KEEP_ALIVE } from './tcp-listener.ts';
 import type { EndpointTraffic } from './traffic.ts';
 
 const BUFFER_BYTES = 128 * 1024;
 const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+
+/** As Go's, and so kube-proxy's. */
+const KEEP_ALIVE_MS = 15_000;
 
 /** Why a client got no endpoint: none answered; this process may have no more descriptors; the client has gone. */
 export type Refusal = 'no-endpoint' | 'no-descriptor' | 'client-gone';
@@ -39,6 +41,7 @@ export class TcpConnection {
   readonly #schedule = new DialSchedule();
   #client: Socket;
   #endpoint: Socket | undefined;
+  #backend: Backend | undefined;
   #traffic: EndpointTraffic | undefined;
   #cancelTimeout: (() => void) | undefined;
   /** Sockets that are still open once both are connected. */
@@ -54,20 +57,29 @@ export class TcpConnection {
   dial(): void {
     if (this.#isOver) return;
     const { route } = this.#options;
-    // A client that closed only its own direction may have sent all that it has to say.
-    if (isBroken(this.#client)) {
-      this.#refuse('client-gone');
-      return;
-    }
     const attempt = this.#schedule.next((excluded) => route.pick(this.#clientAddress, excluded));
     if (attempt === undefined) this.#refuse('no-endpoint');
     else this.#attempt(attempt);
   }
 
+  /** The endpoint that answered; undefined before one has. */
+  get backend(): Backend | undefined {
+    return this.#backend;
+  }
+
+  get frontend(): Frontend {
+    return this.#options.route.frontend;
+  }
+
+  /** Finds out, after a while, when one side has gone without a word. */
+  keepAlive(): void {
+    for (const socket of [this.#client, this.#endpoint!]) socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  }
+
   /** Resets both connections. */
   abort(): void {
     if (this.#isOver) return;
-    if (this.#traffic === undefined) {
+    if (this.#backend === undefined) {
       this.#refuse('client-gone');
       return;
     }
@@ -79,7 +91,6 @@ export class TcpConnection {
     const { clock } = this.#options;
     const endpoint = dialMarked(backend, this.#options.mark, {
       noDelay: true,
-      ...KEEP_ALIVE,
       onread: this.#reader(
         () => this.#endpoint!,
         () => this.#client,
@@ -105,7 +116,10 @@ export class TcpConnection {
   #failed(backend: Backend): void {
     this.#dropAttempt();
     this.#options.route.failed(this.#clientAddress, backend);
-    this.dial();
+    // Nothing is read from a client before it has an endpoint, so it must be asked. One that closed only its own direction may
+    // have sent all that it has to say.
+    if (isBroken(this.#client)) this.#refuse('client-gone');
+    else this.dial();
   }
 
   #dropAttempt(): void {
@@ -124,12 +138,8 @@ export class TcpConnection {
   #connected(endpoint: Socket, backend: Backend): void {
     const { route, dialled } = this.#options;
     this.#cancelTimeout?.();
-    if (isBroken(this.#client)) {
-      reset(endpoint);
-      this.#refuse('client-gone');
-      return;
-    }
     const traffic = route.port.traffic.of(backend);
+    this.#backend = backend;
     this.#traffic = traffic;
     traffic.connections++;
     traffic.open++;

@@ -8,9 +8,6 @@ import { familyOf } from '../../model/ip.ts';
 /** Connections that wait to be accepted; the kernel stops at net.core.somaxconn. */
 const BACKLOG = 4096;
 
-/** As Go's, and so kube-proxy's: a connection whose other side is gone without a word is found after a while. */
-export const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 15_000 } as const;
-
 export interface TcpListenerOptions {
   onConnection(socket: Socket): void;
   /** The system refused to accept a connection. */
@@ -31,7 +28,7 @@ export class TcpListener {
     address: SocketAddress,
     { onConnection, onError }: TcpListenerOptions,
   ): Promise<TcpListener | KernelError> {
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, ...KEEP_ALIVE });
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
     return new Promise((resolve) => {
       server.once('error', (error) => resolve(listenError(address, error)));
       server.listen(
