@@ -11,6 +11,7 @@ export type Measure = (typeof IPTABLES_MEASURES)[number];
 const IPTABLES = 'iptables-';
 const IPVS_MEASURES = ['cold', 'change', 'restart'] as const satisfies Measure[];
 const IPVS = 'ipvs-';
+const USERSPACE = 'userspace';
 
 export interface BenchOptions {
   /** Numbers of Services. */
@@ -20,6 +21,8 @@ export interface BenchOptions {
   readonly measures: ReadonlySet<Measure>;
   readonly iptablesMeasures: ReadonlySet<Measure>;
   readonly ipvsMeasures: ReadonlySet<Measure>;
+  /** The proxies of userspace mode against others. */
+  readonly isUserspaceMeasured: boolean;
   /** File for the raw figures. */
   readonly json: string | undefined;
   /** The numbers of Services among which connections are set up: at least 2, one of each protocol. */
@@ -45,6 +48,7 @@ export const HELP = `Usage: npm run bench -- [options]
   --sizes=1k,10k,50k       numbers of Services
   --endpoints=5            endpoints of each Service; targets are for 5
   --only=LIST              of ${MEASURES.join(',')}; these are all unless given
+                           userspace: its proxies against HAProxy and socat
                            iptables mode: ${IPTABLES}cold and so on, and ${IPTABLES}reference; all of them: iptables (minutes)
                            ipvs mode: ${IPVS}cold, ${IPVS}change, ${IPVS}restart; all of them: ipvs. Everything is then
                            measured in a guest where this kernel has no IPVS
@@ -88,7 +92,10 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions | 'help
   return {
     sizes: parseSizes('--sizes', values.sizes),
     endpoints: parseCount('--endpoints', values.endpoints, 40),
-    measures: new Set(others.map((one) => parseOneOf('--only', one, MEASURES))),
+    measures: new Set(
+      others.filter((one) => one !== USERSPACE).map((one) => parseOneOf('--only', one, MEASURES)),
+    ),
+    isUserspaceMeasured: others.includes(USERSPACE),
     iptablesMeasures: new Set(inIptables.flatMap((one) => parseMeasures(one, IPTABLES, IPTABLES_MEASURES))),
     ipvsMeasures: new Set(inIpvs.flatMap((one) => parseMeasures(one, IPVS, IPVS_MEASURES))),
     json: values.json,

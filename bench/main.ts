@@ -16,6 +16,7 @@ import { ipvsBench, measureIpvsCold } from './ipvs.ts';
 import { describeMachine } from './machine.ts';
 import { formatLines, formatMachine } from './report.ts';
 import { measureRestart } from './restart.ts';
+import { measureUserspace } from './userspace.ts';
 
 function readOptions(): BenchOptions | number {
   try {
@@ -68,6 +69,7 @@ async function measure(options: BenchOptions, folder: string): Promise<void> {
       sections[`${bench.mode}-${name}`] = { lines: named, figures };
     }
   }
+  if (options.isUserspaceMeasured) sections['userspace'] = await measureUserspace(new Bench(options), folder);
   const lines = Object.values(sections).flatMap((section) => section.lines);
   const tookSec = Math.round((performance.now() - startMs) / 1000);
   console.log(`\n${formatMachine(machine)}`);

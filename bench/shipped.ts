@@ -14,6 +14,8 @@ export const { NftablesBackend } =
   await shipped<typeof import('../src/daemon/nftables-backend.ts')>('daemon/nftables-backend');
 export const { openIpvsBackend } =
   await shipped<typeof import('../src/daemon/ipvs/open-ipvs.ts')>('daemon/ipvs/open-ipvs');
+export const { Proxies } =
+  await shipped<typeof import('../src/daemon/userspace/proxies.ts')>('daemon/userspace/proxies');
 export const { SyncLoop } = await shipped<typeof import('../src/daemon/sync-loop.ts')>('daemon/sync-loop');
 export const { NftConnection } =
   await shipped<typeof import('../src/daemon/nft-connection.ts')>('daemon/nft-connection');

@@ -19,25 +19,26 @@ namespace {
 // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST. Their headers cannot be included beside those of the C library.
 constexpr int kOriginalDestination = 80;
 
-// The address and, behind it, the port, both in network order; as many bytes as the family of the socket has.
-int OriginalDestination(int fd, uint8_t* bytes) {
-  int family = 0;
-  socklen_t size = sizeof family;
-  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) < 0) return -errno;
-  if (family == AF_INET6) {
-    sockaddr_in6 address{};
-    size = sizeof address;
-    if (getsockopt(fd, SOL_IPV6, kOriginalDestination, &address, &size) < 0) return -errno;
-    memcpy(bytes, &address.sin6_addr, 16);
-    memcpy(bytes + 16, &address.sin6_port, 2);
-    return 18;
-  }
+// What of a socket address is told, in network order.
+constexpr size_t kIpv4Size = sizeof(in_addr) + sizeof(in_port_t);
+constexpr size_t kIpv6Size = sizeof(in6_addr) + sizeof(in_port_t);
+
+int OriginalIpv4(int fd, uint8_t* bytes) {
   sockaddr_in address{};
-  size = sizeof address;
-  if (getsockopt(fd, SOL_IP, kOriginalDestination, &address, &size) < 0) return -errno;
-  memcpy(bytes, &address.sin_addr, 4);
-  memcpy(bytes + 4, &address.sin_port, 2);
-  return 6;
+  socklen_t size = sizeof address;
+  if (getsockopt(fd, SOL_IP, kOriginalDestination, &address, &size) < 0) return errno;
+  memcpy(bytes, &address.sin_addr, sizeof address.sin_addr);
+  memcpy(bytes + sizeof address.sin_addr, &address.sin_port, sizeof address.sin_port);
+  return 0;
+}
+
+int OriginalIpv6(int fd, uint8_t* bytes) {
+  sockaddr_in6 address{};
+  socklen_t size = sizeof address;
+  if (getsockopt(fd, SOL_IPV6, kOriginalDestination, &address, &size) < 0) return errno;
+  memcpy(bytes, &address.sin6_addr, sizeof address.sin6_addr);
+  memcpy(bytes + sizeof address.sin6_addr, &address.sin6_port, sizeof address.sin6_port);
+  return 0;
 }
 
 }  // namespace
@@ -71,15 +72,16 @@ napi_value OpenMarked(napi_env env, napi_callback_info info) {
   return MakeInt32(env, fd);
 }
 
-// originalDestination(fd, bytes) → bytes written, or a negative errno.
+// originalDestination(fd, bytes) → 0 or an errno. The family is the one whose address and port fill the bytes.
 napi_value OriginalDestination(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
   int fd = -1;
   uint8_t* bytes = nullptr;
   size_t size = 0;
   GetArguments(env, info, arguments);
-  if (!GetFd(env, arguments[0], fd) || !GetBytes(env, arguments[1], bytes, size) || size < 18) return ThrowArgument(env);
-  return MakeInt32(env, OriginalDestination(fd, bytes));
+  if (!GetFd(env, arguments[0], fd) || !GetBytes(env, arguments[1], bytes, size)) return ThrowArgument(env);
+  if (size != kIpv4Size && size != kIpv6Size) return ThrowArgument(env);
+  return MakeInt32(env, size == kIpv4Size ? OriginalIpv4(fd, bytes) : OriginalIpv6(fd, bytes));
 }
 
 // sendNow(fd, bytes, count) → bytes taken by the kernel, or a negative errno.

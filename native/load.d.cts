@@ -60,9 +60,8 @@ export interface Addon {
    */
   openMarked(family: 4 | 6, isTcp: boolean, mark: number): number;
   /**
-   * Where a TCP connection was going before its destination was translated here, the address and then the port in network order,
-   * of the family of the socket (at least 18 bytes of room). Returns how many bytes that are, or a negative errno: -ENOENT where
-   * connection tracking does not know it.
+   * Where a TCP connection was going before its destination was translated here: fills `bytes` with the address and then the port,
+   * in network order, 6 bytes for IPv4 and 18 for IPv6. Returns 0 or an errno: ENOENT where connection tracking does not know it.
    */
   originalDestination(fd: number, bytes: Uint8Array): number;
   /**

@@ -23,8 +23,8 @@ const COMPILER = ['g++', 'make', 'python3'];
 const PROGRAMS = {
   demo: ['ip', 'nft'],
   soak: ['ip', 'nft', 'iptables-nft'],
-  // g++ compiles the client that sets up connections.
-  bench: ['ip', 'nft', 'iptables-nft', 'ipvsadm', 'g++'],
+  // g++ compiles the clients that set up connections; the last two are what proxies are compared with.
+  bench: ['ip', 'nft', 'iptables-nft', 'ipvsadm', 'g++', 'haproxy', 'socat'],
   // The addon is compiled by its tests too, with sanitizers.
   test: [
     ...['ip', 'nft', 'iptables-nft', 'iptables-legacy', 'conntrack', 'openssl', 'setpriv', 'systemd-analyze'],

@@ -66,6 +66,38 @@ export async function playLastEndpointLeaves(cluster: Cluster): Promise<void> {
 }
 
 export async function playRestart(cluster: Cluster, daemon: Daemon): Promise<Daemon> {
+  return cluster.mode === 'userspace' ? playProxiesGone(cluster, daemon) : playRulesStay(cluster, daemon);
+}
+
+async function playProxiesGone(cluster: Cluster, daemon: Daemon): Promise<Daemon> {
+  const visitor = cluster.topology.pod('visitor').agent();
+  chapter('The daemon stops, and its proxies with it');
+  const held = await visitor.hold({ ...HOSTNAME, intervalMs: 20 });
+  const stopping = daemon.stop('SIGTERM');
+  await until('the rules are gone', async () => {
+    const tables = await cluster.onNode('nft', 'list', 'tables');
+    return !tables.includes('kproxy-ts-userspace\n');
+  });
+  const gone = await visitor.probe({ ...HOSTNAME, timeoutMs: 300 });
+  claim(
+    'its rules go first: nobody is led to a port where nobody listens',
+    gone.outcome !== 'reply',
+    gone.outcome,
+  );
+  const { outcome, asked } = await held.release();
+  claim('a connection that was there goes on to its end', outcome === 'reply', `${asked} questions`);
+  const status = await stopping;
+  claim('then it ends cleanly', status === 0, `exit status ${status}`);
+  const restarted = await cluster.startDaemon();
+  claim(
+    'started again, it serves',
+    (await visitor.probe(HOSTNAME)).outcome === 'reply',
+    formatMs(restarted.tookMs),
+  );
+  return restarted.daemon;
+}
+
+async function playRulesStay(cluster: Cluster, daemon: Daemon): Promise<Daemon> {
   const visitor = cluster.topology.pod('visitor').agent();
   chapter('The daemon stops, and traffic does not care');
   const status = await daemon.stop('SIGTERM');

@@ -34,22 +34,24 @@ export const VIP = {
   nobodyHome: '10.104.17.20',
 } as const;
 
+/** Modes that the demo can be played in. */
+export const DEMO_MODES = ['nftables', 'ipvs', 'userspace'] as const;
+export type DemoMode = (typeof DEMO_MODES)[number];
+
 export class Cluster {
+  readonly mode: DemoMode;
   readonly topology: NodeTopology;
   readonly manifests: ManifestFolder;
   /** Every daemon ever started, for its log. */
   readonly daemons: Daemon[] = [];
 
-  readonly #mode: string;
-
-  private constructor(topology: NodeTopology, manifests: ManifestFolder, mode: string) {
+  private constructor(mode: DemoMode, topology: NodeTopology, manifests: ManifestFolder) {
+    this.mode = mode;
     this.topology = topology;
     this.manifests = manifests;
-    this.#mode = mode;
   }
 
-  /** `mode` is the daemon's `--proxy-mode`. */
-  static async create(manifests: ManifestFolder, mode = 'nftables'): Promise<Cluster> {
+  static async create(mode: DemoMode, manifests: ManifestFolder): Promise<Cluster> {
     const topology = await NodeTopology.create(
       PODS.map(({ name, host }) => ({ name, ip: `10.1.0.${host}`, ip6: `fd00:10:1::${host}` })),
     );
@@ -58,13 +60,13 @@ export class Cluster {
         ports.map(([protocol, port]) => topology.pod(name).agent().serve({ protocol, port, name })),
       ),
     );
-    return new Cluster(topology, manifests, mode);
+    return new Cluster(mode, topology, manifests);
   }
 
   get flags(): string[] {
     return [
       `--source=${this.manifests.path}`,
-      `--proxy-mode=${this.#mode}`,
+      `--proxy-mode=${this.mode}`,
       '--hostname-override=node-1',
       `--cluster-cidr=${POD_CIDR},${POD_CIDR6}`,
     ];

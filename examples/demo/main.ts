@@ -4,7 +4,7 @@
 import { readdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { playCleanup, playEndpointLeaves, playLastEndpointLeaves, playRestart } from './change.ts';
-import { Cluster } from './cluster.ts';
+import { Cluster, DEMO_MODES, type DemoMode } from './cluster.ts';
 import { ManifestFolder } from './manifest-folder.ts';
 import {
   playClusterIp,
@@ -18,7 +18,7 @@ import { ClaimError, chapter, claim, formatMs, say, show } from './story.ts';
 
 const HELP = `Usage: npm run demo -- [--proxy-mode=MODE] [--keep] [--verbose]
 
-  --proxy-mode=MODE  of the daemon: nftables or ipvs (default nftables)
+  --proxy-mode=MODE  of the daemon: ${DEMO_MODES.join(', ')} (default nftables)
   --keep             leave everything running at the end, until Ctrl-C, to look around
   --verbose          print the log of the daemon when it is over
 `;
@@ -62,20 +62,27 @@ async function lookAround({ topology, manifests }: Cluster): Promise<void> {
 }
 
 interface Options {
-  readonly 'proxy-mode'?: string;
   readonly keep?: boolean;
   readonly verbose?: boolean;
   readonly help?: boolean;
+  readonly 'proxy-mode'?: DemoMode;
 }
 
 /** Undefined when an argument is not known. */
 function parseOptions(): Options | undefined {
   const boolean = { type: 'boolean' } as const;
   try {
-    const help = { ...boolean, short: 'h' };
-    return parseArgs({
-      options: { 'proxy-mode': { type: 'string' }, keep: boolean, verbose: boolean, help },
+    const { 'proxy-mode': mode = 'nftables', ...options } = parseArgs({
+      options: {
+        keep: boolean,
+        verbose: boolean,
+        help: { ...boolean, short: 'h' },
+        'proxy-mode': { type: 'string' },
+      },
     }).values;
+    const known = DEMO_MODES.find((one) => one === mode);
+    if (known === undefined) throw new Error(`--proxy-mode: must be ${DEMO_MODES.join(', ')}, got '${mode}'`);
+    return { ...options, 'proxy-mode': known };
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${HELP}`);
     return undefined;
@@ -102,7 +109,7 @@ async function main(): Promise<number> {
   }
   let cluster: Cluster | undefined;
   try {
-    cluster = await Cluster.create(manifests, options['proxy-mode']);
+    cluster = await Cluster.create(options['proxy-mode'] ?? 'nftables', manifests);
     await play(cluster, options.keep === true);
     await cluster.delete();
     const left = readdirSync('/run/netns').filter((name) => name.startsWith(`kpt-${process.pid}-`));

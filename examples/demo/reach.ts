@@ -1,5 +1,6 @@
 // Chapters about traffic: every way in which the examples' virtual IPs can be dialled.
 
+import { TABLES } from '../../src/mode/nftables/names.ts';
 import { runKproxy } from '../../test/support/netns/daemon.ts';
 import { CLIENT, GATEWAY, NODE } from '../../test/support/netns/topology.ts';
 import type { Tally, Target, TimedReply } from '../../test/support/netns/traffic.ts';
@@ -26,9 +27,16 @@ export async function tableRows(cluster: Cluster): Promise<readonly Row[]> {
 export async function playClusterIp(cluster: Cluster): Promise<void> {
   chapter('A virtual IP: three pods behind one address');
   const count = 600;
+  const how = {
+    nftables:
+      'The kernel rewrites the first packet of each connection to one of the three hostname pods, picked at random.',
+    ipvs: 'IPVS in the kernel gives each connection to one of the three hostname pods, in turn.',
+    userspace:
+      'The kernel leads each connection to a proxy in the daemon, which dials the three hostname pods in turn.',
+  };
   say(
-    `${VIP.hostname} is on no device. The kernel rewrites the first packet of each connection to one of the three ` +
-      `hostname pods, picked at random. A pod named visitor (10.1.0.99) dials ${VIP.hostname}:8080 ${count} times.`,
+    `${VIP.hostname} is on no device. ${how[cluster.mode]} A pod named visitor (10.1.0.99) dials ` +
+      `${VIP.hostname}:8080 ${count} times.`,
   );
   const tally = await cluster.topology
     .pod('visitor')
@@ -38,7 +46,9 @@ export async function playClusterIp(cluster: Cluster): Promise<void> {
   // 200 each on average, with a standard deviation of 11.5: beyond 60 either way chance is no explanation.
   const isEven = HOSTNAME_PODS.every((name) => Math.abs((tally.servers[name] ?? 0) - count / 3) <= 60);
   claim('spread evenly', isEven, formatCounts(tally.servers));
-  claim("a pod's own address reaches the server unchanged", hasOnlyPeer(tally, '10.1.0.99'), '10.1.0.99');
+  if (cluster.mode !== 'userspace')
+    claim("a pod's own address reaches the server unchanged", hasOnlyPeer(tally, '10.1.0.99'), '10.1.0.99');
+  else claim('the pods see the node, where the proxy is', hasOnlyPeer(tally, GATEWAY.ip), GATEWAY.ip);
   const row = (await tableRows(cluster)).find(({ address }) => address === VIP.hostname);
   const connections = row?.connections ?? 0;
   claim('the kernel counted each connection', connections >= count, `${connections}`);
@@ -93,7 +103,9 @@ export async function playOtherKinds(cluster: Cluster): Promise<void> {
       tally.outcomes.reply === 60 && hasServers(tally, ['hostname-1', 'hostname-2']),
       formatCounts(tally.servers),
     );
-    const address = family === 'IPv6' ? 'fd00:10:1::99' : '10.1.0.99';
+    const own = family === 'IPv6' ? 'fd00:10:1::99' : '10.1.0.99';
+    const node = family === 'IPv6' ? GATEWAY.ip6 : GATEWAY.ip;
+    const address = cluster.mode === 'userspace' ? node : own;
     claim(`${family} all the way`, hasOnlyPeer(tally, address), `the pods saw ${formatCounts(tally.peers)}`);
   }
   say('external-db has no selector: its EndpointSlice was written by hand.');
@@ -114,9 +126,10 @@ export async function playHairpin(cluster: Cluster): Promise<void> {
     .burst({ ...HOSTNAME, count: 90 });
   claimAllAnswered(tally, 90);
   claim('itself included', hasServers(tally, HOSTNAME_PODS), formatCounts(tally.servers));
+  const fromNode = cluster.mode === 'userspace' ? 90 : tally.servers['hostname-1'];
   claim(
     "its own calls came back under the node's address, so that it answers to the node and not to itself",
-    tally.peers[GATEWAY.ip] === tally.servers['hostname-1'],
+    tally.peers[GATEWAY.ip] === fromNode,
     formatCounts(tally.peers),
   );
 }
@@ -141,8 +154,9 @@ export async function playTable(cluster: Cluster): Promise<void> {
   say(
     'The rules stay the same whatever the services are; only elements of maps differ. nft shows whose each is:',
   );
-  const map = await cluster.onNode('nft', 'list', 'map', 'ip', 'kproxy-ts', 'services');
-  show('nft list map ip kproxy-ts services', map);
+  const name = TABLES[cluster.mode];
+  const map = await cluster.onNode('nft', 'list', 'map', 'ip', name, 'services');
+  show(`nft list map ip ${name} services`, map);
   claim('the services can be told by their names', map.includes('default/hostname-svc'), '');
 }
 

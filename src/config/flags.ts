@@ -298,6 +298,14 @@ export const SETTINGS_FLAGS = {
     help: 'serve node ports on 127.0.0.1 in iptables mode, where --nodeport-addresses allows it',
     kubeProxy: 'same',
   },
+  'localhost-nodeports': {
+    type: boolean,
+    default: 'false',
+    field: 'kproxyTs.localhostNodePorts',
+    group: 'Rules:',
+    help: 'in nftables and userspace mode, serve TCP and UDP node ports on 127.0.0.1 and [::1], by proxies of this process; iptables mode has --iptables-localhost-nodeports',
+    kubeProxy: 'no such flag; in iptables mode only, IPv4 only',
+  },
   'ipvs-scheduler': {
     type: kernelScheduler,
     default: 'rr',

@@ -89,6 +89,8 @@ export interface Settings {
   readonly takesOver: boolean;
   /** In userspace mode: what is open is left to the service manager. */
   readonly usesFdStore: boolean;
+  /** Node ports on 127.0.0.1 and ::1, in the modes that have proxies for them. */
+  readonly localhostNodePorts: boolean;
   /** In nftables mode, where the kernel can. */
   readonly ownsNftablesTable: boolean;
   /** 0 to 31. */
@@ -214,6 +216,7 @@ export function buildSettings(
     },
     takesOver: values['takeover'],
     usesFdStore: values['fd-store'],
+    localhostNodePorts: values['localhost-nodeports'],
     ownsNftablesTable: values['nftables-own-table'],
     masqueradeBit: values['iptables-masquerade-bit'],
     masqueradeAll: values['masquerade-all'],
@@ -246,11 +249,17 @@ export function buildSettings(
   );
   if (values.source && values['state-dir'])
     warnings.push(`${spelled('state-dir')} has no effect with ${spelled('source')}`);
+  if (settings.localhostNodePorts && !LOCALHOST_MODES.includes(settings.proxyMode)) {
+    const mode = `${spelled('proxy-mode')}=${settings.proxyMode}`;
+    warnings.push(`${spelled('localhost-nodeports')} has no effect with ${mode}`);
+  }
   const idle = withoutEffect(given, file);
   if (idle.length > 0) warnings.push(`without effect here: ${idle.join(', ')} (kproxy-ts --help says why)`);
   const config = effectiveConfig(CONFIG_FLAGS, given, file);
   return { settings: deepFreeze(settings), config: deepFreeze(config), errors, warnings };
 }
+
+const LOCALHOST_MODES: readonly ProxyMode[] = ['nftables', 'userspace'];
 
 /** The mode that fields are chosen by; the default where what is given is refused anyway. */
 function proxyModeOf(given: readonly GivenFlag[], file: ConfigFile | undefined): ProxyMode {

@@ -3,8 +3,10 @@
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
+import type { VipTableRow } from '../vip/table-row.ts';
 import type { Bequest } from './handover/bequest.ts';
 import type { AfterSync } from './sync-loop.ts';
+import type { ProxyCounts } from './userspace/proxies.ts';
 
 /** What changed since the last call, whether or not that call succeeded. */
 export interface BackendUpdate {
@@ -39,6 +41,9 @@ export interface LivePortals {
   takeMoved(): ReadonlyMap<ServiceKey, readonly Frontend[]>;
   /** Where its flows may lead, by `flowEnd`; undefined where they lead to endpoints, as in other modes. */
   endsOf(frontend: Frontend): ReadonlySet<string> | undefined;
+  /** What the kernel does not know: the endpoints behind each row of its table. */
+  completed(rows: readonly VipTableRow[]): readonly VipTableRow[];
+  counts(): ProxyCounts;
   /** Takes the rules back, so that nobody new is led here. `isFollowed`: other rules of ours are in force. Never throws. */
   withdraw(isFollowed: boolean): Promise<void>;
   /** To be called after that. Settles when all that goes on without them has ended, after `forMs` at the latest. */

@@ -47,13 +47,17 @@ export async function openBackend(
   }
   const { subscribeNftables } = await import('./nft-notifications.ts');
   const { watchTables } = await import('./table-watch.ts');
-  return new NftablesBackend({
+  const backend = new NftablesBackend({
     session,
     families,
     masqueradeBit,
     ownsTables: settings.ownsNftablesTable,
     watch: (portId) => watchTables(subscribeNftables, session.table, portId, onForeignChange),
   });
+  if (!settings.localhostNodePorts) return backend;
+  const { openProxies } = await import('./userspace/open-userspace.ts');
+  const { WithLocalhostNodePorts } = await import('./userspace/localhost-node-ports.ts');
+  return new WithLocalhostNodePorts(backend, openProxies({ localhostNodePorts: families }, log), families);
 }
 
 /** What of the settings rules of iptables mode contain. */

@@ -23,6 +23,7 @@ const PART_OF: Readonly<Record<keyof Settings, ReloadPart>> = {
   iptables: 'rules',
   ipvs: 'rules',
   userspace: 'rules',
+  localhostNodePorts: 'rules',
   ownsNftablesTable: 'rules',
   masqueradeBit: 'rules',
   masqueradeAll: 'rules',
@@ -59,14 +60,26 @@ export function planReload(from: Settings, to: Settings): ReloadPlan {
     parts: new Set(changed.map((name) => PART_OF[name])),
     obstacles: [
       ...changed.filter((name) => PART_OF[name] === 'restart').map((name) => OBSTACLES[name] ?? name),
+      // Proxies go on with their clients as they were made.
+      ...changed
+        .filter((name) => OF_PROXIES.has(name) && isUserspace(from) && isUserspace(to))
+        .map((name) => OBSTACLES[name] ?? name),
       // Whose tables those of the former one are is not known afterwards.
       ...(from.iptables.backend === to.iptables.backend ? [] : ['kproxyTs.iptablesBackend']),
     ],
   };
 }
 
+const OF_PROXIES: ReadonlySet<keyof Settings> = new Set(['masqueradeBit', 'localhostNodePorts']);
+
+function isUserspace({ proxyMode }: Settings): boolean {
+  return proxyMode === 'userspace';
+}
+
 const OBSTACLES: Readonly<Partial<Record<keyof Settings, string>>> = {
   source: 'the source of objects (clientConnection.kubeconfig, kproxyTs.master, kproxyTs.source)',
   stateFolder: '--state-dir',
   nodeName: 'hostnameOverride',
+  masqueradeBit: 'iptables.masqueradeBit',
+  localhostNodePorts: 'kproxyTs.localhostNodePorts',
 };

@@ -115,7 +115,14 @@ async function serve({
   });
   const healthChecks = new HealthCheckServers(log);
   const setVerbosity = (verbosity: number): void => log.tune({ verbosity });
-  const servers = new Servers({ settings, config, vitals, log, setVerbosity });
+  const servers = new Servers({
+    settings,
+    config,
+    vitals,
+    log,
+    portals: () => stage.pipeline?.portals,
+    setVerbosity,
+  });
   const events = new EventPublisher({
     write: source.writeEvent?.bind(source),
     log,

@@ -4,6 +4,7 @@ import type { EffectiveConfig } from '../config/effective-config.ts';
 import type { Settings } from '../config/settings.ts';
 import { readVersion } from '../config/version.ts';
 import { isDeepEqual } from '../model/deep-equal.ts';
+import type { LivePortals } from './backend.ts';
 import { healthHandler } from './health/health-server.ts';
 import { HttpListener } from './http-listener.ts';
 import { kernelFamilies } from './interfaces.ts';
@@ -18,6 +19,8 @@ export interface ServersOptions {
   readonly config: EffectiveConfig;
   readonly vitals: Vitals;
   readonly log: Log;
+  /** Of the mode in use, where it has proxies. */
+  readonly portals: () => LivePortals | undefined;
   /** Verbosity of the log until the settings change. */
   readonly setVerbosity: (verbosity: number) => void;
 }
@@ -38,9 +41,11 @@ export class Servers {
   readonly #listeners = new Map<ServerName, HttpListener>();
   /** Of the metrics server. */
   #credentials: LiveCredentials | undefined;
+  readonly #portals: () => LivePortals | undefined;
   #debug: HttpHandler | undefined;
 
-  constructor({ settings, config, vitals, log, setVerbosity }: ServersOptions) {
+  constructor({ settings, config, vitals, log, portals, setVerbosity }: ServersOptions) {
+    this.#portals = portals;
     this.#settings = settings;
     this.#config = config;
     this.#vitals = vitals;
@@ -147,6 +152,7 @@ export class Servers {
       config: () => this.#config,
       // Loaded when asked for: most nodes are never asked.
       connections: async () => (await import('./inspect.ts')).readConnections(this.#settings, this.#log),
+      proxies: () => this.#portals()?.counts(),
       debug: () => (this.#settings.hasProfiling ? this.#debug : undefined),
     });
     const credentials = this.#credentials;
@@ -158,7 +164,7 @@ export class Servers {
     this.#debug ??= debugHandler({
       tableJson: async () => {
         const { tableJson } = await import('./debug/table-json.ts');
-        return tableJson(this.#settings, this.#log);
+        return tableJson(this.#settings, this.#log, this.#portals());
       },
       setVerbosity: this.#setVerbosity,
       isGuarded: () => this.#credentials !== undefined && isGuarded(this.#credentials.current),

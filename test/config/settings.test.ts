@@ -33,6 +33,7 @@ it('has these defaults', () => {
       drainTimeoutMs: 900_000,
     },
     userspace: { bindAddress: undefined, drainTimeoutMs: 5000 },
+    localhostNodePorts: false,
     ownsNftablesTable: true,
     masqueradeBit: 14,
     masqueradeAll: false,
@@ -55,6 +56,8 @@ it('has these defaults', () => {
     },
     oomScoreAdj: -999,
     takeoverWaitMs: 10_000,
+    takesOver: false,
+    usesFdStore: false,
     logFormat: 'auto',
     verbosity: 0,
   });
@@ -63,9 +66,7 @@ it('has these defaults', () => {
 it('keeps state where it is told to, but not of manifests, which are never away', () => {
   expect(settingsOf(['state-dir', '/var/lib/x'])).toMatchObject({ stateFolder: '/var/lib/x' });
   const { settings, warnings } = build(['state-dir', '/var/lib/x'], ['source', 'm']);
-  expect(settings).toMatchObject({ stateFolder: undefined,
-  expect(settings).toMatchObject({ takesOver: false,
-  expect(settings).toMatchObject({ usesFdStore: false });
+  expect(settings).toMatchObject({ stateFolder: undefined });
   expect(warnings).toEqual(['--state-dir has no effect with --source']);
 });
 
@@ -356,4 +357,14 @@ describe('TLS of the metrics server', () => {
   ])('--%s needs --%s', (name, needed) => {
     expect(build({ [name]: '/x' }).errors).toEqual([`--${name}: needs --${needed}`]);
   });
+});
+
+it.each([
+  ['nftables', []],
+  ['userspace', []],
+  ['iptables', ['--localhost-nodeports has no effect with --proxy-mode=iptables']],
+])('node ports on loopback addresses in %s mode', (mode, warnings) => {
+  const { settings, ...rest } = build(['proxy-mode', mode], ['localhost-nodeports', 'true']);
+  expect(settings?.localhostNodePorts).toBe(true);
+  expect(rest.warnings).toEqual(warnings);
 });

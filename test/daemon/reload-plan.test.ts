@@ -24,3 +24,14 @@ it.each<[to: Record<string, string>, parts: string[], changed: string[], obstacl
   const plan = planReload(settingsOf({}), settingsOf(flags));
   expect({ ...plan, parts: [...plan.parts] }).toEqual({ parts, changed, obstacles });
 });
+
+it('proxies go on with the mark and the ports that they were made with', () => {
+  const from = settingsOf({ 'proxy-mode': 'userspace' });
+  const both = { 'proxy-mode': 'userspace', 'iptables-masquerade-bit': '9', 'localhost-nodeports': 'true' };
+  expect(planReload(from, settingsOf(both)).obstacles).toEqual([
+    'kproxyTs.localhostNodePorts',
+    'iptables.masqueradeBit',
+  ]);
+  expect(planReload(from, settingsOf({ ...both, 'proxy-mode': 'nftables' })).obstacles).toEqual([]);
+  expect(planReload(settingsOf({}), settingsOf(both)).obstacles).toEqual([]);
+});

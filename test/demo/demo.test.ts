@@ -24,6 +24,16 @@ test('every claim holds', async () => {
   expect(status).toBe(0);
 }, 70_000);
 
+test('every claim holds in userspace mode', async () => {
+  const { status, stdout, stderr } = await tryCommand([...DEMO, '--proxy-mode=userspace'], {
+    timeoutMs: 60_000,
+  });
+  expect(stderr).toBe('');
+  expect(stdout).toContain('ok the pods see the node, where the proxy is');
+  expect(stdout).toContain('ok no request of the load failed: 0 of ');
+  expect(status).toBe(0);
+}, 70_000);
+
 test('an unknown argument is named', async () => {
   const { status, stderr } = await tryCommand([...DEMO, '--fast']);
   expect(stderr).toContain("'--fast'");

@@ -41,7 +41,7 @@ async function dial(count: number, host: string, port: number): Promise<Readonly
   return servers;
 }
 
-describe.each(['nftables', 'iptables'])('%s mode', (mode) => {
+describe.each(['nftables', 'iptables', 'userspace'])('%s mode', (mode) => {
   test('counts what clients do, over all addresses and families', async () => {
     const daemon = await node.start(`--proxy-mode=${mode}`);
     try {
@@ -53,7 +53,7 @@ describe.each(['nftables', 'iptables'])('%s mode', (mode) => {
       const after = await scrape();
       expect(after.get(WEB)).toBe(10);
       const endpoints = [...after].filter(([name]) => name.startsWith('kproxy_ts_endpoint_connections'));
-      if (mode === 'iptables') {
+      if (mode !== 'nftables') {
         const labels = 'namespace="default",service="web",port="http",protocol="TCP"';
         const of = (endpoint: string) =>
           after.get(`kproxy_ts_endpoint_connections_total{${labels},endpoint="${endpoint}"}`);
@@ -63,6 +63,17 @@ describe.each(['nftables', 'iptables'])('%s mode', (mode) => {
         }
         expect(of(`[${podIp6(1)}]:8080`)).toBe(2);
         expect(endpoints).toHaveLength(3);
+        if (mode === 'iptables') return;
+        const labels6 = `${labels},endpoint="[${podIp6(1)}]:8080"`;
+        // A request is a line, and so is an answer.
+        expect(
+          after.get(`kproxy_ts_endpoint_bytes_total{${labels6},direction="to_endpoint"}`),
+        ).toBeGreaterThan(1);
+        expect(after.get(`kproxy_ts_endpoint_bytes_total{${labels6},direction="to_client"}`)).toBeGreaterThan(
+          50,
+        );
+        expect(after.get(`kproxy_ts_endpoint_connect_failures_total{${labels6}}`)).toBe(0);
+        expect(after.get('kproxy_ts_proxy_strangers_total')).toBe(0);
       } else expect(endpoints).toEqual([]);
     } finally {
       await daemon.stop();

@@ -43,7 +43,15 @@ beforeAll(async () => {
 
 afterAll(() => copy?.delete());
 
-const scripts = ['transact.ts', 'failures.ts', 'subscribe.ts', 'lifetime.ts', 'collect.ts', 'workers.ts'];
+const scripts = [
+  'transact.ts',
+  'failures.ts',
+  'inet-socket.ts',
+  'subscribe.ts',
+  'lifetime.ts',
+  'collect.ts',
+  'workers.ts',
+];
 
 test.skipIf(!isPresent).each(scripts)('%s runs clean', async (script) => {
   expect(await runChild(script, { root: copy.root, env })).toBeTypeOf('object');

@@ -3,6 +3,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseCidr } from '../../src/model/ip.ts';
+import { DEFAULT_POLICY } from '../../src/model/service-policy.ts';
 import type { Endpoint, EndpointSlice, Service } from '../../src/model/types.ts';
 import { buildFrontends, type FrontendSettings } from '../../src/vip/build-frontends.ts';
 import { type Frontend, frontendKey } from '../../src/vip/frontend.ts';
@@ -55,6 +56,19 @@ describe('addresses', () => {
       'ClusterIP [fd00::1]:53/UDP never ',
       'ExternalIP [2001:db8::1]:53/UDP always ',
     ]);
+  });
+
+  test('what only some modes can do is asked of every frontend, and absent where it is not asked for', () => {
+    const policy = { ...DEFAULT_POLICY, maxConnections: 7, proxyProtocol: 'v2' as const };
+    const asked = build(
+      service({ clusterIps: [ip('10.96.0.1')], externalIps: [ip('192.0.2.1')], policy }),
+      [],
+    );
+    expect(asked).toHaveLength(2);
+    for (const one of asked) expect(one).toMatchObject({ maxConnections: 7, proxyProtocol: 'v2' });
+    const [plain] = build(service({ clusterIps: [ip('10.96.0.1')] }), []);
+    expect(Object.keys(plain!)).not.toContain('maxConnections');
+    expect(Object.keys(plain!)).not.toContain('proxyProtocol');
   });
 
   test('a Service that is left alone has none', () => {

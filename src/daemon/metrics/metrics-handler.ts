@@ -2,7 +2,7 @@
 // /metrics/connections. With `--profiling` those of src/daemon/debug as well.
 
 import type { RequestListener, ServerResponse } from 'node:http';
-import { connectionsPage, type ReadConnections } from './connections-page.ts';
+import { connectionsPage, type ReadConnections, type ReadProxies } from './connections-page.ts';
 
 export interface MetricsHandlerOptions {
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
@@ -12,6 +12,7 @@ export interface MetricsHandlerOptions {
   /** What answers /debug/, if anything does. */
   readonly debug: () => RequestListener | undefined;
   readonly connections: ReadConnections;
+  readonly proxies?: ReadProxies;
 }
 
 interface Page {
@@ -24,12 +25,13 @@ export function metricsHandler({
   mode,
   config,
   connections,
+  proxies,
   debug,
 }: MetricsHandlerOptions): RequestListener {
   const text = 'text/plain; charset=utf-8';
   const pages: Readonly<Record<string, Page>> = {
     '/metrics': { contentType: metrics.contentType, body: () => metrics.text() },
-    '/metrics/connections': { contentType: metrics.contentType, body: connectionsPage(connections) },
+    '/metrics/connections': { contentType: metrics.contentType, body: connectionsPage(connections, proxies) },
     '/healthz': { contentType: text, body: () => 'ok' },
     '/proxyMode': { contentType: text, body: mode },
     '/configz': {

@@ -22,7 +22,8 @@ interface Inside {
 }
 
 const addon = loadAddon();
-const destination = new Uint8Array(18);
+/** An address and a port of each family. */
+const DESTINATIONS: Readonly<Record<IpFamily, Uint8Array>> = { 4: new Uint8Array(6), 6: new Uint8Array(18) };
 
 /** The number of a socket's descriptor, -1 without one. It is another's as soon as the socket is closed. */
 export function descriptorOf(socket: object): number {
@@ -49,8 +50,6 @@ export interface OnRead {
 /** What a socket that dials an endpoint is like. */
 export interface DialOptions {
   readonly noDelay: boolean;
-  readonly keepAlive: boolean;
-  readonly keepAliveInitialDelay: number;
   readonly onread: OnRead;
 }
 
@@ -89,11 +88,11 @@ function systemError(errno: number): NodeJS.ErrnoException {
   return Object.assign(new Error(`${code}: socket`), { code, errno, syscall: 'socket' });
 }
 
-/** Where a connection was going before the kernel sent it to us; undefined where it does not say. */
-export function originalDestination(socket: Socket): SocketAddress | undefined {
-  const size = addon.originalDestination(descriptorOf(socket), destination);
-  if (size < 0) return undefined;
-  const portAt = size - 2;
+/** Where a connection of that family was going before the kernel sent it to us; undefined where it does not say. */
+export function originalDestination(socket: Socket, family: IpFamily): SocketAddress | undefined {
+  const destination = DESTINATIONS[family];
+  if (addon.originalDestination(descriptorOf(socket), destination) !== 0) return undefined;
+  const portAt = destination.length - 2;
   return {
     ip: unpackIp(String.fromCharCode(...destination.subarray(0, portAt))),
     port: (destination[portAt]! << 8) | destination[portAt + 1]!,

@@ -11,27 +11,31 @@ import { openNftTransport } from '../nft-connection.ts';
 import { subscribeNftables } from '../nft-notifications.ts';
 import { NftSession } from '../nft-session.ts';
 import { watchTables } from '../table-watch.ts';
-import { Proxies } from './proxies.ts';
+import { Proxies, type ProxiesOptions } from './proxies.ts';
 import { ProxyShare } from './proxy-share.ts';
 import { UserspaceBackend } from './userspace-backend.ts';
+
+type ProxySettings = Pick<ProxiesOptions, 'mark' | 'localhostNodePorts' | 'bequest'>;
 
 /**
  * `onForeignChange` is called when addresses of this host, or portals that nobody owns, have changed. Of `present` backends one of this
  * mode shares what it has. Throws KproxyError where every sync would fail.
  */
 export async function openUserspaceBackend(
-  { masqueradeBit, userspace }: Settings,
+  { masqueradeBit, userspace, localhostNodePorts }: Settings,
   log: Log,
   onForeignChange: () => void,
   present: readonly Backend[],
   bequest?: Bequest,
 ): Promise<UserspaceBackend> {
+  const families = kernelFamilies();
   const watched = await NodeAddresses.watch({
     onChange: onForeignChange,
     onError: (error) => log.warn({ err: error }, 'addresses of this node cannot be listed'),
   });
   try {
-    const share = sharedBy(present) ?? (await openShare(masqueradeBit, log, bequest));
+    const proxies = { mark: 2 ** masqueradeBit, localhostNodePorts: localhostNodePorts ? families : [] };
+    const share = sharedBy(present) ?? (await openShare(proxies, log, bequest));
     return new UserspaceBackend({
       share,
       // In their order, which the other does not keep.
@@ -42,7 +46,7 @@ export async function openUserspaceBackend(
         },
         close: () => watched.close(),
       },
-      families: kernelFamilies(),
+      families,
       masqueradeBit,
       bindAddress: userspace.bindAddress,
       watch: (portId) => watchTables(subscribeNftables, TABLES.userspace, portId, onForeignChange),
@@ -60,7 +64,11 @@ function sharedBy(present: readonly Backend[]): ProxyShare | undefined {
 }
 
 /** A bequest is owned, whatever comes of it. */
-async function openShare(masqueradeBit: number, log: Log, bequest: Bequest | undefined): Promise<ProxyShare> {
+async function openShare(
+  options: ProxySettings,
+  log: Log,
+  bequest: Bequest | undefined,
+): Promise<ProxyShare> {
   const left = bequest && ProxyShare.parts(bequest);
   const session = new NftSession(openNftTransport(left?.session), TABLES.userspace);
   try {
@@ -70,10 +78,10 @@ async function openShare(masqueradeBit: number, log: Log, bequest: Bequest | und
     discard(left?.proxies.fds ?? []);
     throw error;
   }
-  const proxies = new Proxies({
-    bequest: left?.proxies,
-    mark: 2 ** masqueradeBit,
-    tell: ({ reason, ...trouble }) => log.warn(trouble, reason),
-  });
-  return new ProxyShare(session, proxies);
+  return new ProxyShare(session, openProxies({ ...options, bequest: left?.proxies }, log));
+}
+
+/** Proxies that tell the log what keeps clients from being served. */
+export function openProxies(options: ProxySettings, log: Log): Proxies {
+  return new Proxies({ ...options, tell: ({ reason, ...trouble }) => log.warn(trouble, reason) });
 }

@@ -13,7 +13,7 @@ import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import { UDP_TIMEOUTS, type UdpTimeouts } from '../../mode/userspace/udp-clients.ts';
 import { familyOf, type Ip, type IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
-import { type Frontend, frontendKey } from '../../vip/frontend.ts';
+import { type Backend, type Frontend, frontendKey } from '../../vip/frontend.ts';
 import type { SyncFailure } from '../backend.ts';
 import type { Bequest } from '../handover/bequest.ts';
 import { type Clock, systemClock } from '../sync-loop.ts';
@@ -181,6 +181,14 @@ export class Proxies {
     for (const left of this.#connections.leave()) leaving.connection(left);
     void this.drain();
     return leaving.done();
+  }
+
+  /**
+   * Resets the TCP connections that are asked about, by their Frontend and the endpoint that answered, which neither needs to have
+   * any more (annotation `removed-endpoint-tcp`). Returns how many.
+   */
+  resetIf(isUnwanted: (frontend: Frontend, backend: Backend) => boolean): number {
+    return this.#connections.resetIf(isUnwanted);
   }
 
   counts(): ProxyCounts {
@@ -368,8 +376,9 @@ export class Proxies {
   }
 
   #openListener(ip: Ip, side: Side): Promise<TcpListener | KernelError> {
-    const own = (address: SocketAddress): boolean => {
-      const listeners = this.#listeners.get(listenerKey(familyOf(ip), side)) ?? [];
+    const family = familyOf(ip);
+    const isOwn = (address: SocketAddress): boolean => {
+      const listeners = this.#listeners.get(listenerKey(family, side)) ?? [];
       return listeners.some(
         ({ listener }) => listener.address.port === address.port && listener.address.ip === address.ip,
       );
@@ -380,7 +389,7 @@ export class Proxies {
         { ip, port: 0 },
         {
           fd: left?.fd,
-          onConnection: (client) => this.#accept(client, side, own),
+          onConnection: (client) => this.#accept(client, family, side, isOwn),
           onError: (error) => this.#noteRefusal(error),
         },
       ),
@@ -473,8 +482,8 @@ export class Proxies {
     }
   }
 
-  #accept(client: Socket, side: Side, isOwn: (address: SocketAddress) => boolean): void {
-    const dialled = originalDestination(client);
+  #accept(client: Socket, family: IpFamily, side: Side, isOwn: (address: SocketAddress) => boolean): void {
+    const dialled = originalDestination(client, family);
     const served = dialled === undefined || isOwn(dialled) ? undefined : this.#dialled(dialled);
     if (served === undefined) {
       this.#strangers++;

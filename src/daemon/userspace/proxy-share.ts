@@ -16,6 +16,7 @@ import type { Frontend } from '../../vip/frontend.ts';
 import type { SyncFailure } from '../backend.ts';
 import { type Bequest, discard } from '../handover/bequest.ts';
 import type { NftSession } from '../nft-session.ts';
+import type { ProxyCounts } from './proxies.ts';
 
 /** What the portals need of the proxies. */
 export interface PortalProxies {
@@ -32,6 +33,7 @@ export interface PortalProxies {
   release(): void;
   /** Gives away all that listens and all TCP connections. */
   bequeath(): Bequest;
+  counts(): ProxyCounts;
   /** Takes nobody new. Settles when all that is established has ended by itself. */
   drain(): Promise<void>;
   /** Cuts off what is left. */
@@ -120,11 +122,13 @@ export class ProxyShare {
   /** Settles when nothing is under way, cut off after `forMs` if need be; at once while another backend has the proxies. */
   async drain(forMs: number | undefined): Promise<void> {
     if (this.#holders > 1) return;
+    const arrivalMs = Math.min(ARRIVAL_MS, forMs ?? ARRIVAL_MS);
+    await sleep(arrivalMs);
     let timer: NodeJS.Timeout | undefined;
     const isOver = new Promise<void>((resolve) => {
-      if (forMs !== undefined) timer = setTimeout(resolve, forMs);
+      if (forMs !== undefined) timer = setTimeout(resolve, forMs - arrivalMs);
     });
-    await Promise.race([this.#drainProxies(), isOver]);
+    await Promise.race([this.proxies.drain(), isOver]);
     clearTimeout(timer);
     // Clients have to hear of it, which takes the translation of their addresses.
     await this.proxies.close();
@@ -136,11 +140,6 @@ export class ProxyShare {
       }
     }
     this.#closeSession();
-  }
-
-  async #drainProxies(): Promise<void> {
-    await sleep(ARRIVAL_MS);
-    await this.proxies.drain();
   }
 
   /** Owned where the kernel can. */

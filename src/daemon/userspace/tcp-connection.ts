@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import { type Attempt, DialSchedule } from '../../mode/userspace/dial-schedule.ts';
 import { proxyHeader, type SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import type { Ip } from '../../model/ip.ts';
-import type { Backend } from '../../vip/frontend.ts';
+import type { Backend, Frontend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
 import {
   adoptConnection,
@@ -21,11 +21,13 @@ import {
   sendNow,
 } from './node-sockets.ts';
 import type { Route } from './route.ts';
-import { KEEP_ALIVE } from './tcp-listener.ts';
 import type { EndpointTraffic } from './traffic.ts';
 
 const BUFFER_BYTES = 128 * 1024;
 const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+
+/** As Go's, and so kube-proxy's. */
+const KEEP_ALIVE_MS = 15_000;
 
 /** Why a client got no endpoint: none answered; this process may have no more descriptors; the client has gone. */
 export type Refusal = 'no-endpoint' | 'no-descriptor' | 'client-gone';
@@ -65,8 +67,8 @@ export class TcpConnection {
   readonly #schedule = new DialSchedule();
   #client: Socket;
   #endpoint: Socket | undefined;
-  #traffic: EndpointTraffic | undefined;
   #backend: Backend | undefined;
+  #traffic: EndpointTraffic | undefined;
   /** What was last given to each side's queue. */
   readonly #queued = new WeakMap<Socket, Uint8Array>();
   #cancelTimeout: (() => void) | undefined;
@@ -91,20 +93,29 @@ export class TcpConnection {
   dial(): void {
     if (this.#isOver) return;
     const { route } = this.#options;
-    // A client that closed only its own direction may have sent all that it has to say.
-    if (isBroken(this.#client)) {
-      this.#refuse('client-gone');
-      return;
-    }
     const attempt = this.#schedule.next((excluded) => route.pick(this.#clientAddress, excluded));
     if (attempt === undefined) this.#refuse('no-endpoint');
     else this.#attempt(attempt);
   }
 
+  /** The endpoint that answered; undefined before one has. */
+  get backend(): Backend | undefined {
+    return this.#backend;
+  }
+
+  get frontend(): Frontend {
+    return this.#options.route.frontend;
+  }
+
+  /** Finds out, after a while, when one side has gone without a word. */
+  keepAlive(): void {
+    for (const socket of [this.#client, this.#endpoint!]) socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  }
+
   /** Resets both connections. */
   abort(): void {
     if (this.#isOver) return;
-    if (this.#traffic === undefined) {
+    if (this.#backend === undefined) {
       this.#refuse('client-gone');
       return;
     }
@@ -158,7 +169,6 @@ export class TcpConnection {
     const { clock } = this.#options;
     const endpoint = dialMarked(backend, this.#options.mark, {
       noDelay: true,
-      ...KEEP_ALIVE,
       onread: this.#endpointReader(),
     });
     this.#endpoint = endpoint;
@@ -178,7 +188,10 @@ export class TcpConnection {
   #failed(backend: Backend): void {
     this.#dropAttempt();
     this.#options.route.failed(this.#clientAddress, backend);
-    this.dial();
+    // Nothing is read from a client before it has an endpoint, so it must be asked. One that closed only its own direction may
+    // have sent all that it has to say.
+    if (isBroken(this.#client)) this.#refuse('client-gone');
+    else this.dial();
   }
 
   #dropAttempt(): void {
@@ -197,14 +210,9 @@ export class TcpConnection {
   #connected(endpoint: Socket, backend: Backend): void {
     const { route, dialled } = this.#options;
     this.#cancelTimeout?.();
-    if (isBroken(this.#client)) {
-      reset(endpoint);
-      this.#refuse('client-gone');
-      return;
-    }
-    endpoint.removeAllListeners('error');
     const header =
       route.frontend.proxyProtocol === 'v2' ? proxyHeader(this.#clientEnd(), dialled) : undefined;
+    endpoint.removeAllListeners('error');
     this.#client = rereadInto(this.#client, this.#clientReader());
     this.#begin(endpoint, backend);
     this.#traffic!.connections++;

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { KernelError } from '../../errors.ts';
 import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import { familyOf } from '../../model/ip.ts';
+import type { Backend, Frontend } from '../../vip/frontend.ts';
 import { discard } from '../handover/bequest.ts';
 import type { Clock } from '../sync-loop.ts';
 import type { Descriptors } from './descriptors.ts';
@@ -22,6 +23,12 @@ export interface TcpConnectionsOptions {
   onLastOf(route: Route): void;
 }
 
+/**
+ * Connections are looked at so often, and those that were not there the last time are kept alive from then on: most end before,
+ * and eight system calls for each are spared.
+ */
+const LOOK_MS = 10_000;
+
 /** The client's and the endpoint's. */
 const DESCRIPTORS_EACH = 2;
 
@@ -30,6 +37,9 @@ export class TcpConnections {
   readonly #connections = new Set<TcpConnection>();
   /** Of those who wait until there are none. */
   readonly #waiting: (() => void)[] = [];
+  /** Since the last look. */
+  readonly #young = new Set<TcpConnection>();
+  #cancelLook: (() => void) | undefined;
 
   constructor(options: TcpConnectionsOptions) {
     this.#options = options;
@@ -63,6 +73,8 @@ export class TcpConnections {
       onEnd: (refusal) => this.#ended(connection, route, refusal),
     });
     this.#connections.add(connection);
+    this.#young.add(connection);
+    this.#cancelLook ??= clock.after(LOOK_MS, this.#look);
     connection.dial();
   }
 
@@ -87,6 +99,8 @@ export class TcpConnections {
       onEnd: (refusal) => this.#ended(connection, route, refusal),
     });
     this.#connections.add(connection);
+    this.#young.add(connection);
+    this.#cancelLook ??= clock.after(LOOK_MS, this.#look);
     connection.resume(endpoint, left);
   }
 
@@ -112,9 +126,27 @@ export class TcpConnections {
       }
     }
   }
+  /** Resets those that are asked about, by what was dialled and the endpoint that answered. Returns how many. */
+  resetIf(isUnwanted: (frontend: Frontend, backend: Backend) => boolean): number {
+    const unwanted = [...this.#connections].filter(
+      ({ frontend, backend }) => backend !== undefined && isUnwanted(frontend, backend),
+    );
+    for (const connection of unwanted) connection.abort();
+    return unwanted.length;
+  }
+
+  readonly #look = (): void => {
+    for (const connection of this.#young) {
+      if (connection.backend === undefined) continue;
+      connection.keepAlive();
+      this.#young.delete(connection);
+    }
+    this.#cancelLook = this.#young.size > 0 ? this.#options.clock.after(LOOK_MS, this.#look) : undefined;
+  };
 
   /** Resets all of them. Settles when they are closed. */
   async close(): Promise<void> {
+    this.#cancelLook?.();
     for (const connection of this.#connections) connection.abort();
     await this.drained();
   }
@@ -128,6 +160,7 @@ export class TcpConnections {
     const { descriptors, troubles, onLastOf } = this.#options;
     const { service, port } = route;
     this.#connections.delete(connection);
+    this.#young.delete(connection);
     descriptors.give(DESCRIPTORS_EACH);
     service.open--;
     if (refusal === 'no-endpoint') {

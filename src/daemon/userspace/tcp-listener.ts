@@ -9,9 +9,6 @@ import { duplicateDescriptor } from './node-sockets.ts';
 /** Connections that wait to be accepted; the kernel stops at net.core.somaxconn. */
 const BACKLOG = 4096;
 
-/** As Go's, and so kube-proxy's: a connection whose other side is gone without a word is found after a while. */
-export const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 15_000 } as const;
-
 export interface TcpListenerOptions {
   /** A socket that listens there already. */
   readonly fd?: number | undefined;
@@ -34,7 +31,7 @@ export class TcpListener {
     address: SocketAddress,
     { onConnection, onError, fd }: TcpListenerOptions,
   ): Promise<TcpListener | KernelError> {
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, ...KEEP_ALIVE });
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
     return new Promise((resolve) => {
       server.once('error', (error) => resolve(listenError(address, error)));
       server.listen(

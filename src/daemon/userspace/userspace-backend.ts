@@ -7,16 +7,18 @@ import { type Side, servedSides } from '../../mode/userspace/offered-backends.ts
 import { isProxied, planPortal } from '../../mode/userspace/portals.ts';
 import { proxyAddresses } from '../../mode/userspace/proxy-addresses.ts';
 import { isDeepEqual } from '../../model/deep-equal.ts';
-import { type Ip, type IpFamily, packIp } from '../../model/ip.ts';
+import { familyOf, type Ip, type IpFamily, packIp } from '../../model/ip.ts';
 import type { Scheduler } from '../../model/service-policy.ts';
 import type { Problem, ServiceKey } from '../../model/types.ts';
 import { flowEnd } from '../../vip/conntrack/flow-target.ts';
-import type { Frontend } from '../../vip/frontend.ts';
+import { type Frontend, frontendKey } from '../../vip/frontend.ts';
+import type { VipTableRow } from '../../vip/table-row.ts';
 import { UnmetWishes } from '../../vip/unmet-wishes.ts';
 import type { Backend, BackendUpdate, LivePortals, SyncFailure, SyncResult } from '../backend.ts';
 import { NftablesBackend } from '../nftables-backend.ts';
 import type { AfterSync } from '../sync-loop.ts';
 
+import { UnlistenedNodePorts } from './localhost-node-ports.ts';
 import type { ProxyShare } from './proxy-share.ts';
 
 /** The addresses of this host, as of now, in the order of its interfaces. */
@@ -57,6 +59,7 @@ export class UserspaceBackend implements Backend {
   readonly #refused = new Map<ServiceKey, SyncFailure>();
   /** Services that may lead elsewhere than when their flows were looked at last. */
   readonly #moved = new Set<ServiceKey>();
+  readonly #unlistened = new UnlistenedNodePorts();
   readonly #unmet = new UnmetWishes('userspace', isByTurns, true);
   #nodeAddresses: readonly Ip[] = [];
   #addresses: ReadonlyMap<IpFamily, Ip> = new Map();
@@ -92,7 +95,16 @@ export class UserspaceBackend implements Backend {
     return this.#portals.flushDeferred();
   }
 
-  releaseUnused(): Promise<SyncResult> {
+  /** Looks whether loopback ports that somebody had are free now, too. */
+  async releaseUnused(): Promise<SyncResult> {
+    if (!this.#unlistened.isEmpty) {
+      const failures = await this.share.proxies.update(NO_SERVICES);
+      this.#unlistened.clear();
+      this.#unlistened.note(
+        [],
+        failures.filter((failure) => this.#isLed(failure)),
+      );
+    }
     return this.#portals.releaseUnused();
   }
 
@@ -119,7 +131,13 @@ export class UserspaceBackend implements Backend {
         code: 'NO_PROXY_ADDRESS',
         reason: `this host has no IPv${family} address for proxies: Services are refused at their IPv${family} addresses`,
       }));
-    return [...refused, ...homeless, ...this.#unmet.problems(), ...this.#portals.problems()];
+    return [
+      ...refused,
+      ...homeless,
+      ...this.#unlistened.problems(),
+      ...this.#unmet.problems(),
+      ...this.#portals.problems(),
+    ];
   }
 
   async sync({ frontends, surroundings }: BackendUpdate): Promise<SyncResult> {
@@ -142,10 +160,24 @@ export class UserspaceBackend implements Backend {
       this.#proxied(concerned),
       hasMoved ? addresses : undefined,
     );
-    for (const failure of failures) for (const one of failure.services) this.#refused.set(one, failure);
+    const unled = failures.filter((failure) => !this.#isLed(failure));
+    for (const failure of unled) for (const one of failure.services) this.#refused.set(one, failure);
+    this.#unlistened.note(
+      concerned.keys(),
+      failures.filter((failure) => this.#isLed(failure)),
+    );
     const result = await this.#portals.sync({ frontends: concerned, surroundings });
     this.#isInForce = result.failures.length === 0;
-    return { ...result, failures: [...failures, ...result.failures] };
+    return { ...result, failures: [...unled, ...result.failures] };
+  }
+
+  /** What fails is not about its portals, but about node ports on the loopback address, which no rule leads to. */
+  #isLed({ services }: SyncFailure): boolean {
+    return services.every((service) =>
+      (this.#frontends.get(service) ?? [])
+        .filter((one) => isProxied(one) && this.#addresses.has(one.family))
+        .every((one) => servedSides(one).every((side) => this.share.proxies.portal(one, side) !== undefined)),
+    );
   }
 
   /** Last of what is done after a sync: flows have left what is let go of. */
@@ -167,6 +199,8 @@ export class UserspaceBackend implements Backend {
       return moved;
     },
     endsOf: (frontend) => this.#endsOf(frontend),
+    completed: (rows) => this.#completed(rows),
+    counts: () => this.share.proxies.counts(),
     withdraw: (isFollowed) => this.share.withdraw(isFollowed),
     drain: (forMs) => this.share.drain(forMs),
     bequeath: () => this.share.bequeath(),
@@ -201,6 +235,24 @@ export class UserspaceBackend implements Backend {
     if (all.size === 0) return NO_SERVICES;
     const isOurs = (one: Frontend): boolean => isProxied(one) && this.#families.includes(one.family);
     return new Map([...all].map(([service, list]) => [service, list.filter(isOurs)]));
+  }
+
+  #completed(rows: readonly VipTableRow[]): VipTableRow[] {
+    const backends = new Map<string, VipTableRow['backends']>();
+    for (const list of this.#frontends.values()) {
+      for (const frontend of list)
+        backends.set(
+          frontendKey(frontend),
+          frontend.backends.map(({ ip, port }) => ({ address: ip, port })),
+        );
+    }
+    return rows.map((row) => {
+      if (row.portal === undefined) return row;
+      const { protocol, port } = row;
+      const family = familyOf(row.portal.address as Ip);
+      const address = row.address === '*' ? undefined : (row.address as Ip);
+      return { ...row, backends: backends.get(frontendKey({ family, address, protocol, port })) ?? [] };
+    });
   }
 
   #hasProxied(family: IpFamily): boolean {

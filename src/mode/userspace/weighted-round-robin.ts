@@ -1,6 +1,6 @@
 // Endpoints in turn, each as often as it weighs, those that weigh more spread among the others (the smooth weighted round robin of
 // nginx, ngx_http_upstream_get_peer): at each turn every endpoint is credited its weight, the one with the most credit is
-// taken, and pays the weight of all. Credits add up to zero.
+// taken, and pays the weight of all.
 
 import type { Backend } from '../../vip/frontend.ts';
 import { endpointText } from '../iptables/names.ts';
@@ -16,7 +16,7 @@ export class WeightedRoundRobin {
 
   /** Replaces the endpoints. Those that stay keep their place in the order. */
   set(backends: readonly Backend[]): void {
-    const total = sum(backends, ({ weight }) => weight);
+    const total = backends.reduce((sum, { weight }) => sum + weight, 0);
     const turns = new Map<string, Turn>();
     for (const backend of backends) {
       const id = endpointText(backend);
@@ -24,8 +24,6 @@ export class WeightedRoundRobin {
       const credit = Math.max(-total, Math.min(total, this.#turns.get(id)?.credit ?? 0));
       turns.set(id, { backend, credit });
     }
-    const surplus = sum([...turns.values()], ({ credit }) => credit) / Math.max(turns.size, 1);
-    for (const turn of turns.values()) turn.credit -= surplus;
     this.#turns = turns;
   }
 
@@ -48,8 +46,4 @@ export class WeightedRoundRobin {
     taken.credit -= total;
     return taken.backend;
   }
-}
-
-function sum<T>(values: readonly T[], of: (value: T) => number): number {
-  return values.reduce((total, value) => total + of(value), 0);
 }

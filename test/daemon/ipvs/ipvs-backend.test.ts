@@ -74,6 +74,18 @@ describe('what is asked of IPVS', () => {
     expect(node.listing()).toEqual(['192.168.50.10:30080/TCP rr 10.1.0.11:8080*1']);
   });
 
+  test('what only a proxy can do is told, and changes nothing', async () => {
+    const node = new InMemoryNode();
+    await node.set({ ...web('10.1.0.11:80'), maxConnections: 5, proxyProtocol: 'v2' });
+    expect(node.listing()).toEqual(['10.96.0.1:80/TCP rr 10.1.0.11:80*1', '10.96.0.1']);
+    expect(node.backend.problems().map(({ code }) => code)).toEqual([
+      'NO_CONNECTION_LIMIT',
+      'NO_PROXY_PROTOCOL',
+    ]);
+    await node.set(web('10.1.0.11:80'));
+    expect(node.backend.problems()).toEqual([]);
+  });
+
   test('an address goes with its last port', async () => {
     const node = new InMemoryNode();
     const other = frontend('web', { address: '10.96.0.1', port: 81, backends: ['10.1.0.11:81'] });

@@ -60,6 +60,11 @@ export class Loopback {
     )) as TcpListener;
   }
 
+  /** How many were reset. */
+  resetIf(isUnwanted: Parameters<TcpConnections['resetIf']>[0]): number {
+    return this.#connections.resetIf(isUnwanted);
+  }
+
   /** A client's connection; nothing is read until it is told to. */
   dial(options: { readonly localAddress?: string } = {}): Socket {
     const { port } = this.#listener!.address;

@@ -2,6 +2,7 @@
 
 import type { SyncFailure } from '../../../src/daemon/backend.ts';
 import type { Bequest } from '../../../src/daemon/handover/bequest.ts';
+import type { ProxyCounts } from '../../../src/daemon/userspace/proxies.ts';
 import type { PortalProxies } from '../../../src/daemon/userspace/proxy-share.ts';
 import { type Side, servedSides } from '../../../src/mode/userspace/offered-backends.ts';
 import type { Portal } from '../../../src/mode/userspace/portals.ts';
@@ -64,6 +65,10 @@ export class StandInProxies implements PortalProxies {
     const all = [...this.#frontends.values()].flat();
     const used = new Set(all.flatMap((one) => servedSides(one).map((side) => keyOf(one, side))));
     for (const key of this.ports.keys()) if (!used.has(key)) this.ports.delete(key);
+  }
+
+  counts(): ProxyCounts {
+    return { ports: [], descriptors: { used: 0, limit: 0 }, refusedForDescriptors: 0, strangers: 0 };
   }
 
   /** All that was established has ended. */

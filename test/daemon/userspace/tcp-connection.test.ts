@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Descriptors } from '../../../src/daemon/userspace/descriptors.ts';
@@ -165,6 +166,14 @@ describe('a reset', () => {
     expect(proxy.troubles).toMatchObject([{ code: 'NO_ENDPOINT', service: 'default/web' }]);
   });
 
+  test('answers a client with affinity when no endpoint takes it, which chooses anew', async () => {
+    const proxy = loopback();
+    await proxy.serve({ backends: [await closedPort(), await closedPort()], affinityTimeoutSeconds: 100 });
+    expect(await ending(proxy.dial())).toBe('ECONNRESET');
+    await vi.waitFor(() => expect(proxy.service.open).toBe(0));
+    expect(proxy.route.port.affinity.size).toBe(0);
+  });
+
   test('answers a client when there is no endpoint', async () => {
     const proxy = loopback();
     await proxy.serve({ backends: [] });
@@ -190,13 +199,14 @@ describe('dialling', () => {
     await proxy.serve({ backends: [silent.text, await proxy.endpoint(echo)] });
     const client = proxy.dial();
     client.end('hello');
-    await vi.waitFor(() => expect(clock.timerCount).toBe(1));
+    // The time that the endpoint has, and the next look at all connections.
+    await vi.waitFor(() => expect(clock.timerCount).toBe(2));
     clock.pass(249);
     expect(proxy.route.port.traffic.endpoints()).toEqual([]);
     clock.pass(1);
     expect(`${await readAll(client)}`).toBe('hello');
     expect(proxy.route.port.traffic.endpoints()).toMatchObject([{ failures: 1 }, { connections: 1 }]);
-    expect(clock.timerCount).toBe(0);
+    expect(clock.timerCount).toBe(1);
     silent.close();
   });
 
@@ -207,7 +217,7 @@ describe('dialling', () => {
     const connections = vi.fn();
     await proxy.serve({ backends: [silent.text, await proxy.endpoint(connections)] });
     const client = proxy.dial();
-    await vi.waitFor(() => expect(clock.timerCount).toBe(1));
+    await vi.waitFor(() => expect(clock.timerCount).toBe(2));
     client.resetAndDestroy();
     await once(client, 'close');
     clock.pass(250);
@@ -257,6 +267,30 @@ describe('dialling', () => {
   });
 });
 
+test('a connection that lasts is kept alive on both sides', async () => {
+  const clock = new FakeClock();
+  const proxy = loopback({ clock });
+  await proxy.serve({ backends: [await proxy.endpoint(echo)] });
+  const client = proxy.dial();
+  client.write('x');
+  await once(client, 'data');
+  const { localPort } = client;
+  /** Timers of this process's sockets, by the ports at their ends (linux/Documentation/networking/proc_net_tcp.txt). */
+  const timers = (): string[] =>
+    readFileSync('/proc/net/tcp', 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, , remote = '']) => ports.has(Number.parseInt(remote.slice(9), 16)))
+      .map(([, , , , , timer = '']) => timer.slice(0, 2));
+  const endpointPort = Number(proxy.route.port.traffic.endpoints()[0]!.endpoint.split(':')[1]);
+  // The accepted socket's other end is the client; the dialled one's is the endpoint.
+  const ports = new Set([localPort, endpointPort]);
+  await vi.waitFor(() => expect(timers()).toEqual(['00', '00']));
+  clock.pass(10_000);
+  await vi.waitFor(() => expect(timers()).toEqual(['02', '02']));
+  expect(clock.timerCount).toBe(0);
+});
+
 describe('limits', () => {
   test('of a Service: more are reset, and told once; there is room again when one ends', async () => {
     const proxy = loopback();
@@ -294,6 +328,26 @@ describe('limits', () => {
     for (const client of clients) client.destroy();
     await vi.waitFor(() => expect(proxy.descriptors.used).toBe(0));
   });
+});
+
+test('connections to some endpoints can be reset, though these are gone from the Service', async () => {
+  const proxy = loopback();
+  const [a, b] = [await proxy.endpoint(echo), await proxy.endpoint(echo)];
+  await proxy.serve({ backends: [a, b] });
+  const clients = [proxy.dial(), proxy.dial()];
+  for (const client of clients) {
+    client.write('x');
+    await once(client, 'data');
+  }
+  await proxy.serve({ backends: [b] });
+  const endings = clients.map(ending);
+  expect(
+    proxy.resetIf(({ displayName }, { port }) => displayName === 'default/web' && a.endsWith(`:${port}`)),
+  ).toBe(1);
+  expect(await Promise.race(endings)).toBe('ECONNRESET');
+  await vi.waitFor(() => expect(proxy.service.open).toBe(1));
+  for (const client of clients) client.end();
+  expect(new Set(await Promise.all(endings))).toEqual(new Set(['ECONNRESET', 'end']));
 });
 
 test('closing resets every connection', async () => {

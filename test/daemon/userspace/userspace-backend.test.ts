@@ -162,6 +162,23 @@ test("all portals move with the Node's address, and so do flows", async () => {
   expect([...backend.portals.takeMoved()]).toEqual([]);
 });
 
+test('a table is completed by the endpoints behind its portals', async () => {
+  const sctp = frontend('sctp', { address: '10.96.0.1', protocol: 'SCTP', backends: ['10.1.0.11:80'] });
+  const nobody = frontend('nobody', { address: '10.96.0.3', backends: [] });
+  await sync(update(WEB, WEB6, sctp, nobody), []);
+  const session = new NftSession(kernel, TABLES.userspace);
+  const { observed } = await session.observe(await session.families());
+  const rows = backend.portals.completed(portalRows(observed));
+  expect(new Map(rows.map(({ service, action, backends }) => [service, [action, ...backends]]))).toEqual(
+    new Map([
+      ['default/web', ['proxy', { address: '10.1.0.11', port: 8080 }]],
+      ['default/web6', ['proxy', { address: 'fd00:10:1::11', port: 8080 }]],
+      ['default/sctp', ['balance', { address: '10.1.0.11', port: 80 }]],
+      ['default/nobody', ['refuse']],
+    ]),
+  );
+});
+
 test('flows of SCTP lead to endpoints, as in nftables mode', async () => {
   const sctp = frontend('sctp', { address: '10.96.0.1', protocol: 'SCTP', backends: ['10.1.0.11:80'] });
   await sync(update(sctp), []);

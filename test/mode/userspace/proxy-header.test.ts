@@ -1,4 +1,4 @@
-// The PROXY protocol, version 2: bytes as haproxy's doc/proxy-protocol.txt has them, and as haproxy 2.6 sent them.
+// The PROXY protocol, version 2: bytes by haproxy's doc/proxy-protocol.txt, and those that HAProxy 2.6.12 sent (`send-proxy-v2`).
 
 import { expect, test } from 'vitest';
 import { proxyHeader } from '../../../src/mode/userspace/proxy-header.ts';
@@ -29,4 +29,15 @@ test('TCP over IPv6', () => {
       0001 ffff
     `),
   );
+});
+
+test.each([
+  ['127.0.0.1', 34766, '0d0a0d0a000d0a515549540a2111000c7f0000017f00000187ce232d'],
+  [
+    '::1',
+    53956,
+    '0d0a0d0a000d0a515549540a212100240000000000000000000000000000000100000000000000000000000000000001d2c4232d',
+  ],
+])('what HAProxy says of a client at %s port %i', (ip, port, bytes) => {
+  expect(proxyHeader({ ip: ip as Ip, port }, { ip: ip as Ip, port: 9005 })).toEqual(hex(bytes));
 });
