@@ -29,7 +29,7 @@ export class Loopback {
   #listener: TcpListener | undefined;
 
   constructor(options: { readonly descriptors?: Descriptors; readonly clock?: Clock } = {}) {
-    this.descriptors = options.descriptors ?? new Descriptors(10_000);
+    this.descriptors = options.descriptors ?? new Descriptors({ limit: 10_000, countOpen: () => undefined });
     this.clock = options.clock ?? systemClock;
     this.#connections = new TcpConnections({
       descriptors: this.descriptors,

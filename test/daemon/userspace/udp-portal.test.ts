@@ -32,7 +32,11 @@ async function open(
   options: Partial<UdpPortalOptions> = {},
 ): Promise<Site> {
   const of = (one: typeof spec) => frontend('dns', { address: '10.96.0.10', protocol: 'UDP', ...one });
-  const [clock, troubles, descriptors] = [new FakeClock(), [] as Trouble[], new Descriptors(100)];
+  const [clock, troubles, descriptors] = [
+    new FakeClock(),
+    [] as Trouble[],
+    new Descriptors({ limit: 100, countOpen: () => undefined }),
+  ];
   const service = new RoutedService(of(spec).service);
   service.set([of(spec)]);
   const route = new Route(service, of(spec), 'outside', clock);
@@ -151,7 +155,10 @@ test('of too many clients the one that was silent for longest makes room', async
 });
 
 test('without descriptors the oldest client makes room too, and that is told', async () => {
-  const site = await open({ backends: [await endpoint('a')] }, { descriptors: new Descriptors(2) });
+  const site = await open(
+    { backends: [await endpoint('a')] },
+    { descriptors: new Descriptors({ limit: 2, countOpen: () => undefined }) },
+  );
   expect(await ask(await bound(), site)).toBe('a: x');
   expect(await ask(await bound(), site)).toBe('a: x');
   expect(await ask(await bound(), site)).toBe('a: x');
