@@ -16,7 +16,7 @@ const NODE_PORT: Target = { protocol: 'tcp', host: GATEWAY.ip, port: 30080 };
 const NODE_PORTS = '--nodeport-addresses=0.0.0.0/0';
 /** An emulated processor has enough to do with fewer. */
 const IS_SLOW = patient(1) > 2;
-const PAUSE_MS = IS_SLOW ? 100 : 2;
+const PAUSE_MS = IS_SLOW ? 500 : 2;
 const ROUNDS = IS_SLOW ? [1] : [1, 2];
 
 const REMOVED = 'removed the rules of another mode';
