@@ -9,7 +9,7 @@ import { arbitraryPacket, arbitraryScenario } from './arbitrary-cluster.ts';
 import { Memory } from './judge.ts';
 import { MODES } from './modes.ts';
 import { ProxyUnderTest } from './proxy-under-test.ts';
-import { isEverywhere, judgeAll, judgeAllElsewhere, type Probe } from './real-packets.ts';
+import { type Balancing, isEverywhere, judgeAll, judgeAllElsewhere, type Probe } from './real-packets.ts';
 import {
   clusterOf,
   type ModeName,
@@ -32,8 +32,8 @@ export interface PacketSuite {
   readonly half?: 'first' | 'second';
   /** All that are not for the tracer alone unless given. */
   readonly isChosen?: (scenario: Scenario) => boolean;
-  /** Connections to begin with where they are balanced: ROUND unless given. */
-  readonly round?: number;
+  /** `by chance` unless given. */
+  readonly balancing?: Balancing;
   /** Number of random clusters, after the table. */
   readonly randomClusters: number;
 }
@@ -64,7 +64,7 @@ export function testPackets(suites: readonly PacketSuite[]): void {
   afterAll(() => nodes?.delete());
 
   describe.each(suites.map((suite) => [suite.mode, suite] as const))('%s', (name, suite) => {
-    const { protocols, half, isChosen = () => true, round, randomClusters } = suite;
+    const { protocols, half, isChosen = () => true, balancing, randomClusters } = suite;
     let proxy: ProxyUnderTest;
     let crowds = 0;
     /** With clients of its own: a node remembers some for longer than a scenario takes. */
@@ -90,7 +90,7 @@ export function testPackets(suites: readonly PacketSuite[]): void {
         await nodes.forgetFlows();
         await sleep(stage.waitSeconds * 1000);
         const probes = probesOf(stage);
-        expect(await judgeAll(nodes, probes, memory, round)).toEqual([]);
+        expect(await judgeAll(nodes, probes, memory, balancing)).toEqual([]);
         if (!probes.some(isEverywhere)) continue;
         // Another node did not see the cluster become what it is.
         await proxy.forget();
@@ -119,7 +119,7 @@ export function testPackets(suites: readonly PacketSuite[]): void {
           const probes = sent.map((packet): Probe => {
             return { name: selector(packet), packet, outcome: traced.character(packet) };
           });
-          expect(await judgeAll(nodes, probes, newMemory(), round)).toEqual([]);
+          expect(await judgeAll(nodes, probes, newMemory(), balancing)).toEqual([]);
         });
         await fc.assert(property, { numRuns: randomClusters, seed, endOnFailure: true });
       },

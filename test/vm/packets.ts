@@ -7,13 +7,11 @@ import { type PacketSuite, testPackets } from '../behaviour/packet-suite.ts';
 import { SCENARIOS } from '../behaviour/rows.ts';
 
 const STEP = process.env['KPROXY_GUEST_ALL'] === '1' ? 1 : 8;
-/** Endpoints take turns in ipvs mode: few connections show all of them. */
-const ROUND = 8;
 
 /** Defines the tests of one world. */
 export function testHalf(half: 'first' | 'second', other: { mode: PacketSuite['mode']; from: number }): void {
   testPackets([
-    { mode: 'ipvs', protocols: ['TCP', 'UDP', 'SCTP'], half, round: ROUND, randomClusters: 2 },
+    { mode: 'ipvs', protocols: ['TCP', 'UDP', 'SCTP'], half, balancing: 'in turn', randomClusters: 2 },
     {
       mode: other.mode,
       protocols: ['SCTP'],
