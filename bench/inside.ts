@@ -2,16 +2,21 @@
 // argv[2], as JSON; the result is printed, as JSON. Changes are asked of changing.ts.
 
 import { spawnSync } from 'node:child_process';
+import type { Ip } from '../src/model/ip.ts';
+import type { IpvsRequest } from '../src/netlink/ipvs/request.ts';
 import type { ChangesResult } from './changing.ts';
 import { type Cluster, type ClusterSize, Engine } from './engine.ts';
 import { addService, deleteService, kubeProxyTable, replaceEndpoints } from './kube-proxy-layout.ts';
-import { podIps, sparePodIp } from './objects.ts';
+import { clusterIp, POD_PORT, podIps, SERVICE_PORT, sparePodIp } from './objects.ts';
+import { IpvsSession } from './shipped.ts';
 
 export type Task =
   /** A sync of the whole cluster, into an empty namespace or one that has it already. */
   | { readonly kind: 'sync'; readonly cluster: Cluster }
   /** The same by nft, in kube-proxy's layout. */
   | ({ readonly kind: 'kube-proxy'; readonly count: number; readonly timeoutMs: number } & ClusterSize)
+  /** The virtual servers of the cluster and nothing else, into an empty namespace. */
+  | ({ readonly kind: 'ipvs-table' } & ClusterSize)
   /** `nft -f`. */
   | { readonly kind: 'nft'; readonly path: string; readonly timeoutMs: number };
 
@@ -29,6 +34,11 @@ export interface SyncResult {
 export interface NftResult {
   /** undefined when it took longer than it was given. */
   readonly loadMs: number | undefined;
+}
+
+export interface IpvsTableResult {
+  /** From requests as plain values to the last acknowledgement. */
+  readonly loadMs: number;
 }
 
 export interface KubeProxyResult extends NftResult {
@@ -83,12 +93,36 @@ function nft(path: string, input: string, timeoutMs: number): number | undefined
   return tookMs;
 }
 
+async function loadIpvsTable({ services, endpoints }: ClusterSize): Promise<IpvsTableResult> {
+  const requests = Array.from({ length: services }, (_, i) => {
+    const virtualServer = {
+      ...({ family: 4, protocol: 'TCP', address: clusterIp(i) as Ip, port: SERVICE_PORT } as const),
+      ...{ scheduler: 'rr', flags: 0, persistenceSeconds: undefined, persistencePrefix: 32 },
+    };
+    const added = podIps(i, endpoints).map((ip): IpvsRequest => {
+      const settings = { port: POD_PORT, weight: 1, forwarding: 'masquerade' } as const;
+      const realServer = { family: 4, address: ip as Ip, ...settings } as const;
+      return { kind: 'add real server', virtualServer, realServer };
+    });
+    return [{ kind: 'add virtual server', virtualServer } satisfies IpvsRequest, ...added];
+  }).flat();
+  const session = await IpvsSession.open();
+  const startMs = performance.now();
+  const refusal = (await session.apply(requests)).find((one) => one !== undefined);
+  const loadMs = performance.now() - startMs;
+  session.close();
+  if (refusal !== undefined) throw refusal;
+  return { loadMs };
+}
+
 async function run(task: Task): Promise<unknown> {
   switch (task.kind) {
     case 'sync':
       return sync(task.cluster);
     case 'kube-proxy':
       return kubeProxy(task);
+    case 'ipvs-table':
+      return loadIpvsTable(task);
     case 'nft':
       return { loadMs: nft(task.path, '', task.timeoutMs) } satisfies NftResult;
   }

@@ -12,6 +12,8 @@ export const { NftSession } =
   await shipped<typeof import('../src/daemon/nft-session.ts')>('daemon/nft-session');
 export const { NftablesBackend } =
   await shipped<typeof import('../src/daemon/nftables-backend.ts')>('daemon/nftables-backend');
+export const { IpvsSession } =
+  await shipped<typeof import('../src/daemon/ipvs/ipvs-session.ts')>('daemon/ipvs/ipvs-session');
 export const { openIpvsBackend } =
   await shipped<typeof import('../src/daemon/ipvs/open-ipvs.ts')>('daemon/ipvs/open-ipvs');
 export const { Proxies } =

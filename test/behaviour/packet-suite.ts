@@ -4,11 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Protocol } from '../../src/model/types.ts';
+import { patient } from '../support/patience.ts';
 import { arbitraryPacket, arbitraryScenario } from './arbitrary-cluster.ts';
 import { Memory } from './judge.ts';
 import { MODES } from './modes.ts';
 import { ProxyUnderTest } from './proxy-under-test.ts';
-import { isEverywhere, judgeAll, judgeAllElsewhere, type Probe } from './real-packets.ts';
+import { type Balancing, isEverywhere, judgeAll, judgeAllElsewhere, type Probe } from './real-packets.ts';
 import {
   clusterOf,
   type ModeName,
@@ -31,8 +32,8 @@ export interface PacketSuite {
   readonly half?: 'first' | 'second';
   /** All that are not for the tracer alone unless given. */
   readonly isChosen?: (scenario: Scenario) => boolean;
-  /** Connections to begin with where they are balanced: ROUND unless given. */
-  readonly round?: number;
+  /** `by chance` unless given. */
+  readonly balancing?: Balancing;
   /** Number of random clusters, after the table. */
   readonly randomClusters: number;
 }
@@ -63,7 +64,7 @@ export function testPackets(suites: readonly PacketSuite[]): void {
   afterAll(() => nodes?.delete());
 
   describe.each(suites.map((suite) => [suite.mode, suite] as const))('%s', (name, suite) => {
-    const { protocols, half, isChosen = () => true, round, randomClusters } = suite;
+    const { protocols, half, isChosen = () => true, balancing, randomClusters } = suite;
     let proxy: ProxyUnderTest;
     let crowds = 0;
     /** With clients of its own: a node remembers some for longer than a scenario takes. */
@@ -89,7 +90,7 @@ export function testPackets(suites: readonly PacketSuite[]): void {
         await nodes.forgetFlows();
         await sleep(stage.waitSeconds * 1000);
         const probes = probesOf(stage);
-        expect(await judgeAll(nodes, probes, memory, round)).toEqual([]);
+        expect(await judgeAll(nodes, probes, memory, balancing)).toEqual([]);
         if (!probes.some(isEverywhere)) continue;
         // Another node did not see the cluster become what it is.
         await proxy.forget();
@@ -98,7 +99,8 @@ export function testPackets(suites: readonly PacketSuite[]): void {
       }
     });
 
-    test.runIf(randomClusters > 0)(
+    if (randomClusters === 0) return;
+    test(
       `${randomClusters} random clusters fare as the tracer tells`,
       async () => {
         const seed = Number(process.env['KPROXY_SEED'] ?? Date.now() % 1_000_000);
@@ -117,11 +119,11 @@ export function testPackets(suites: readonly PacketSuite[]): void {
           const probes = sent.map((packet): Probe => {
             return { name: selector(packet), packet, outcome: traced.character(packet) };
           });
-          expect(await judgeAll(nodes, probes, newMemory())).toEqual([]);
+          expect(await judgeAll(nodes, probes, newMemory(), balancing)).toEqual([]);
         });
         await fc.assert(property, { numRuns: randomClusters, seed, endOnFailure: true });
       },
-      120_000,
+      patient(120_000),
     );
   });
 }

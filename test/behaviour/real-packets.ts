@@ -17,12 +17,17 @@ import {
   TO_REMOTE_NODE,
 } from './world.ts';
 
+/** How connections are balanced over endpoints where no scheduler is asked for. */
+export type Balancing = 'by chance' | 'in turn';
+
 /** Connections per round; rounds go on until every endpoint was seen, or it is certain that one is missing. */
-export const ROUND = 24;
+const ROUND = 24;
+/** In turn, so many times as there are endpoints show all of them, and one that should not be there. */
+const TURNS = 2;
 /** Rows that are tried at once: a server that is asked too much loses datagrams. */
 const CONCURRENCY = 6;
-/** Connections to measure shares by: a share that is off by a fifth is surely seen. */
-const SAMPLE = 400;
+/** Connections to measure shares by: one that is off by a fifth is surely seen, or by a half where turns leave less to chance. */
+const SAMPLE: Readonly<Record<Balancing, number>> = { 'by chance': 400, 'in turn': 64 };
 /** Standard deviations that chance is granted; so far off is one sample of a million. */
 const TOLERANCE = 5;
 /** Silence of this length is a drop: an answer takes a millisecond, or some ten where the processor is emulated. */
@@ -70,21 +75,20 @@ export interface Probe {
 }
 
 /**
- * What is wrong with how packets fare. Those that cannot be sent are left out. `memory` is of all stages of a scenario, `round`
- * the connections to begin with where they are balanced by chance.
+ * What is wrong with how packets fare. Those that cannot be sent are left out. `memory` is of all stages of a scenario.
  */
 export async function judgeAll(
   nodes: TwoNodes,
   probes: readonly Probe[],
   memory: Memory,
-  round = ROUND,
+  balancing: Balancing = 'by chance',
 ): Promise<string[]> {
   const wrong: string[] = [];
   const run = async ({ name, packet, outcome }: Probe): Promise<void> => {
     const complaint = await nodes.withAddress(
       packet.from,
       isBorrowed(packet) ? packet.source : undefined,
-      () => judge(nodes, packet, outcome, memory, round),
+      () => judge(nodes, packet, outcome, memory, balancing),
     );
     if (complaint !== undefined) wrong.push(`${name}: ${complaint}`);
   };
@@ -136,13 +140,13 @@ async function judge(
   packet: Packet,
   outcome: Outcome,
   memory: Memory,
-  round: number,
+  balancing: Balancing,
 ): Promise<string | undefined> {
   if (isRepeated(outcome))
     return judgeRepeated({ connect: (one) => connect(nodes, one) }, packet, outcome, memory);
   switch (outcome.kind) {
     case 'reaches':
-      return judgeReach(nodes, packet, outcome, round);
+      return judgeReach(nodes, packet, outcome, balancing);
     case 'passes':
       return judgePassing(nodes, packet);
     default:
@@ -165,11 +169,12 @@ async function judgeReach(
   nodes: TwoNodes,
   packet: Packet,
   { endpoints }: Extract<Outcome, { kind: 'reaches' }>,
-  round: number,
+  balancing: Balancing,
 ): Promise<string | undefined> {
   const shares = [...endpoints.values()].map(({ share }) => share);
   const isEven = Math.max(...shares) === Math.min(...shares);
-  const most = isEven ? enoughFor(endpoints) + round : SAMPLE;
+  const round = balancing === 'in turn' ? TURNS * endpoints.size : ROUND;
+  const most = isEven ? enoughFor(endpoints) + round : SAMPLE[balancing];
   const seen = new Map([...endpoints.keys()].map((name) => [name, 0]));
   let count = 0;
   while (count < most) {

@@ -1,5 +1,5 @@
-// Half of the behaviour table in ipvs mode.
+// The first of two worlds (packets.ts).
 
-import { testPackets } from '../behaviour/packet-suite.ts';
+import { testHalf } from './packets.ts';
 
-testPackets([{ mode: 'ipvs', protocols: ['TCP', 'UDP'], half: 'first', round: 6, randomClusters: 0 }]);
+testHalf('first', { mode: 'nftables', from: 0 });

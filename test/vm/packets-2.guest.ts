@@ -1,5 +1,5 @@
-// Half of the behaviour table in ipvs mode.
+// The second of two worlds (packets.ts).
 
-import { testPackets } from '../behaviour/packet-suite.ts';
+import { testHalf } from './packets.ts';
 
-testPackets([{ mode: 'ipvs', protocols: ['TCP', 'UDP'], half: 'second', round: 6, randomClusters: 0 }]);
+testHalf('second', { mode: 'iptables', from: 4 });

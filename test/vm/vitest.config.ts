@@ -11,6 +11,8 @@ export default defineConfig({
     experimental: { fsModuleCache: true },
     pool: 'forks',
     maxWorkers: 2,
+    // What one file has loaded the next one need not.
+    isolate: false,
     testTimeout: patient(30_000),
     hookTimeout: patient(60_000),
   },
