@@ -12,7 +12,7 @@ import { addTranslatingTables, translatingTable } from '../../mode/userspace/tra
 import type { Ip, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
-import type { Frontend } from '../../vip/frontend.ts';
+import type { Backend, Frontend } from '../../vip/frontend.ts';
 import type { SyncFailure } from '../backend.ts';
 import type { NftSession } from '../nft-session.ts';
 import type { ProxyCounts } from './proxies.ts';
@@ -31,6 +31,8 @@ export interface PortalProxies {
   /** Lets go of what no Frontend uses since the last update. */
   release(): void;
   counts(): ProxyCounts;
+  /** Resets TCP connections that are asked about. Returns how many. */
+  resetIf(isUnwanted: (frontend: Frontend, backend: Backend) => boolean): number;
   /** Takes nobody new. Settles when all that is established has ended by itself. */
   drain(): Promise<void>;
   /** Cuts off what is left. */
