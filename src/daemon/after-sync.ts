@@ -39,7 +39,7 @@ export function forgetStaleFlows(
   conntrack: ConntrackReconciler,
   log: Log,
   onPass: (pass: { durationMs: number; deleted: number }) => void = () => undefined,
-  portals?: Pick<LivePortals, 'takeMoved' | 'endsOf'>,
+  portals?: Pick<LivePortals, 'takeMoved' | 'endsOf' | 'resetIf'>,
 ): AfterSync {
   return {
     note: ({ frontends, surroundings }, nowMs) =>
@@ -51,7 +51,7 @@ export function forgetStaleFlows(
         const frontends = portals.takeMoved();
         conntrack.note({ frontends, surroundings: undefined }, nowMs, (one) => portals.endsOf(one));
       }
-      const { deleted, failure, isIdle } = await conntrack.reconcile(nowMs, refused);
+      const { deleted, failure, isIdle } = await conntrack.reconcile(nowMs, refused, portals?.resetIf);
       if (isIdle !== true) onPass({ durationMs: performance.now() - startMs, deleted });
       if (deleted > 0) log.debug({ deleted }, 'stale flows deleted');
       return failure === undefined ? [] : [{ error: failure, services: [] }];

@@ -4,6 +4,7 @@ import type { Problem, ServiceKey } from '../model/types.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
 import type { VipTableRow } from '../vip/table-row.ts';
+import type { ResetProxied } from './conntrack-reconciler.ts';
 import type { Bequest } from './handover/bequest.ts';
 import type { AfterSync } from './sync-loop.ts';
 import type { ProxyCounts } from './userspace/proxies.ts';
@@ -44,6 +45,8 @@ export interface LivePortals {
   /** What the kernel does not know: the endpoints behind each row of its table. */
   completed(rows: readonly VipTableRow[]): readonly VipTableRow[];
   counts(): ProxyCounts;
+  /** Resets TCP connections through proxies, by what was dialled and the endpoint that answered. */
+  readonly resetIf: ResetProxied;
   /** Takes the rules back, so that nobody new is led here. `isFollowed`: other rules of ours are in force. Never throws. */
   withdraw(isFollowed: boolean): Promise<void>;
   /** To be called after that. Settles when all that goes on without them has ended, after `forMs` at the latest. */

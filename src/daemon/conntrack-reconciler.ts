@@ -5,11 +5,13 @@
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { KernelError, KproxyError } from '../errors.ts';
-import { type Cidr, cidrContains, type Ip, parseIp } from '../model/ip.ts';
+import { type Cidr, cidrContains, type Ip, packIp, parseIp } from '../model/ip.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
-import type { PortalEnds } from '../vip/conntrack/flow-target.ts';
+import { flowEnd, type PortalEnds } from '../vip/conntrack/flow-target.ts';
 import { FlowTargets, type ServiceReader } from '../vip/conntrack/flow-targets.ts';
+import { isStaleEnd, type Pending } from '../vip/conntrack/pending.ts';
 import { FlowIndex, type FlowScope, IPPROTO } from '../vip/conntrack/stale-flows.ts';
+import { type Backend, type Frontend, frontendKey } from '../vip/frontend.ts';
 import type { BackendUpdate } from './backend.ts';
 import { ConntrackSession, NO_CTNETLINK } from './conntrack-session.ts';
 
@@ -36,6 +38,9 @@ export interface ConntrackResult {
   /** Nothing was to be looked for: the kernel was not asked. */
   readonly isIdle?: true;
 }
+
+/** Resets the TCP connections of proxies that it is told to, by what was dialled and the endpoint. */
+export type ResetProxied = (isUnwanted: (frontend: Frontend, backend: Backend) => boolean) => void;
 
 /** Times are in ms, of one clock of the caller's that never goes back. */
 export class ConntrackReconciler {
@@ -75,11 +80,24 @@ export class ConntrackReconciler {
 
   /**
    * Deletes what is stale by now. To be called once all that was noted is in force, but for Services in `except`, whose
-   * flows are left alone. Never throws for what the kernel refuses.
+   * flows are left alone. `resetProxied` is for connections that end at a proxy and go on from there, which no flow of the kernel's shows.
+   * Never throws for what the kernel refuses.
    */
-  async reconcile(nowMs: number, except?: ReadonlySet<ServiceKey>): Promise<ConntrackResult> {
+  async reconcile(
+    nowMs: number,
+    except?: ReadonlySet<ServiceKey>,
+    resetProxied?: ResetProxied,
+  ): Promise<ConntrackResult> {
     const due = this.#targets.due(nowMs, except);
     if (due.length === 0) return { deleted: 0, isIdle: true };
+    const tcp = new Map<string, Pending>();
+    for (const one of due) if (one.target.protocol === 'TCP') tcp.set(one.target.key, one);
+    if (tcp.size > 0) {
+      resetProxied?.((frontend, { ip, port }) => {
+        const pending = tcp.get(frontendKey(frontend));
+        return pending !== undefined && isStaleEnd(pending, flowEnd(packIp(ip), port), nowMs);
+      });
+    }
     const nodePortAddresses = this.#nodePortAddresses();
     const index = new FlowIndex(due, { nowMs, nodePortAddresses, isClaimed: this.#isClaimed });
     let deleted = 0;

@@ -403,6 +403,7 @@ describe('with portals', () => {
         moved = new Map();
         return taken;
       },
+      resetIf: () => undefined,
       endsOf(frontend) {
         const port = proxies.get(frontendKey(frontend));
         return new Set(port === undefined ? [] : [flowEnd(packIp(NODE_IP as Ip), port)]);

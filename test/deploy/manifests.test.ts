@@ -15,7 +15,7 @@ import { build, buildText, type Manifest } from './kustomize.ts';
 import { schemaProblems } from './schema.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
-const OVERLAYS = ['nftables', 'iptables', 'iptables-legacy', 'ipvs'];
+const OVERLAYS = ['nftables', 'iptables', 'iptables-legacy', 'ipvs', 'userspace'];
 const MONITORING = path.join(DEPLOY, 'monitoring');
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 

@@ -105,6 +105,41 @@ test('an endpoint that comes or goes is met by the next connection; without any 
   expect(await pod.probe(UDP)).toMatchObject({ server: 'pod-1' });
 });
 
+test('connections to an endpoint that is gone are reset where the Service asks for it, and only those', async () => {
+  const show = (
+    name: string,
+    vip: string,
+    annotations: Record<string, string>,
+    pods: readonly number[],
+  ): void =>
+    node.manifests.put(
+      name,
+      service(name, { clusterIps: [vip], ports: [HTTP], annotations }),
+      slice(name, name, { ports: [TARGETS[0]], endpoints: pods.map(podIp) }),
+    );
+  const asks = { 'kproxy-ts.io/removed-endpoint-tcp': 'reset-after=0s' };
+  show('web', VIP, asks, [1]);
+  show('kept', '10.96.0.2', {}, [1]);
+  await start();
+  const [gone, kept] = [await client.hold(TCP), await client.hold({ ...TCP, host: '10.96.0.2' })];
+  show('web', VIP, asks, [1, 2]);
+  await expect
+    .poll(async () => Object.keys((await client.burst({ ...TCP, count: 4 })).servers))
+    .toContain('pod-2');
+  // In turn: of two one is to pod 2.
+  const [one, other] = [await client.hold(TCP), await client.hold(TCP)];
+  const [lasting, going] = one.first.server === 'pod-2' ? [one, other] : [other, one];
+  show('web', VIP, asks, [2]);
+  show('kept', '10.96.0.2', {}, [2]);
+  await expect.poll(async () => (await pod.probe({ ...TCP, host: '10.96.0.2' })).server).toBe('pod-2');
+  await sleep(200);
+  expect(await kept.release()).toMatchObject({ outcome: 'reply', server: 'pod-1' });
+  expect(await lasting.release()).toMatchObject({ outcome: 'reply', server: 'pod-2' });
+  expect(await going.release()).toMatchObject({ outcome: 'reset' });
+  expect(await gone.release()).toMatchObject({ outcome: 'reset' });
+  node.manifests.remove('kept');
+});
+
 describe('a proxy of its own accord', () => {
   /** The ports that proxies listen at, as the rules have them. */
   const portals = async (): Promise<readonly { protocol: string; port: number }[]> => {

@@ -12,7 +12,7 @@ import { addTranslatingTables, translatingTable } from '../../mode/userspace/tra
 import type { Ip, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
-import type { Frontend } from '../../vip/frontend.ts';
+import type { Backend, Frontend } from '../../vip/frontend.ts';
 import type { SyncFailure } from '../backend.ts';
 import { type Bequest, discard } from '../handover/bequest.ts';
 import type { NftSession } from '../nft-session.ts';
@@ -34,6 +34,8 @@ export interface PortalProxies {
   /** Gives away all that listens and all TCP connections. */
   bequeath(): Bequest;
   counts(): ProxyCounts;
+  /** Resets TCP connections that are asked about. Returns how many. */
+  resetIf(isUnwanted: (frontend: Frontend, backend: Backend) => boolean): number;
   /** Takes nobody new. Settles when all that is established has ended by itself. */
   drain(): Promise<void>;
   /** Cuts off what is left. */

@@ -201,6 +201,7 @@ export class UserspaceBackend implements Backend {
     endsOf: (frontend) => this.#endsOf(frontend),
     completed: (rows) => this.#completed(rows),
     counts: () => this.share.proxies.counts(),
+    resetIf: (isUnwanted) => void this.share.proxies.resetIf(isUnwanted),
     withdraw: (isFollowed) => this.share.withdraw(isFollowed),
     drain: (forMs) => this.share.drain(forMs),
     bequeath: () => this.share.bequeath(),

@@ -67,6 +67,11 @@ export class StandInProxies implements PortalProxies {
     for (const key of this.ports.keys()) if (!used.has(key)) this.ports.delete(key);
   }
 
+  resetIf(): number {
+    this.calls.push('reset');
+    return 0;
+  }
+
   counts(): ProxyCounts {
     return { ports: [], descriptors: { used: 0, limit: 0 }, refusedForDescriptors: 0, strangers: 0 };
   }
