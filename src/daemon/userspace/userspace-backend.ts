@@ -17,7 +17,6 @@ import { UnmetWishes } from '../../vip/unmet-wishes.ts';
 import type { Backend, BackendUpdate, LivePortals, SyncFailure, SyncResult } from '../backend.ts';
 import { NftablesBackend } from '../nftables-backend.ts';
 import type { AfterSync } from '../sync-loop.ts';
-
 import { UnlistenedNodePorts } from './localhost-node-ports.ts';
 import type { ProxyShare } from './proxy-share.ts';
 
