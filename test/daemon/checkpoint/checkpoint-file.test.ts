@@ -23,6 +23,7 @@ import {
 } from '../../../src/daemon/checkpoint/checkpoint-file.ts';
 import { encodeCheckpoint } from '../../../src/daemon/checkpoint/checkpoint-format.ts';
 import type { KnownObject } from '../../../src/model/saved-object.ts';
+import { SAVED_VERSION } from '../../../src/model/saved-object.ts';
 import { runCommand } from '../../support/netns/command.ts';
 import { cluster } from './objects.ts';
 
@@ -74,7 +75,7 @@ test('of another node, another cluster, another version', async () => {
   expect(await codeOf()).toBe('OTHER_OWNER');
   await write();
   const file = checkpointPath(folder);
-  writeFileSync(file, readFileSync(file, 'utf8').replace('"version":2', '"version":3'));
+  writeFileSync(file, readFileSync(file, 'utf8').replace(`"version":${SAVED_VERSION}`, '"version":999'));
   expect(await codeOf()).toBe('FOREIGN_VERSION');
 });
 
