@@ -43,6 +43,9 @@ export interface RunOptions {
   readonly configPath: string | undefined;
 }
 
+/** The longest that a daemon takes to end whose place is taken. */
+const LEAVING_MS = 30_000;
+
 /** Runs until SIGTERM or SIGINT, which leave the rules in force. Resolves with the exit code. Throws KproxyError. */
 export async function runDaemon(asked: Settings, log: TunableLog, options: RunOptions): Promise<number> {
   const settings = await chooseMode(asked, log);
@@ -55,7 +58,8 @@ export async function runDaemon(asked: Settings, log: TunableLog, options: RunOp
     const lock = await takeNodeLock({
       version: readVersion(),
       mode: () => stage.pipeline?.settings.proxyMode ?? settings.proxyMode,
-      waitMs: settings.takeoverWaitMs,
+      // Who has left everything to this process ends soon, and nobody serves meanwhile.
+      waitMs: Math.max(settings.takeoverWaitMs, bequest === undefined ? 0 : LEAVING_MS),
       log,
     });
     try {

@@ -65,7 +65,7 @@ test('three times, from one to the next: new connections, open ones, and not one
   const held = await Promise.all([client.hold(TCP), client.hold(TCP6), pod.hold(TCP)]);
   const steady = await client.hold({ ...TCP, intervalMs: 20 });
   for (let round = 0; round < 3; round++) {
-    const successor = await start('--takeover');
+    const successor = await start('--takeover', '--takeover-wait=0');
     expect(await running.ended).toBe(0);
     expect(running.log.map(({ msg }) => msg)).toContain('another daemon takes over');
     expect((await successor.rulesInForce())['writes']).toBe(0);
