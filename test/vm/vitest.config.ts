@@ -9,6 +9,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.guest.ts'],
     experimental: { fsModuleCache: true },
+    globalSetup: 'test/vm/load-modules.ts',
     pool: 'forks',
     maxWorkers: 2,
     // What one file has loaded the next one need not.
