@@ -106,8 +106,15 @@ export class Writer {
     else this.#buffer.writeUInt32BE(value >>> 0, offset);
   }
 
+  /** Overwrites with a binary string, whose characters are not above 255. */
+  patchBinary(offset: number, value: string): void {
+    for (let i = 0; i < value.length; i++) this.#buffer[offset + i] = value.charCodeAt(i);
+  }
+
   bytesOf(value: Uint8Array): void {
-    this.#buffer.set(value, this.reserve(value.length));
+    // Making room may take another buffer.
+    const offset = this.reserve(value.length);
+    this.#buffer.set(value, offset);
   }
 
   /** A binary string: each character is one byte. Throws InternalError for a character above 255. */

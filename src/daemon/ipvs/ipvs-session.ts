@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { KernelError } from '../../errors.ts';
 import { collectDump, collectDumps } from '../../netlink/dump.ts';
 import { decodeFamily, encodeFamilyQuery } from '../../netlink/genetlink/family.ts';
+import { ChangeEncoder } from '../../netlink/ipvs/change-encoder.ts';
 import {
   decodeInfo,
   decodeRealServer,
@@ -12,7 +13,6 @@ import {
   decodeVirtualServer,
 } from '../../netlink/ipvs/decode.ts';
 import {
-  encodeChange,
   encodeDestDump,
   encodeInfoQuery,
   encodeServiceDump,
@@ -96,11 +96,12 @@ export class IpvsSession {
    */
   async apply(requests: readonly IpvsRequest[]): Promise<(KernelError | undefined)[]> {
     this.#changes += requests.length;
+    const encoder = new ChangeEncoder(this.#familyId);
     const failures = await sendInRows(
       this.#transport,
       requests,
       (count) => this.#takeSeq(count),
-      (writer, request, seq, isAcked) => encodeChange(writer, this.#familyId, request, seq, isAcked),
+      (writer, request, seq, isAcked) => encoder.encode(writer, request, seq, isAcked),
     );
     return failures.map((failure, i) => {
       if (failure === undefined) return undefined;
