@@ -121,8 +121,8 @@ export async function cleanUp(
 }
 
 /**
- * Removes what an earlier daemon of another mode has left, until `signal`. What cannot be removed is a warning: it goes on
- * serving Services as they were then.
+ * Removes what an earlier daemon of another mode has left; `signal` ends the wait for open connections. What cannot be removed is a
+ * warning: it goes on serving Services as they were then.
  */
 export async function cleanUpOtherModes(
   { proxyMode, iptables, ipvs: { drainTimeoutMs, excludedCidrs } }: Settings,
@@ -131,7 +131,7 @@ export async function cleanUpOtherModes(
 ): Promise<void> {
   const others = PROXY_MODES.filter((mode) => mode !== proxyMode);
   await visit(others, { iptablesBackend: iptables.backend }, log, async (inspector, mode) => {
-    if (signal.aborted || !(await inspector.isPresent())) return;
+    if (!(await inspector.isPresent())) return;
     try {
       const report = await (inspector.leave === undefined
         ? inspector.cleanUp({ includesKubeProxy: false, excludedCidrs })
