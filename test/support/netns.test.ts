@@ -161,8 +161,8 @@ test('commands of a shell run one after the other, and fail one by one', async (
     },
     { status: 'fulfilled', value: 'done' },
   ]);
-  const late = shell.run('exec sleep 60');
+  const late = expect(shell.run('exec sleep 60')).rejects.toThrow('exec sleep 60: the shell has ended');
   await topology.node.delete();
-  await expect(late).rejects.toThrow('exec sleep 60: the shell has ended');
+  await late;
   await expect(shell.run('true')).rejects.toThrow('true: the shell has ended');
 });
