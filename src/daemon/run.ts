@@ -257,7 +257,10 @@ async function serve({
       { log },
     );
     const signal = await stop.received;
-    log.info({ signal }, 'stopping; the rules stay in force');
+    log.info(
+      { signal },
+      stage.pipeline?.portals === undefined ? 'stopping; the rules stay in force' : 'stopping',
+    );
     manager?.stopping();
     if (settings.usesFdStore && notify !== undefined) await leaveToManager(stage, notify, log);
     return 0;

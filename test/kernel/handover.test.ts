@@ -1,5 +1,6 @@
 // One daemon of userspace mode takes the place of another, under load: sockets and connections change hands, and nobody notices.
 
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { service, slice } from '../support/manifests.ts';
 import { Daemon } from '../support/netns/daemon.ts';
@@ -12,6 +13,15 @@ const VIP6 = 'fd00:10:96::1';
 const TCP: Target = { protocol: 'tcp', host: VIP, port: 80 };
 const TCP6: Target = { ...TCP, host: VIP6 };
 const UDP: Target = { protocol: 'udp', host: VIP, port: 53 };
+
+const ADDON = fileURLToPath(new URL('../../native/load.cjs', import.meta.url));
+/** Asks for everything, takes the first descriptor, and goes. */
+const ASK_AND_GO = `
+  const addon = require(process.argv[1]).loadAddon();
+  const socket = addon.connectUnix(Buffer.from('\\0kproxy-ts-handover'.padEnd(108, '\\0')));
+  const wait = () => (Array.isArray(addon.receiveDescriptors(socket)) ? process.exit(0) : setTimeout(wait, 5));
+  if (socket < 0) process.exit(1);
+  wait();`;
 
 let node: TestNode;
 let client: Agent;
@@ -100,6 +110,21 @@ test('without it a second daemon changes nothing for the first', async () => {
   expect(await second.ended).toBe(3);
   expect(await held.release()).toMatchObject({ outcome: 'reply' });
   expect(first.hasEnded).toBe(false);
+});
+
+test('who asks and goes away leaves the first one serving: new connections, open ones, changes', async () => {
+  const daemon = await start();
+  const load = await client.startLoad({ ...TCP, pauseMs: 5 });
+  const held = await client.hold({ ...TCP, intervalMs: 20 });
+  const from = daemon.log.length;
+  await node.netns.exec([process.execPath, '-e', ASK_AND_GO, ADDON]);
+  await daemon.waitForLog('the other daemon did not take over', { from });
+  await daemon.waitForLog('rules in force', { from });
+  const { total } = await load.peek();
+  await expect.poll(async () => (await load.peek()).total).toBeGreaterThan(total + 20);
+  expect((await load.stop()).failures).toEqual([]);
+  expect(await held.release()).toMatchObject({ outcome: 'reply', server: held.first.server });
+  expect(daemon.hasEnded).toBe(false);
 });
 
 test('in nftables mode nobody is asked, and who is asked goes on', async () => {

@@ -14,7 +14,7 @@ export default defineConfig({
     maxWorkers: 2,
     // What one file has loaded the next one need not.
     isolate: false,
-    // Where the processor is emulated a neighbour is not found in time now and then (one of 343 tests in a run): what fails twice fails.
+    // One of 343 failed in a run, an IPv6 endpoint that nothing reached, and it is not known why: what fails twice fails.
     retry: 1,
     testTimeout: patient(30_000),
     hookTimeout: patient(60_000),

@@ -1,6 +1,6 @@
 // A bequest from a daemon that runs to one that starts beside it, over an abstract Unix socket of the network namespace: first the
-// file of facts, then the descriptors, a byte each time, and a byte back when all have come. Whoever asks must be able to write rules
-// here, for it gets the connections of others.
+// file of facts, then the descriptors, a byte each time, and a byte back when all have come. Both sides must be able to write rules
+// here: one gets the connections of others, the other could give sockets of its own, and anybody may take a name.
 
 import { createServer, type Server, type Socket } from 'node:net';
 import { constants } from 'node:os';
@@ -36,17 +36,22 @@ export interface Leaver {
   left(): void;
 }
 
-export interface HandoverOptions {
-  readonly log: Log;
-  /** For tests. */
+/** For tests. */
+export interface HandoverPlace {
   readonly name?: string;
   readonly isTrusted?: (pid: number) => boolean;
 }
 
+export interface HandoverOptions extends HandoverPlace {
+  readonly log: Log;
+}
+
+const mayWriteRules = (pid: number): boolean => readNetworkRights(pid) === true;
+
 /** Waits for a successor. Somebody else's name, or a policy, is a warning: then nobody can take over from this daemon. */
 export async function offerHandover(
   leaver: Leaver,
-  { log, name = NAME, isTrusted = (pid) => readNetworkRights(pid) === true }: HandoverOptions,
+  { log, name = NAME, isTrusted = mayWriteRules }: HandoverOptions,
 ): Promise<{ close(): void }> {
   let isLeaving = false;
   const server = createServer({ pauseOnConnect: true }, (socket) => {
@@ -132,10 +137,18 @@ function answered(socket: Socket, untilMs: number): Promise<void> {
  * Takes over from the daemon that runs here: when it settles, that one has stopped serving and will end. Undefined when none
  * offers that. Throws KernelError, KproxyError when it gave only a part: then it goes on serving.
  */
-export async function requestHandover(name = NAME): Promise<Bequest | undefined> {
+export async function requestHandover({
+  name = NAME,
+  isTrusted = mayWriteRules,
+}: HandoverPlace = {}): Promise<Bequest | undefined> {
   const addon = requireAddon();
   const socket = addon.connectUnix(Buffer.from(abstractPath(name)));
   if (socket < 0) return undefined;
+  const pid = addon.peerPid(socket);
+  if (pid <= 0 || !isTrusted(pid)) {
+    discard([socket]);
+    throw new KproxyError('BEQUEST', `who offers it (pid ${pid}) may not write rules here`);
+  }
   const untilMs = performance.now() + PATIENCE_MS;
   const fds: number[] = [];
   let isDone = false;

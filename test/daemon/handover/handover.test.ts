@@ -55,7 +55,7 @@ test.each([0, 1, 250, 251, 1000])('%d descriptors arrive in their order, with th
   const facts = { mode: 'userspace', list: [1, 'two', null] };
   const leaver = leaverOf({ facts, fds: Array.from({ length: count }, (_, i) => fileWith(`file ${i}`)) });
   offer = await offerHandover(leaver, TRUSTING);
-  const bequest = (await requestHandover(NAME))!;
+  const bequest = (await requestHandover(TRUSTING))!;
   expect(bequest.facts).toEqual(facts);
   expect(bequest.fds.map(textOf)).toEqual(Array.from({ length: count }, (_, i) => `file ${i}`));
   discard(bequest.fds);
@@ -77,7 +77,7 @@ test('a socket that listens goes on listening: who dials in between is answered 
     left: () => undefined,
   };
   offer = await offerHandover(leaver, TRUSTING);
-  const { fds } = (await requestHandover(NAME))!;
+  const { fds } = (await requestHandover(TRUSTING))!;
   const answer = new Promise<string>((resolve) => {
     let text = '';
     connect(port, '127.0.0.1')
@@ -93,20 +93,29 @@ test('a socket that listens goes on listening: who dials in between is answered 
 });
 
 test('nobody offers: nothing is taken', async () => {
-  expect(await requestHandover(`${NAME}-nobody`)).toBeUndefined();
+  expect(await requestHandover({ ...TRUSTING, name: `${NAME}-nobody` })).toBeUndefined();
 });
 
 test('who may not write rules gets nothing, and nothing is stopped for it', async () => {
   const leaver = leaverOf({ facts: {}, fds: [] });
   offer = await offerHandover(leaver, { ...TRUSTING, isTrusted: () => false });
-  expect(await requestHandover(NAME)).toBeUndefined();
+  expect(await requestHandover(TRUSTING)).toBeUndefined();
   expect(leaver.bequeath).not.toHaveBeenCalled();
+});
+
+test('who offers and may not write rules is not taken from', async () => {
+  const leaver = leaverOf({ facts: {}, fds: [] });
+  offer = await offerHandover(leaver, TRUSTING);
+  const isTrusted = vi.fn(() => false);
+  await expect(requestHandover({ ...TRUSTING, isTrusted })).rejects.toMatchObject({ code: 'BEQUEST' });
+  expect(isTrusted).toHaveBeenCalledWith(process.pid);
+  expect(leaver.left).not.toHaveBeenCalled();
 });
 
 test('the pid that is trusted is that of the process that asks', async () => {
   const isTrusted = vi.fn(() => true);
   offer = await offerHandover(leaverOf({ facts: {}, fds: [] }), { ...TRUSTING, isTrusted });
-  await requestHandover(NAME);
+  await requestHandover(TRUSTING);
   expect(isTrusted).toHaveBeenCalledWith(process.pid);
 });
 
@@ -127,11 +136,11 @@ test('afterwards the first one has none of the descriptors, and the next may ask
   const fds = [fileWith('one')];
   const leaver = leaverOf({ facts: {}, fds });
   offer = await offerHandover(leaver, TRUSTING);
-  const bequest = (await requestHandover(NAME))!;
+  const bequest = (await requestHandover(TRUSTING))!;
   await expect.poll(() => isOpen(fds[0]!)).toBe(false);
   discard(bequest.fds);
   leaver.bequeath.mockResolvedValue({ facts: 2, fds: [] });
-  await expect.poll(() => requestHandover(NAME)).toEqual({ facts: 2, fds: [] });
+  await expect.poll(() => requestHandover(TRUSTING)).toEqual({ facts: 2, fds: [] });
 });
 
 test('a descriptor is not that of another file', () => {
