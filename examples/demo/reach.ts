@@ -1,6 +1,8 @@
 // Chapters about traffic: every way in which the examples' virtual IPs can be dialled.
 
-import { TABLES } from '../../src/mode/nftables/names.ts';
+import { GATE_TABLE } from '../../src/mode/ipvs/gate.ts';
+import { TABLE } from '../../src/mode/nftables/names.ts';
+import { PORTAL_TABLE } from '../../src/mode/userspace/portals.ts';
 import { runKproxy } from '../../test/support/netns/daemon.ts';
 import { CLIENT, GATEWAY, NODE } from '../../test/support/netns/topology.ts';
 import type { Tally, Target, TimedReply } from '../../test/support/netns/traffic.ts';
@@ -154,7 +156,7 @@ export async function playTable(cluster: Cluster): Promise<void> {
   say(
     'The rules stay the same whatever the services are; only elements of maps differ. nft shows whose each is:',
   );
-  const name = TABLES[cluster.mode];
+  const name = { nftables: TABLE, ipvs: GATE_TABLE, userspace: PORTAL_TABLE }[cluster.mode];
   const map = await cluster.onNode('nft', 'list', 'map', 'ip', name, 'services');
   show(`nft list map ip ${name} services`, map);
   claim('the services can be told by their names', map.includes('default/hostname-svc'), '');

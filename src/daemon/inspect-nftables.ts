@@ -8,7 +8,7 @@ import { Desired } from '../mode/nftables/desired.ts';
 import type { ElementChange } from '../mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../mode/nftables/format.ts';
 import { planFullSync } from '../mode/nftables/full-sync.ts';
-import { KUBE_PROXY_TABLE, nftFamily, type TableName } from '../mode/nftables/names.ts';
+import { KUBE_PROXY_TABLE, nftFamily } from '../mode/nftables/names.ts';
 import { type Observed, previousIn } from '../mode/nftables/observed.ts';
 import { type PlanFrontend, planFrontends } from '../mode/nftables/planned-frontend.ts';
 import { vipTableRows } from '../mode/nftables/rows.ts';
@@ -82,7 +82,7 @@ export async function tableConnections(session: NftSession): Promise<ConnectionC
 }
 
 export interface TableDiffOptions {
-  readonly table: TableName;
+  readonly table: string;
   readonly masqueradeBit: number;
   /** Makes the table the gate of ipvs mode, and this what plans it. */
   readonly planGate?: PlanFrontend;

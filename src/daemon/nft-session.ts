@@ -10,8 +10,7 @@ import {
   nftFamily,
   SETS,
   type SetName,
-  TABLES,
-  type TableName,
+  TABLE,
   type TablePlace,
   tablePlace,
 } from '../mode/nftables/names.ts';
@@ -56,9 +55,9 @@ const WANTED_SEND_BUFFER_BYTES = 4 * 1024 * 1024;
 export class NftSession {
   readonly #connection: NftConnection;
   /** Which of our tables this is about. */
-  readonly table: TableName;
+  readonly table: string;
 
-  constructor(transport?: NetlinkTransport, table: TableName = TABLES.nftables) {
+  constructor(transport?: NetlinkTransport, table: string = TABLE) {
     this.table = table;
     this.#connection = new NftConnection(transport);
     this.#connection.transport.reserveSendBuffer(WANTED_SEND_BUFFER_BYTES);

@@ -1,7 +1,7 @@
 // Notices that somebody else changes our tables, by nf_tables' own notifications: for kernels on which they cannot be owned.
 
 import { KproxyError } from '../errors.ts';
-import { nftFamily, type TableName } from '../mode/nftables/names.ts';
+import { nftFamily } from '../mode/nftables/names.ts';
 import { attr, struct } from '../netlink/attribute.ts';
 import { string } from '../netlink/codec.ts';
 import { type NetlinkMessage, splitMessages } from '../netlink/message.ts';
@@ -18,7 +18,7 @@ const tableName = struct({ table: attr(nft.NFTA_TABLE_NAME, string) });
  */
 export function watchTables(
   subscribe: Subscribe,
-  table: TableName,
+  table: string,
   ownPortId: number,
   onForeignChange: () => void,
 ): { close(): void } {
@@ -28,7 +28,7 @@ export function watchTables(
   });
 }
 
-function isForeign(datagram: Uint8Array, table: TableName, ownPortId: number): boolean {
+function isForeign(datagram: Uint8Array, table: string, ownPortId: number): boolean {
   try {
     for (const message of splitMessages(datagram)) {
       // A datagram tells of one commit. Ours may be large: it is not taken apart.
@@ -43,7 +43,7 @@ function isForeign(datagram: Uint8Array, table: TableName, ownPortId: number): b
   }
 }
 
-function isOurs(message: NetlinkMessage, ours: TableName): boolean {
+function isOurs(message: NetlinkMessage, ours: string): boolean {
   const type = messageType(message);
   if (type === undefined || type === nft.NFT_MSG_NEWGEN) return false;
   const { family, table } = decodeMessage('notification', message, tableName);

@@ -3,7 +3,7 @@
 
 import { IpvsBackend } from '../../src/daemon/ipvs/ipvs-backend.ts';
 import { NftSession } from '../../src/daemon/nft-session.ts';
-import { TABLES } from '../../src/mode/nftables/names.ts';
+import { GATE_TABLE } from '../../src/mode/ipvs/gate.ts';
 import type { Ip } from '../../src/model/ip.ts';
 import { type Branch, everyWay, type Fate } from './branch.ts';
 import { FAMILIES } from './objects.ts';
@@ -42,7 +42,7 @@ export class TracedIpvs extends TracedMode<State> {
       table: this.#servers,
       device: this.#device,
       hostAddresses: { current: HOST_ADDRESSES, close: () => undefined },
-      gateSession: new NftSession(this.#kernel, TABLES.ipvs),
+      gateSession: new NftSession(this.#kernel, GATE_TABLE),
       families: FAMILIES,
       masqueradeBit,
       rules: ipvs,

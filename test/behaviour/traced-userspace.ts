@@ -4,8 +4,7 @@
 import { NftSession } from '../../src/daemon/nft-session.ts';
 import { ProxyShare } from '../../src/daemon/userspace/proxy-share.ts';
 import { UserspaceBackend } from '../../src/daemon/userspace/userspace-backend.ts';
-import { TABLES } from '../../src/mode/nftables/names.ts';
-import { isProxied } from '../../src/mode/userspace/portals.ts';
+import { isProxied, PORTAL_TABLE } from '../../src/mode/userspace/portals.ts';
 import type { Ip } from '../../src/model/ip.ts';
 import { type Branch, everyWay, type Fate } from './branch.ts';
 import { FAMILIES } from './objects.ts';
@@ -39,7 +38,7 @@ export class TracedUserspace extends TracedMode<State> {
     this.#cluster = new TracedCluster(['--proxy-mode=userspace', ...flags]);
     const { masqueradeBit, userspace } = this.#cluster.settings;
     this.#backend = new UserspaceBackend({
-      share: new ProxyShare(new NftSession(this.#kernel, TABLES.userspace), this.#proxies),
+      share: new ProxyShare(new NftSession(this.#kernel, PORTAL_TABLE), this.#proxies),
       hostAddresses: {
         current: FAMILIES.map((family) => PLACES.node[family] as Ip),
         close: () => undefined,

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { NetlinkTransport } from '../../src/daemon/netlink-socket.ts';
 import { NftSession } from '../../src/daemon/nft-session.ts';
 import { NftablesBackend } from '../../src/daemon/nftables-backend.ts';
-import { TABLES } from '../../src/mode/nftables/names.ts';
+import { TABLE } from '../../src/mode/nftables/names.ts';
 import { adoptTables, OWNED, probeOwnership } from '../../src/mode/nftables/ownership.ts';
 import { structureTransaction } from '../../src/mode/nftables/transaction.ts';
 import { TABLE_FLAGS } from '../../src/netlink/nftables/table.ts';
@@ -135,7 +135,7 @@ describe('owned', () => {
     const netlink = await RemoteNetlink.open(node.netns);
     try {
       const stranger = new NftSession(netlink);
-      const { refusals } = await stranger.commit(structureTransaction(adoptTables([6], TABLES.nftables)));
+      const { refusals } = await stranger.commit(structureTransaction(adoptTables([6], TABLE)));
       expect(refusals).toEqual([]);
       const { status, stderr } = await node.kproxy('cleanup');
       expect(stderr).toMatch(/^kproxy-ts: .*ip6 table kproxy-ts\b.*: EPERM/);

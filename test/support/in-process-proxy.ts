@@ -9,7 +9,7 @@ import { Desired } from '../../src/mode/nftables/desired.ts';
 import type { ElementChange } from '../../src/mode/nftables/element-change.ts';
 import { formatChange, formatRequest } from '../../src/mode/nftables/format.ts';
 import { planFullSync } from '../../src/mode/nftables/full-sync.ts';
-import { ENDPOINT_SETS, PICK_SETS, serviceValueParts, TABLES } from '../../src/mode/nftables/names.ts';
+import { ENDPOINT_SETS, PICK_SETS, serviceValueParts, TABLE } from '../../src/mode/nftables/names.ts';
 import { type Observed, observedSlots, previousIn } from '../../src/mode/nftables/observed.ts';
 import {
   endpointSet,
@@ -156,7 +156,7 @@ export async function compareFrontends(
   desired.updateSurroundings(surroundings);
   const later: ElementChange[] = [];
   const rules = {
-    table: TABLES.nftables,
+    table: TABLE,
     masqueradeBit: MASQUERADE_BIT,
     localPods: surroundings.localPods,
   };

@@ -10,11 +10,10 @@ import { Desired } from '../../mode/ipvs/desired.ts';
 import { routed } from '../../mode/ipvs/direct-routing.ts';
 import { formatChange } from '../../mode/ipvs/format.ts';
 import { planFullSync } from '../../mode/ipvs/full-sync.ts';
-import { planGateFrontend } from '../../mode/ipvs/gate.ts';
+import { GATE_TABLE, planGateFrontend } from '../../mode/ipvs/gate.ts';
 import { ledgerOf } from '../../mode/ipvs/ledger.ts';
 import { serverId } from '../../mode/ipvs/planned-server.ts';
 import { vipTableRows } from '../../mode/ipvs/rows.ts';
-import { TABLES } from '../../mode/nftables/names.ts';
 import { type Cidr, cidrContains, type Ip } from '../../model/ip.ts';
 import { formatVirtualServer } from '../../netlink/ipvs/format.ts';
 import { isMarked, type TableEntry } from '../../netlink/ipvs/table.ts';
@@ -35,7 +34,7 @@ import { NodeAddresses } from './node-addresses.ts';
 import { waitUntil } from './wait-until.ts';
 
 export class IpvsInspector implements Inspector {
-  readonly #gate = new NftSession(undefined, TABLES.ipvs);
+  readonly #gate = new NftSession(undefined, GATE_TABLE);
 
   async isPresent(): Promise<boolean> {
     return (await this.#gate.families()).length > 0;
@@ -89,7 +88,7 @@ export class IpvsInspector implements Inspector {
     const missing = [...desired.boundAddresses()].filter((address) => !boundAddresses.has(address));
     const unwanted = bound.filter((one) => !desired.isBound(one) && !isWithin(one, rules.excludedCidrs));
     const gateLines = planTableDiff(gate, wanted, {
-      table: TABLES.ipvs,
+      table: GATE_TABLE,
       masqueradeBit,
       planGate: (frontend, previous) =>
         planGateFrontend(frontend, previous, {
@@ -121,7 +120,7 @@ export class IpvsInspector implements Inspector {
     const removed = servers.map((server) => `virtual server ${formatVirtualServer(server)}`);
     if (hasDevice) removed.push(...(await removeAddresses(keptAddresses)));
     // Last: until then it tells what is ours.
-    const tables = families.map((family) => ({ family, table: TABLES.ipvs }));
+    const tables = families.map((family) => ({ family, table: GATE_TABLE }));
     await removeTables(this.#gate, tables);
     const kept = keptAddresses.map((one) => `address ${one} of ${DUMMY_DEVICE}, and its virtual servers`);
     return { removed: [...removed, ...tables.map(tableText)], kept };
@@ -135,7 +134,7 @@ export class IpvsInspector implements Inspector {
     const families = await this.#gate.families();
     await closeTables(
       this.#gate,
-      families.map((family) => ({ family, table: TABLES.ipvs })),
+      families.map((family) => ({ family, table: GATE_TABLE })),
     );
     await setTimeout(DEFERRED_WAIT_MS);
     const options = { includesKubeProxy: false, excludedCidrs };

@@ -3,7 +3,7 @@
 import { release } from 'node:os';
 import type { Settings } from '../../config/settings.ts';
 import { KproxyError } from '../../errors.ts';
-import { TABLES } from '../../mode/nftables/names.ts';
+import { GATE_TABLE } from '../../mode/ipvs/gate.ts';
 import { kernelFamilies } from '../interfaces.ts';
 import type { Log } from '../log.ts';
 import { NftSession } from '../nft-session.ts';
@@ -46,7 +46,7 @@ export async function openIpvsBackend(
         onError: (error) => log.warn({ err: error }, 'addresses of this node cannot be listed'),
       }),
     );
-    const gateSession = keep(new NftSession(undefined, TABLES.ipvs));
+    const gateSession = keep(new NftSession(undefined, GATE_TABLE));
     await gateSession.generation();
     const families = kernelFamilies();
     return new IpvsBackend({ table, device, hostAddresses, gateSession, families, masqueradeBit, rules });

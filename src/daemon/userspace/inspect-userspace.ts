@@ -1,8 +1,7 @@
 // userspace mode for one-shot commands: the portals are in the kernel, what is behind them in the daemon that runs.
 
 import type { Settings } from '../../config/settings.ts';
-import { TABLES } from '../../mode/nftables/names.ts';
-import { planPortal } from '../../mode/userspace/portals.ts';
+import { PORTAL_TABLE, planPortal } from '../../mode/userspace/portals.ts';
 import { proxyAddresses } from '../../mode/userspace/proxy-addresses.ts';
 import { portalRows } from '../../mode/userspace/rows.ts';
 import { shownPortals } from '../../mode/userspace/shown-portals.ts';
@@ -15,7 +14,7 @@ import { interfaceAddresses, kernelFamilies } from '../interfaces.ts';
 import { NftSession } from '../nft-session.ts';
 
 export class UserspaceInspector implements Inspector {
-  readonly #session = new NftSession(undefined, TABLES.userspace);
+  readonly #session = new NftSession(undefined, PORTAL_TABLE);
 
   async isPresent(): Promise<boolean> {
     return (await this.#session.families()).length > 0;
@@ -39,14 +38,14 @@ export class UserspaceInspector implements Inspector {
     });
     const portalOf = shownPortals(observed, addresses);
     return planTableDiff(observed, update, {
-      table: TABLES.userspace,
+      table: PORTAL_TABLE,
       masqueradeBit,
       planPortal: (frontend, previous) => planPortal(frontend, previous, portalOf),
     });
   }
 
   async cleanUp(): Promise<CleanupReport> {
-    const tables = (await this.#session.families()).map((family) => ({ family, table: TABLES.userspace }));
+    const tables = (await this.#session.families()).map((family) => ({ family, table: PORTAL_TABLE }));
     await removeTables(this.#session, tables);
     return { removed: tables.map(tableText), kept: [] };
   }

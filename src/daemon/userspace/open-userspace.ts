@@ -1,7 +1,7 @@
 // userspace mode's way into the kernel: proxies, the portals in front of them, and word of this host's addresses.
 
 import type { Settings } from '../../config/settings.ts';
-import { TABLES } from '../../mode/nftables/names.ts';
+import { PORTAL_TABLE } from '../../mode/userspace/portals.ts';
 import type { Backend } from '../backend.ts';
 import { type Bequest, discard } from '../handover/bequest.ts';
 import { interfaceAddresses, kernelFamilies } from '../interfaces.ts';
@@ -49,7 +49,7 @@ export async function openUserspaceBackend(
       families,
       masqueradeBit,
       bindAddress: userspace.bindAddress,
-      watch: (portId) => watchTables(subscribeNftables, TABLES.userspace, portId, onForeignChange),
+      watch: (portId) => watchTables(subscribeNftables, PORTAL_TABLE, portId, onForeignChange),
     });
   } catch (error) {
     watched.close();
@@ -70,7 +70,7 @@ async function openShare(
   bequest: Bequest | undefined,
 ): Promise<ProxyShare> {
   const left = bequest && ProxyShare.parts(bequest);
-  const session = new NftSession(openNftTransport(left?.session), TABLES.userspace);
+  const session = new NftSession(openNftTransport(left?.session), PORTAL_TABLE);
   try {
     await session.generation();
   } catch (error) {

@@ -11,6 +11,9 @@ import {
 } from '../nftables/planned-frontend.ts';
 import type { InsideTarget } from './inside.ts';
 
+/** Its table, once per family. */
+export const GATE_TABLE = 'kproxy-ts-ipvs';
+
 export interface GateFacts {
   /** Where this node and its pods are sent instead. */
   readonly inside: InsideTarget | undefined;

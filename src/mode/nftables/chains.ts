@@ -43,14 +43,14 @@ import {
   verdict,
   vmapByPriority,
 } from './expressions.ts';
-import { BOUND_CHAIN, DROP_CHAIN, REFUSE_CHAIN, type TableName } from './names.ts';
+import { BOUND_CHAIN, DROP_CHAIN, REFUSE_CHAIN } from './names.ts';
 import { endpointSet, serviceSet, shapeSet } from './planned-frontend.ts';
 import { type Balancing, type Shape, shapeChain } from './shape.ts';
 import { type Subroutine, subroutineChain, subroutineRules, subroutinesOf } from './subroutines.ts';
 
 /** What of the configuration the rules contain. */
 export interface RuleSettings {
-  readonly table: TableName;
+  readonly table: string;
   /** 0 to 31: the bit of the packet mark that asks for masquerading. */
   readonly masqueradeBit: number;
   /** How pods of this node are told from other clients. */

@@ -4,10 +4,10 @@ import type { IpFamily } from '../../model/ip.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { ChainFields } from '../../netlink/nftables/chain.ts';
 import type { DeferredObject } from './deferred.ts';
-import { nftFamily, type TableName, type TablePlace, tablePlace } from './names.ts';
+import { nftFamily, type TablePlace, tablePlace } from './names.ts';
 
 /** Deletes chains and sets: rules first, which may refer to both; then sets, of which maps may refer to chains. */
-export function deleteObjects(objects: readonly DeferredObject[], table: TableName): NftRequest[] {
+export function deleteObjects(objects: readonly DeferredObject[], table: string): NftRequest[] {
   const at = (family: IpFamily) => tablePlace(family, table);
   const chains = objects.filter(({ kind }) => kind === 'chain');
   const sets = objects.filter(({ kind }) => kind === 'set');

@@ -4,16 +4,8 @@
 import { type Ip, type IpFamily, packIp } from '../../model/ip.ts';
 import type { Protocol } from '../../model/types.ts';
 
-/** Our tables, each once per family. No other table is ever written. */
-export const TABLES = {
-  /** nftables mode. */
-  nftables: 'kproxy-ts',
-  /** ipvs mode: the gate in front of IPVS. */
-  ipvs: 'kproxy-ts-ipvs',
-  /** userspace mode: the portals, which lead to the proxies. */
-  userspace: 'kproxy-ts-userspace',
-} as const;
-export type TableName = (typeof TABLES)[keyof typeof TABLES];
+/** This mode's table, once per family. Other modes that are planned by the same code have tables of their own names. */
+export const TABLE = 'kproxy-ts';
 
 /** A table of one family. */
 export interface TablePlace {
@@ -21,7 +13,7 @@ export interface TablePlace {
   readonly table: string;
 }
 
-export function tablePlace(family: IpFamily, table: TableName): TablePlace {
+export function tablePlace(family: IpFamily, table: string): TablePlace {
   return { family: nftFamily(family), table };
 }
 

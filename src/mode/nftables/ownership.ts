@@ -5,7 +5,7 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import { TABLE_FLAGS } from '../../netlink/nftables/table.ts';
-import { nftFamily, TABLES, type TableName, tablePlace } from './names.ts';
+import { nftFamily, TABLE, tablePlace } from './names.ts';
 import type { Observed } from './observed.ts';
 
 /** The kernel deletes an owned table that does not persist with its socket. */
@@ -14,7 +14,7 @@ export const OWNED = TABLE_FLAGS.owner | TABLE_FLAGS.persist;
 /** Of a table that leads to this process: without it, it leads nowhere (Linux 5.12). */
 export const OWNED_PORTALS = TABLE_FLAGS.owner;
 
-const PROBE_TABLE = `${TABLES.nftables}-probe`;
+const PROBE_TABLE = `${TABLE}-probe`;
 
 /** A transaction that leaves nothing behind; the kernel refuses it with EOPNOTSUPP where it does not know the flags. */
 export function probeOwnership(flags: number): NftRequest[] {
@@ -26,7 +26,7 @@ export function probeOwnership(flags: number): NftRequest[] {
 }
 
 /** Takes tables that nobody owns. Nothing in them changes, and nothing for packets. */
-export function adoptTables(families: readonly IpFamily[], table: TableName): NftRequest[] {
+export function adoptTables(families: readonly IpFamily[], table: string): NftRequest[] {
   return families.map((family) => ({
     op: 'addTable',
     ...tablePlace(family, table),

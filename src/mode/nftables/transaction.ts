@@ -10,7 +10,6 @@ import {
   SERVICE_SETS,
   SHAPE_SETS,
   serviceValueParts,
-  type TableName,
   tablePlace,
 } from './names.ts';
 
@@ -34,7 +33,7 @@ export function structureTransaction(requests: readonly NftRequest[]): Transacti
 }
 
 /** Deletions before additions, so that a replaced element is gone before it is added anew. */
-export function elementTransaction(changes: readonly ElementChange[], table: TableName): Transaction {
+export function elementTransaction(changes: readonly ElementChange[], table: string): Transaction {
   const requests: NftRequest[] = [];
   const origins: (readonly ElementChange[])[] = [];
   const add = (op: 'addElements' | 'deleteElements', group: readonly ElementChange[]): void => {

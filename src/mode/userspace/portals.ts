@@ -8,6 +8,9 @@ import { packPort, packProtocol } from '../nftables/names.ts';
 import { type PlannedFrontend, type Previous, planFrontend } from '../nftables/planned-frontend.ts';
 import { type Side, servedSides } from './offered-backends.ts';
 
+/** Their table, once per family. */
+export const PORTAL_TABLE = 'kproxy-ts-userspace';
+
 /** Where a proxy listens. */
 export interface Portal {
   readonly ip: Ip;

@@ -5,11 +5,12 @@
 import type { IpFamily } from '../../model/ip.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import { accept, statusHasDnat } from '../nftables/expressions.ts';
-import { nftFamily, TABLES } from '../nftables/names.ts';
+import { nftFamily } from '../nftables/names.ts';
+import { PORTAL_TABLE } from './portals.ts';
 
 /** Each process has its own: that of the next one has to come before this one's goes. */
 export function translatingTable(pid: number): string {
-  return `${TABLES.userspace}-${pid}`;
+  return `${PORTAL_TABLE}-${pid}`;
 }
 
 /** A table per family that does nothing. `flags` are from TABLE_FLAGS. */

@@ -4,7 +4,7 @@
 import type { BackendUpdate, SyncResult } from '../../../src/daemon/backend.ts';
 import { type HostAddresses, IpvsBackend, type IpvsRules } from '../../../src/daemon/ipvs/ipvs-backend.ts';
 import { NftSession } from '../../../src/daemon/nft-session.ts';
-import { TABLES } from '../../../src/mode/nftables/names.ts';
+import { GATE_TABLE } from '../../../src/mode/ipvs/gate.ts';
 import type { Ip } from '../../../src/model/ip.ts';
 import { parseCidr } from '../../../src/model/ip.ts';
 import type { ServiceKey } from '../../../src/model/types.ts';
@@ -122,7 +122,7 @@ export class InMemoryNode {
       table: this.servers,
       device: this.device,
       hostAddresses: this.#hosts(),
-      gateSession: new NftSession(this.nftables, TABLES.ipvs),
+      gateSession: new NftSession(this.nftables, GATE_TABLE),
       families: [4, 6],
       masqueradeBit: 14,
       rules: this.#rules,

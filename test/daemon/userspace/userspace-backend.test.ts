@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { NftSession } from '../../../src/daemon/nft-session.ts';
 import { ProxyShare } from '../../../src/daemon/userspace/proxy-share.ts';
 import { UserspaceBackend } from '../../../src/daemon/userspace/userspace-backend.ts';
-import { TABLES } from '../../../src/mode/nftables/names.ts';
+import { PORTAL_TABLE } from '../../../src/mode/userspace/portals.ts';
 import { portalRows } from '../../../src/mode/userspace/rows.ts';
 import type { Ip } from '../../../src/model/ip.ts';
 import { packIp } from '../../../src/model/ip.ts';
@@ -49,7 +49,7 @@ beforeEach(() => {
       this.isClosed = true;
     },
   };
-  share = new ProxyShare(new NftSession(kernel, TABLES.userspace), proxies);
+  share = new ProxyShare(new NftSession(kernel, PORTAL_TABLE), proxies);
   backend = open(share);
 });
 
@@ -69,7 +69,7 @@ const sync = (frontends: ReadonlyMap<ServiceKey, readonly Frontend[]>, nodeAddre
   });
 /** `default/web 192.168.50.10:40000` of every row. */
 async function lead(): Promise<string[]> {
-  const session = new NftSession(kernel, TABLES.userspace);
+  const session = new NftSession(kernel, PORTAL_TABLE);
   const { observed } = await session.observe(await session.families());
   return portalRows(observed)
     .map(
@@ -166,7 +166,7 @@ test('a table is completed by the endpoints behind its portals', async () => {
   const sctp = frontend('sctp', { address: '10.96.0.1', protocol: 'SCTP', backends: ['10.1.0.11:80'] });
   const nobody = frontend('nobody', { address: '10.96.0.3', backends: [] });
   await sync(update(WEB, WEB6, sctp, nobody), []);
-  const session = new NftSession(kernel, TABLES.userspace);
+  const session = new NftSession(kernel, PORTAL_TABLE);
   const { observed } = await session.observe(await session.families());
   const rows = backend.portals.completed(portalRows(observed));
   expect(new Map(rows.map(({ service, action, backends }) => [service, [action, ...backends]]))).toEqual(

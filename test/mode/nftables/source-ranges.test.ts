@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { Desired } from '../../../src/mode/nftables/desired.ts';
 import { type ElementChange, elementId, mustWait } from '../../../src/mode/nftables/element-change.ts';
 import { formatChange } from '../../../src/mode/nftables/format.ts';
-import { serviceValueParts, TABLES } from '../../../src/mode/nftables/names.ts';
+import { serviceValueParts, TABLE } from '../../../src/mode/nftables/names.ts';
 import { noElements } from '../../../src/mode/nftables/observed.ts';
 import { planFrontend } from '../../../src/mode/nftables/planned-frontend.ts';
 import { reconcileElements, type SeenElements } from '../../../src/mode/nftables/reconcile-elements.ts';
@@ -68,7 +68,7 @@ class Kernel {
 
   /** One transaction. */
   commit(changes: readonly ElementChange[]): void {
-    const { requests } = elementTransaction(changes, TABLES.nftables);
+    const { requests } = elementTransaction(changes, TABLE);
     expect(requests.length, 'what is committed is not empty').toBeGreaterThan(0);
     for (const change of changes) {
       if (change.before === undefined) continue;

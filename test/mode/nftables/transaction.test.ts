@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ElementChange } from '../../../src/mode/nftables/element-change.ts';
-import { TABLES } from '../../../src/mode/nftables/names.ts';
+import { TABLE } from '../../../src/mode/nftables/names.ts';
 import {
   chunkChanges,
   elementTransaction,
@@ -72,7 +72,7 @@ describe('chunkChanges', () => {
     fc.assert(
       fc.property(change, (one) => {
         const length = (list: readonly ElementChange[]) =>
-          encodeBatch(elementTransaction(list, TABLES.nftables).requests, { firstSeq: 1 }).bytes.length;
+          encodeBatch(elementTransaction(list, TABLE).requests, { firstSeq: 1 }).bytes.length;
         expect(length([one, one]) - length([one])).toBeLessThanOrEqual(estimateBytes(one));
       }),
     );
