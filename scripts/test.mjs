@@ -5,13 +5,18 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import { inspect } from 'node:util';
 import { ROOT, SetupError, setUp } from './setup.mjs';
 
 const isCi = process.env.CI === 'true';
 /** Exit status of test/vm/stage.ts. */
 const NO_GUEST = 3;
 const counts = { passed: 0, failed: 0, skipped: 0 };
+/** What failed, said again at the end: a run prints thousands of lines. */
+const failures = [];
+/** Of a failure's message. */
+const FIRST_LINES = 12;
 const folder = mkdtempSync(join(tmpdir(), 'kproxy-test-'));
 
 try {
@@ -22,19 +27,22 @@ try {
   runTests(args);
   if (args.length === 0) runGuestTests();
 } catch (error) {
-  counts.failed++;
-  console.error(error instanceof SetupError ? `kproxy-ts: ${error.message}` : error);
+  fail(error instanceof SetupError ? `kproxy-ts: ${error.message}` : inspect(error));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
 const { passed, failed, skipped } = counts;
+for (const failure of failures) console.log(`\nFAILED: ${failure}`);
 console.log(`${passed} passed, ${failed} failed${skipped === 0 ? '' : `, ${skipped} skipped`}`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
 
 function check(title, ...argv) {
-  if (node(argv) === 0) return;
+  if (node(argv) !== 0) fail(title);
+}
+
+function fail(what) {
   counts.failed++;
-  console.error(`${title}: failed`);
+  failures.push(what);
 }
 
 function runTests(args) {
@@ -51,7 +59,7 @@ function runGuestTests() {
     const status = node(['--import', './scripts/register-typescript.mjs', 'test/vm/stage.ts', report]);
     if (existsSync(report)) count(report, status);
     else if (status === NO_GUEST) skipGuest('none could be started');
-    else counts.failed++;
+    else fail(`the guest's stage ended with status ${status} and without a report`);
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     skipGuest(error.message);
@@ -59,8 +67,9 @@ function runGuestTests() {
 }
 
 function skipGuest(reason) {
-  console.error(`\nNOT RUN: the tests in the guest, on a kernel with IPVS (test/vm/README.md): ${reason}\n`);
-  if (isCi) counts.failed++;
+  const message = `NOT RUN: the tests in the guest, on a kernel with IPVS (test/vm/README.md): ${reason}`;
+  console.error(`\n${message}\n`);
+  if (isCi) fail(message);
   else counts.skipped++;
 }
 
@@ -68,21 +77,24 @@ function skipGuest(reason) {
 function count(report, status) {
   const failedBefore = counts.failed;
   for (const file of JSON.parse(readFileSync(report, 'utf8')).testResults) countFile(file);
-  // An error outside of every test, such as an unhandled rejection.
-  if (status !== 0 && counts.failed === failedBefore) counts.failed++;
+  if (status !== 0 && counts.failed === failedBefore)
+    fail('an error outside of every test, such as an unhandled rejection: see above');
 }
 
-function countFile({ name, status, assertionResults }) {
+function countFile({ name, status, message, assertionResults }) {
   const failedBefore = counts.failed;
-  for (const test of assertionResults) {
-    if (test.status === 'passed') counts.passed++;
-    else if (test.status === 'failed') counts.failed++;
-    else if (isCi) {
-      counts.failed++;
-      console.error(`Skipped, which is a failure in CI: ${name} > ${test.fullName}`);
-    } else counts.skipped++;
+  const path = relative(ROOT, name);
+  for (const { fullName, status, failureMessages } of assertionResults) {
+    if (status === 'passed') counts.passed++;
+    else if (status === 'failed') fail(`${path} > ${fullName}\n${beginningOf(failureMessages.join('\n'))}`);
+    else if (isCi) fail(`${path} > ${fullName}\nSkipped, which is a failure in CI`);
+    else counts.skipped++;
   }
-  if (status === 'failed' && counts.failed === failedBefore) counts.failed++;
+  if (status === 'failed' && counts.failed === failedBefore) fail(`${path}\n${beginningOf(message)}`);
+}
+
+function beginningOf(text) {
+  return text.split('\n').slice(0, FIRST_LINES).join('\n');
 }
 
 /** The exit status of a program of node_modules. */

@@ -4,15 +4,11 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { service, slice } from '../support/manifests.ts';
 import { Daemon } from '../support/netns/daemon.ts';
-import type { Agent, Target } from '../support/netns/traffic.ts';
-import { podIp, podIp6, TestNode } from '../support/test-node.ts';
+import type { Agent } from '../support/netns/traffic.ts';
+import { podIp, TestNode } from '../support/test-node.ts';
+import { DNS, putWebAndDns, WEB, WEB6 } from '../support/web-and-dns.ts';
 
 const MODE = '--proxy-mode=userspace';
-const VIP = '10.96.0.1';
-const VIP6 = 'fd00:10:96::1';
-const TCP: Target = { protocol: 'tcp', host: VIP, port: 80 };
-const TCP6: Target = { ...TCP, host: VIP6 };
-const UDP: Target = { protocol: 'udp', host: VIP, port: 53 };
 
 const ADDON = fileURLToPath(new URL('../../native/load.cjs', import.meta.url));
 /** Asks for everything, takes the first descriptor, and goes. */
@@ -32,20 +28,7 @@ beforeAll(async () => {
   node = await TestNode.create(3);
   client = node.topology.client.agent();
   pod = node.topology.pod('pod-3').agent();
-  const ports = [
-    { name: 'http', port: 80 },
-    { name: 'dns', port: 53, protocol: 'UDP' },
-  ] as const;
-  const targets = [
-    { name: 'http', port: 8080 },
-    { name: 'dns', port: 5353, protocol: 'UDP' },
-  ] as const;
-  node.manifests.put(
-    'web',
-    service('web', { clusterIps: [VIP, VIP6], ports: [...ports] }),
-    slice('web', 'web-4', { ports: [...targets], endpoints: [podIp(1), podIp(2)] }),
-    slice('web', 'web-6', { ports: [...targets], endpoints: [podIp6(1), podIp6(2)] }),
-  );
+  putWebAndDns(node.manifests);
 });
 afterEach(async () => {
   for (const daemon of daemons.splice(0)) await daemon.stop('SIGKILL');
@@ -68,24 +51,24 @@ test('three times, from one to the next: new connections, open ones, and not one
   const before = await tables();
   const loads = await Promise.all(
     [
-      { agent: client, to: TCP },
-      { agent: pod, to: TCP6 },
+      { agent: client, to: WEB },
+      { agent: pod, to: WEB6 },
     ].map(async ({ agent, to }) => ({ to, load: await agent.startLoad({ ...to, pauseMs: 2 }) })),
   );
-  const held = await Promise.all([client.hold(TCP), client.hold(TCP6), pod.hold(TCP)]);
-  const steady = await client.hold({ ...TCP, intervalMs: 20 });
+  const held = await Promise.all([client.hold(WEB), client.hold(WEB6), pod.hold(WEB)]);
+  const steady = await client.hold({ ...WEB, intervalMs: 20 });
   for (let round = 0; round < 3; round++) {
     const successor = await start('--takeover', '--takeover-wait=0');
     expect(await running.ended).toBe(0);
     expect(running.log.map(({ msg }) => msg)).toContain('another daemon takes over');
     expect((await successor.rulesInForce())['writes']).toBe(0);
     running = successor;
-    held.push(await client.hold(TCP));
+    held.push(await client.hold(WEB));
     const totals = await Promise.all(loads.map(async ({ load }) => (await load.peek()).total));
     for (const [i, { load }] of loads.entries()) {
       await expect.poll(async () => (await load.peek()).total).toBeGreaterThan(totals[i]! + 20);
     }
-    expect(await client.probe(UDP)).toMatchObject({ outcome: 'reply' });
+    expect(await client.probe(DNS)).toMatchObject({ outcome: 'reply' });
   }
   for (const { to, load } of loads)
     expect({ to, failures: (await load.stop()).failures }).toEqual({ to, failures: [] });
@@ -97,14 +80,14 @@ test('three times, from one to the next: new connections, open ones, and not one
 
 test('--takeover with nobody there is a start like any other; the portals go with the last daemon', async () => {
   const daemon = await start('--takeover');
-  expect(await client.probe(TCP)).toMatchObject({ outcome: 'reply' });
+  expect(await client.probe(WEB)).toMatchObject({ outcome: 'reply' });
   expect(await daemon.stop()).toBe(0);
   expect(await node.nft('list', 'tables')).not.toContain('kproxy-ts');
 });
 
 test('without it a second daemon changes nothing for the first', async () => {
   const first = await start();
-  const held = await client.hold(TCP);
+  const held = await client.hold(WEB);
   const second = Daemon.start(node.netns, [...node.flags, MODE, '--takeover-wait=0']);
   daemons.push(second);
   expect(await second.ended).toBe(3);
@@ -114,8 +97,8 @@ test('without it a second daemon changes nothing for the first', async () => {
 
 test('who asks and goes away leaves the first one serving: new connections, open ones, changes', async () => {
   const daemon = await start();
-  const load = await client.startLoad({ ...TCP, pauseMs: 5 });
-  const held = await client.hold({ ...TCP, intervalMs: 20 });
+  const load = await client.startLoad({ ...WEB, pauseMs: 5 });
+  const held = await client.hold({ ...WEB, intervalMs: 20 });
   const from = daemon.log.length;
   await node.netns.exec([process.execPath, '-e', ASK_AND_GO, ADDON]);
   await daemon.waitForLog('the other daemon did not take over', { from });
@@ -139,5 +122,5 @@ test('in nftables mode nobody is asked, and who is asked goes on', async () => {
     service('more', { clusterIps: ['10.96.0.7'], ports: [{ name: 'http', port: 80 }] }),
     slice('more', 'more', { ports: [{ name: 'http', port: 8080 }], endpoints: [podIp(1)] }),
   );
-  await expect.poll(() => client.probe({ ...TCP, host: '10.96.0.7' })).toMatchObject({ outcome: 'reply' });
+  await expect.poll(() => client.probe({ ...WEB, host: '10.96.0.7' })).toMatchObject({ outcome: 'reply' });
 });

@@ -1,37 +1,18 @@
 // Between userspace mode, which serves by this process, and others: by a changed configuration, and by restarts.
 
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { ProxyMode } from '../../src/config/flags.ts';
-import { NODE_NAME, service, slice } from '../support/manifests.ts';
+import { NODE_NAME } from '../support/manifests.ts';
 import { Daemon } from '../support/netns/daemon.ts';
-import { GATEWAY, POD_CIDR, POD_CIDR6 } from '../support/netns/topology.ts';
-import type { Target } from '../support/netns/traffic.ts';
-import { podIp, TestNode } from '../support/test-node.ts';
+import { POD_CIDR, POD_CIDR6 } from '../support/netns/topology.ts';
+import type { Held } from '../support/netns/traffic.ts';
+import { expectNoFailures, expectUnbroken, goOn, REMOVED, SwitchingNode } from './switching-node.ts';
 
-const WEB: Target = { protocol: 'tcp', host: '10.96.0.1', port: 80 };
-const DNS: Target = { protocol: 'udp', host: '10.96.0.10', port: 53 };
-const NODE_PORT: Target = { protocol: 'tcp', host: GATEWAY.ip, port: 30080 };
-const NODE_PORTS = '--nodeport-addresses=0.0.0.0/0';
-
-/** What shows that a mode has rules, and the flags that it takes. */
-const MODES: Partial<Record<ProxyMode, { readonly flags: readonly string[]; hasRules(): Promise<boolean> }>> =
-  {
-    nftables: {
-      flags: [],
-      hasRules: async () => (await node.nft('list', 'tables')).includes(' kproxy-ts\n'),
-    },
-    iptables: {
-      flags: ['--iptables-backend=nft'],
-      hasRules: async () => (await node.nft('list', 'ruleset')).includes('KUBE-SVC-'),
-    },
-    userspace: {
-      flags: [],
-      hasRules: async () => (await node.nft('list', 'tables')).includes(' kproxy-ts-userspace\n'),
-    },
-  };
+const PAUSE_MS = 2;
+const MORE = 20;
 
 /** By a changed configuration. Each is also gone back. */
 const LIVE_PAIRS: readonly (readonly [ProxyMode, ProxyMode])[] = [
@@ -39,26 +20,15 @@ const LIVE_PAIRS: readonly (readonly [ProxyMode, ProxyMode])[] = [
   ['userspace', 'iptables'],
 ];
 
-let node: TestNode;
+let node: SwitchingNode;
 let folder: string;
 let daemon: Daemon | undefined;
 
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'kproxy-ts-mode-'));
-  node = await TestNode.create(3);
-  const http = { name: 'http', port: 80 };
-  const dns = { name: 'dns', port: 53, protocol: 'UDP' as const };
-  node.manifests.put(
-    'web',
-    service('web', { clusterIps: [WEB.host], ports: [{ ...http, nodePort: 30080 }], type: 'NodePort' }),
-    slice('web', 'web', { ports: [{ ...http, port: 8080 }], endpoints: [podIp(1), podIp(2)] }),
-    service('dns', { clusterIps: [DNS.host], ports: [dns] }),
-    slice('dns', 'dns', { ports: [{ ...dns, port: 5353 }], endpoints: [podIp(3)] }),
-  );
+  node = await SwitchingNode.create();
 });
-beforeEach(async () => {
-  await node.nft('flush', 'ruleset');
-});
+beforeEach(() => node.clear());
 afterEach(async () => {
   await daemon?.stop('SIGKILL');
   daemon = undefined;
@@ -68,14 +38,9 @@ afterAll(async () => {
   await node?.delete();
 });
 
-async function start(mode: ProxyMode): Promise<Daemon> {
-  daemon = await node.start(`--proxy-mode=${mode}`, NODE_PORTS, ...MODES[mode]!.flags);
-  return daemon;
-}
-
 const configFile = (): string => path.join(folder, 'config.yaml');
 
-function configure(mode: ProxyMode): void {
+function configure(mode: ProxyMode, fields: object = {}): void {
   const config = {
     apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
     kind: 'KubeProxyConfiguration',
@@ -83,109 +48,82 @@ function configure(mode: ProxyMode): void {
     clusterCIDR: `${POD_CIDR},${POD_CIDR6}`,
     nodePortAddresses: ['0.0.0.0/0'],
     kproxyTs: { source: node.manifests.path, iptablesBackend: 'nft' },
+    ...fields,
   };
   writeFileSync(`${configFile()}.new`, JSON.stringify(config));
   renameSync(`${configFile()}.new`, configFile());
 }
 
-/** Clients outside, pods and the node, who dial without a pause. */
-async function startLoads() {
-  const outside = node.topology.client.agent();
-  const inside = node.topology.pod('pod-3').agent();
-  return Promise.all([
-    outside.startLoad({ ...WEB, pauseMs: 2 }),
-    outside.startLoad({ ...NODE_PORT, pauseMs: 2 }),
-    inside.startLoad({ ...WEB, pauseMs: 2 }),
-    inside.startLoad({ ...DNS, pauseMs: 2 }),
-    node.netns.agent().startLoad({ ...WEB, pauseMs: 2 }),
-  ]);
+async function startConfigured(): Promise<Daemon> {
+  const flags = [`--config=${configFile()}`, `--hostname-override=${NODE_NAME}`, '-v=2'];
+  daemon = Daemon.start(node.netns, flags);
+  await daemon.rulesInForce();
+  return daemon;
 }
 
-/** Settles when every one of them has been answered some more. */
-async function goOn(loads: Awaited<ReturnType<typeof startLoads>>): Promise<void> {
-  const replies = async (load: (typeof loads)[number]) => (await load.peek()).outcomes.reply ?? 0;
-  const before = await Promise.all(loads.map(replies));
-  for (const [i, load] of loads.entries())
-    await expect.poll(() => replies(load)).toBeGreaterThan(before[i]! + 20);
-}
-
-/** The modes that have rules now. */
-async function present(): Promise<string[]> {
-  const found: string[] = [];
-  for (const [mode, { hasRules }] of Object.entries(MODES)) if (await hasRules()) found.push(mode);
-  return found.sort();
+/** Has the daemon read its file, and waits until its rules are as that says. */
+async function reload(running: Daemon): Promise<void> {
+  const from = running.log.length;
+  process.kill(running.pid, 'SIGHUP');
+  await running.waitForLog('rules in force', { from });
 }
 
 test.each(LIVE_PAIRS)(
   '%s, %s and back while the daemon runs: no request fails, and what is established goes on',
   async (first, second) => {
     configure(first);
-    daemon = Daemon.start(node.netns, [
-      `--config=${configFile()}`,
-      `--hostname-override=${NODE_NAME}`,
-      '-v=2',
-    ]);
-    await daemon.rulesInForce();
-    const loads = await startLoads();
-    const holders = [node.topology.client.agent(), node.topology.pod('pod-3').agent(), node.netns.agent()];
-    const held = [];
+    const running = await startConfigured();
+    const askers = await node.askFromEverywhere(PAUSE_MS);
+    const held: Held[] = [];
     for (const mode of [second, first, second, first]) {
-      held.push(...(await Promise.all(holders.map((agent) => agent.hold(WEB)))));
-      const from = daemon.log.length;
+      held.push(...(await node.holdFromEverywhere()));
       configure(mode);
-      process.kill(daemon.pid, 'SIGHUP');
-      await daemon.waitForLog('rules in force', { from });
-      await expect.poll(present).toEqual([mode]);
-      await goOn(loads);
+      await reload(running);
+      await expect.poll(() => node.present()).toEqual([mode]);
+      await goOn(askers, MORE);
     }
-    for (const load of loads) expect((await load.stop()).failures).toEqual([]);
-    for (const { first: reply, release } of held) {
-      expect(await release()).toMatchObject({ outcome: 'reply', server: reply.server });
-    }
-    expect(daemon.log.filter(({ level }) => level === 'error' || level === 'warn')).toEqual([]);
+    await expectNoFailures(askers);
+    await expectUnbroken(held);
+    expect(running.log.filter(({ level }) => level === 'error' || level === 'warn')).toEqual([]);
   },
   90_000,
 );
 
 test('other settings of userspace mode go over the same portals: no request fails', async () => {
   configure('userspace');
-  daemon = Daemon.start(node.netns, [`--config=${configFile()}`, `--hostname-override=${NODE_NAME}`, '-v=2']);
-  await daemon.rulesInForce();
-  const held = await node.topology.client.agent().hold(WEB);
-  const loads = await startLoads();
+  const running = await startConfigured();
+  const held = await node.holdFromEverywhere();
+  const askers = await node.askFromEverywhere(PAUSE_MS);
   for (const minSyncPeriod of ['1ms', '2ms']) {
-    const from = daemon.log.length;
-    const config = JSON.parse(readFileSync(configFile(), 'utf8')) as object;
-    writeFileSync(configFile(), JSON.stringify({ ...config, iptables: { minSyncPeriod } }));
-    process.kill(daemon.pid, 'SIGHUP');
-    await daemon.waitForLog('rules in force', { from });
-    await goOn(loads);
+    configure('userspace', { iptables: { minSyncPeriod } });
+    await reload(running);
+    await goOn(askers, MORE);
   }
-  for (const load of loads) expect((await load.stop()).failures).toEqual([]);
-  expect(await held.release()).toMatchObject({ outcome: 'reply' });
+  await expectNoFailures(askers);
+  await expectUnbroken(held);
 });
 
 test.each<ProxyMode>(['nftables', 'iptables'])(
   'userspace mode takes over from %s mode by a restart without a failed request; back, requests fail until the next rules are in force',
   async (other) => {
-    await start(other);
-    const loads = await startLoads();
-    const held = await node.topology.client.agent().hold(WEB);
-    await daemon!.stop();
-    await (await start('userspace')).waitForLog('removed the rules of another mode');
-    expect(await present()).toEqual(['userspace']);
-    await goOn(loads);
-    for (const load of loads) expect((await load.peek()).failures).toEqual([]);
+    daemon = await node.start(other);
+    const askers = await node.askFromEverywhere(PAUSE_MS);
+    const held = await node.holdFromEverywhere();
+    await daemon.stop();
+    daemon = await node.start('userspace');
+    await daemon.waitForLog(REMOVED);
+    expect(await node.present()).toEqual(['userspace']);
+    await goOn(askers, MORE);
+    await expectNoFailures(askers);
     // Who was translated to an endpoint still is.
-    expect(await held.release()).toMatchObject({ outcome: 'reply' });
+    await expectUnbroken(held);
 
-    await daemon!.stop();
-    expect(await present()).toEqual([]);
-    await start(other);
-    const fresh = await startLoads();
-    await goOn(fresh);
-    for (const load of fresh) expect((await load.stop()).failures).toEqual([]);
-    for (const load of loads) await load.stop();
+    await daemon.stop();
+    expect(await node.present()).toEqual([]);
+    daemon = await node.start(other);
+    const fresh = await node.askFromEverywhere(PAUSE_MS);
+    await goOn(fresh, MORE);
+    await expectNoFailures(fresh);
   },
   60_000,
 );

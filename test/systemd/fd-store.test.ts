@@ -1,34 +1,20 @@
 // userspace mode under a real systemd: sockets and connections are kept from one start to the next.
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { NODE_NAME, service, slice } from '../support/manifests.ts';
+import { NODE_NAME } from '../support/manifests.ts';
 import { POD_CIDR } from '../support/netns/topology.ts';
-import type { Target } from '../support/netns/traffic.ts';
-import { podIp, TestNode } from '../support/test-node.ts';
+import { TestNode } from '../support/test-node.ts';
+import { DNS, putWebAndDns, WEB } from '../support/web-and-dns.ts';
 import { Manager } from './manager.ts';
 
-const WEB: Target = { protocol: 'tcp', host: '10.96.0.1', port: 80 };
-const DNS: Target = { protocol: 'udp', host: '10.96.0.1', port: 53 };
 const ARGS = `--source=/run/kpt/manifests --hostname-override=${NODE_NAME} --cluster-cidr=${POD_CIDR} --proxy-mode=userspace`;
 
 let node: TestNode;
 let manager: Manager;
 
 beforeAll(async () => {
-  node = await TestNode.create(2);
-  const ports = [
-    { name: 'http', port: 80 },
-    { name: 'dns', port: 53, protocol: 'UDP' },
-  ] as const;
-  const targets = [
-    { name: 'http', port: 8080 },
-    { name: 'dns', port: 5353, protocol: 'UDP' },
-  ] as const;
-  node.manifests.put(
-    'web',
-    service('web', { clusterIps: [WEB.host], ports: [...ports] }),
-    slice('web', 'web-1', { ports: [...targets], endpoints: [podIp(1), podIp(2)] }),
-  );
+  node = await TestNode.create(3);
+  putWebAndDns(node.manifests);
   manager = await Manager.start(node.netns, node.manifests.path, [
     `Environment="KPROXY_TS_ARGS=${ARGS}"`,
     'RestartSec=200ms',

@@ -69,6 +69,18 @@ interface Host {
 const AGENT = fileURLToPath(new URL('./agent.mjs', import.meta.url));
 
 /** A traffic agent in one namespace. Ends with the namespace, or when this process does. */
+/** Requests that go on until they are stopped. */
+export interface Load {
+  peek(): Promise<Tally>;
+  stop(): Promise<Tally>;
+}
+
+/** A connection that is kept open. */
+export interface Held {
+  readonly first: Reply;
+  release(how?: { readonly isReset: boolean }): Promise<HoldReport>;
+}
+
 export class Agent {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #waiting = new Map<number, { resolve(result: unknown): void; reject(error: Error): void }>();
@@ -127,7 +139,7 @@ export class Agent {
   /** Requests without end: `concurrency` (4) at a time, each followed by a pause of `pauseMs` (5). */
   async startLoad(
     target: Target & { readonly concurrency?: number; readonly pauseMs?: number },
-  ): Promise<{ peek(): Promise<Tally>; stop(): Promise<Tally> }> {
+  ): Promise<Load> {
     const handle = await this.#request<number>('startLoad', target);
     return {
       peek: () => this.#request('peekLoad', { handle }),
@@ -139,9 +151,7 @@ export class Agent {
    * One connection (not of SCTP) kept open and asked every `intervalMs` (50). Rejects when it cannot be made. `release` ends the pause,
    * asks once more and closes: by a reset if that is asked for.
    */
-  async hold(
-    target: Target & { readonly intervalMs?: number },
-  ): Promise<{ readonly first: Reply; release(how?: { readonly isReset: boolean }): Promise<HoldReport> }> {
+  async hold(target: Target & { readonly intervalMs?: number }): Promise<Held> {
     const { handle, first } = await this.#request<{ handle: number; first: Reply }>('hold', target);
     return { first, release: (how) => this.#request('release', { handle, ...how }) };
   }
