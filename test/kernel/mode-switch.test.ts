@@ -1,5 +1,6 @@
 // Modes that every kernel with nf_tables has.
 
-import { testModeSwitches } from './mode-switch-suite.ts';
+import { testLiveSwitches, testRestarts } from './mode-switch-suite.ts';
 
-testModeSwitches([['nftables', 'iptables']]);
+testRestarts([['nftables', 'iptables']]);
+testLiveSwitches([['nftables', 'iptables']]);

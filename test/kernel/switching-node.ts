@@ -1,11 +1,14 @@
 // A node whose daemon goes from one mode to another, and clients all around it: what the tests of that share.
 
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { expect } from 'vitest';
 import type { ProxyMode } from '../../src/config/flags.ts';
-import type { ManifestDir } from '../support/manifests.ts';
+import { NODE_NAME } from '../support/manifests.ts';
 import type { CommandResult } from '../support/netns/command.ts';
-import type { Daemon } from '../support/netns/daemon.ts';
-import type { Netns } from '../support/netns/netns.ts';
+import { Daemon } from '../support/netns/daemon.ts';
+import { POD_CIDR, POD_CIDR6 } from '../support/netns/topology.ts';
 import type { Agent, Held, Load, Target } from '../support/netns/traffic.ts';
 import { patient } from '../support/patience.ts';
 import { TestNode } from '../support/test-node.ts';
@@ -34,6 +37,7 @@ export interface Asker {
 
 export class SwitchingNode {
   readonly #node: TestNode;
+  readonly #folder = mkdtempSync(path.join(tmpdir(), 'kproxy-ts-mode-'));
 
   private constructor(node: TestNode) {
     this.#node = node;
@@ -45,14 +49,6 @@ export class SwitchingNode {
     return new SwitchingNode(node);
   }
 
-  get netns(): Netns {
-    return this.#node.netns;
-  }
-
-  get manifests(): ManifestDir {
-    return this.#node.manifests;
-  }
-
   /** Nobody has any rules. */
   async clear(): Promise<void> {
     await this.#node.nft('flush', 'ruleset');
@@ -60,6 +56,45 @@ export class SwitchingNode {
 
   start(mode: ProxyMode): Promise<Daemon> {
     return this.#node.start(...this.#flags(mode));
+  }
+
+  /** Starts a daemon whose mode is said by its configuration file, where `fields` are as well. */
+  async startConfigured(mode: ProxyMode, fields: object = {}): Promise<Daemon> {
+    this.#configure(mode, fields);
+    const { netns } = this.#node;
+    const daemon = Daemon.start(netns, [
+      `--config=${this.#config}`,
+      `--hostname-override=${NODE_NAME}`,
+      '-v=2',
+    ]);
+    await daemon.rulesInForce();
+    return daemon;
+  }
+
+  /** Changes the file of a running daemon, and waits until its rules are as that says. */
+  async reload(daemon: Daemon, mode: ProxyMode, fields: object = {}): Promise<void> {
+    const from = daemon.log.length;
+    this.#configure(mode, fields);
+    process.kill(daemon.pid, 'SIGHUP');
+    await daemon.waitForLog('rules in force', { from });
+  }
+
+  get #config(): string {
+    return path.join(this.#folder, 'config.yaml');
+  }
+
+  #configure(mode: ProxyMode, fields: object): void {
+    const config = {
+      apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
+      kind: 'KubeProxyConfiguration',
+      mode,
+      clusterCIDR: `${POD_CIDR},${POD_CIDR6}`,
+      nodePortAddresses: ['0.0.0.0/0'],
+      kproxyTs: { source: this.#node.manifests.path, iptablesBackend: 'nft' },
+      ...fields,
+    };
+    writeFileSync(`${this.#config}.new`, JSON.stringify(config));
+    renameSync(`${this.#config}.new`, this.#config);
   }
 
   diff(mode: ProxyMode): Promise<CommandResult> {
@@ -101,6 +136,7 @@ export class SwitchingNode {
   }
 
   delete(): Promise<void> {
+    rmSync(this.#folder, { recursive: true });
     return this.#node.delete();
   }
 

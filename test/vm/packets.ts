@@ -26,6 +26,7 @@ export function testHalf(half: 'first' | 'second', other: { mode: PacketSuite['m
       mode: other.mode,
       protocols: ['SCTP'],
       isChosen: (scenario) => isEvery(16, other.from, scenario) && (IS_ALL || scenario.flags === undefined),
+      balancing: 'by chance, not measured',
       randomClusters: 0,
     },
   ]);
