@@ -59,7 +59,7 @@ export class Churn {
     this.#random = randomNumbers(seed);
     this.#members = Array.from({ length: serviceCount }, (_, index) => ({
       index,
-      endpoints: Array.from({ length: this.#below(MAX_ENDPOINTS + 1) }, () => this.#newEndpoint()),
+      endpoints: this.#newEndpoints(this.#below(MAX_ENDPOINTS + 1)),
       port: PORTS[0],
       hasNodePort: index % 4 === 0,
       hasAffinity: index % 10 === 0,
@@ -113,9 +113,9 @@ export class Churn {
     const { endpoints } = member;
     const at = this.#below(endpoints.length);
     // As many come as go when half of the places are taken.
-    if (this.#random() < 0.4 && endpoints.length > 0) endpoints.splice(at, 1, this.#newEndpoint());
+    if (this.#random() < 0.4 && endpoints.length > 0) endpoints.splice(at, 1, this.#newEndpoint(endpoints));
     else if (this.#random() < endpoints.length / MAX_ENDPOINTS) endpoints.splice(at, 1);
-    else endpoints.push(this.#newEndpoint());
+    else endpoints.push(this.#newEndpoint(endpoints));
     this.#putSlice(member);
   }
 
@@ -180,8 +180,18 @@ export class Churn {
     this.#server.put(slice(nameOf(member), nameOf(member), spec) as ApiObject);
   }
 
-  #newEndpoint(): Member['endpoints'][number] {
-    return { ip: `10.120.${this.#below(256)}.${this.#below(256)}`, health: 'ready' };
+  #newEndpoints(count: number): Member['endpoints'] {
+    const endpoints: Member['endpoints'] = [];
+    while (endpoints.length < count) endpoints.push(this.#newEndpoint(endpoints));
+    return endpoints;
+  }
+
+  /** At an address that none of the others has: of two pods with one address, one is believed, whatever the other says. */
+  #newEndpoint(others: Member['endpoints']): Member['endpoints'][number] {
+    for (;;) {
+      const ip = `10.120.${this.#below(256)}.${this.#below(256)}`;
+      if (others.every((other) => other.ip !== ip)) return { ip, health: 'ready' };
+    }
   }
 
   #below(count: number): number {

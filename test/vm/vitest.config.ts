@@ -1,22 +1,36 @@
 // Tests that run in the guest: npm run guest -- npx vitest run --config test/vm/vitest.config.ts
 
 import { fileURLToPath } from 'node:url';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
 import { patient } from '../support/patience.ts';
+
+/** Files of one group run beside each other, and groups one after the other. */
+const group = (
+  name: string,
+  groupOrder: number,
+  files: string,
+  maxWorkers: number,
+): TestProjectConfiguration => ({
+  extends: true,
+  test: { name, include: [files], maxWorkers, sequence: { groupOrder } },
+});
 
 export default defineConfig({
   root: fileURLToPath(new URL('../..', import.meta.url)),
   test: {
-    include: ['test/**/*.guest.ts'],
     experimental: { fsModuleCache: true },
     globalSetup: 'test/vm/load-modules.ts',
     pool: 'forks',
-    maxWorkers: 2,
     // What one file has loaded the next one need not.
     isolate: false,
     // One of 343 failed in a run, an IPv6 endpoint that nothing reached, and it is not known why: what fails twice fails.
     retry: 1,
     testTimeout: patient(30_000),
     hookTimeout: patient(60_000),
+    projects: [
+      group('together', 0, 'test/vm/*.guest.ts', 2),
+      // These need all that an emulated processor has, or change what all namespaces share.
+      group('alone', 1, 'test/vm/alone/*.guest.ts', 1),
+    ],
   },
 });
