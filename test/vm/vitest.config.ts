@@ -1,7 +1,7 @@
 // Tests that run in the guest: npm run guest -- npx vitest run --config test/vm/vitest.config.ts
 
 import { fileURLToPath } from 'node:url';
-import { defineConfig, type TestProjectConfiguration } from 'vitest/config';
+import { defineConfig, type TestProjectConfiguration, type UserWorkspaceConfig } from 'vitest/config';
 import { patient } from '../support/patience.ts';
 
 /** Files of one group run beside each other, and groups one after the other. */
@@ -9,17 +9,16 @@ const group = (
   name: string,
   groupOrder: number,
   files: string,
-  maxWorkers: number,
+  own: UserWorkspaceConfig['test'],
 ): TestProjectConfiguration => ({
   extends: true,
-  test: { name, include: [files], maxWorkers, sequence: { groupOrder } },
+  test: { name, include: [files], sequence: { groupOrder }, ...own },
 });
 
 export default defineConfig({
   root: fileURLToPath(new URL('../..', import.meta.url)),
   test: {
     experimental: { fsModuleCache: true },
-    globalSetup: 'test/vm/load-modules.ts',
     pool: 'forks',
     // What one file has loaded the next one need not.
     isolate: false,
@@ -28,9 +27,10 @@ export default defineConfig({
     testTimeout: patient(30_000),
     hookTimeout: patient(60_000),
     projects: [
-      group('together', 0, 'test/vm/*.guest.ts', 2),
+      // Modules are loaded before all: asked for by both projects, their loader would be read from the cache twice at once.
+      group('together', 0, 'test/vm/*.guest.ts', { maxWorkers: 2, globalSetup: 'test/vm/load-modules.ts' }),
       // These need all that an emulated processor has, or change what all namespaces share.
-      group('alone', 1, 'test/vm/alone/*.guest.ts', 1),
+      group('alone', 1, 'test/vm/alone/*.guest.ts', { maxWorkers: 1 }),
     ],
   },
 });
