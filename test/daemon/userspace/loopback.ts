@@ -50,14 +50,16 @@ export class Loopback {
     this.service.set([served]);
     this.#route ??= new Route(this.service, served, 'outside', this.clock);
     this.#route.replace(served);
-    this.#listener ??= (await TcpListener.open(
+    this.#listener ??= TcpListener.open(
       { ip: LOCALHOST, port: 0 },
       {
+        isTranslated: false,
+        clock: this.clock,
         onConnection: (client) => this.#connections.lead(client, DIALLED, this.route),
         onError: (error) =>
           this.troubles.push({ code: 'ACCEPT', service: undefined, reason: error.message, times: 1 }),
       },
-    )) as TcpListener;
+    ) as TcpListener;
   }
 
   /** How many were reset. */
@@ -82,9 +84,14 @@ export class Loopback {
     return `${host}:${(server.address() as AddressInfo).port}`;
   }
 
-  async close(): Promise<void> {
+  /** Resets all connections. */
+  async stop(): Promise<void> {
     this.#listener?.close();
     await this.#connections.close();
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
     for (const socket of this.#sockets) socket.destroy();
     for (const server of this.#servers) server.close();
   }

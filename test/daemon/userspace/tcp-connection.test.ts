@@ -357,6 +357,6 @@ test('closing resets every connection', async () => {
   const client = proxy.dial();
   await vi.waitFor(() => expect(ends).toHaveLength(1));
   const endings = Promise.all([ending(client), ending(ends[0]!)]);
-  await proxy.close();
+  await proxy.stop();
   expect(await endings).toEqual(['ECONNRESET', 'ECONNRESET']);
 });
