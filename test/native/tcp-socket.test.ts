@@ -49,3 +49,13 @@ test('connections are made, talk and end; what is full, reset, closed or nonsens
     wrong: Array(18).fill('TypeError'),
   });
 });
+
+test('a process without descriptors tells now and then that it cannot accept, and goes on when it has some', async () => {
+  expect(await runChild('exhausted.ts', { wrapper: ['prlimit', '--nofile=96'] })).toEqual({
+    codes: ['EMFILE'],
+    isPaced: true,
+    before: 0,
+    accepted: 2,
+    isQuiet: true,
+  });
+});

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { type Clock, systemClock } from '../../../src/daemon/sync-loop.ts';
 import { Descriptors } from '../../../src/daemon/userspace/descriptors.ts';
+import type { LeftTcp } from '../../../src/daemon/userspace/proxies-bequest.ts';
 import { Route } from '../../../src/daemon/userspace/route.ts';
 import { RoutedService } from '../../../src/daemon/userspace/routed-service.ts';
 import { TcpConnections } from '../../../src/daemon/userspace/tcp-connections.ts';
@@ -60,6 +61,22 @@ export class Loopback {
           this.troubles.push({ code: 'ACCEPT', service: undefined, reason: error.message, times: 1 }),
       },
     ) as TcpListener;
+  }
+
+  /** Gives all connections away, as to another process. */
+  leave(): LeftTcp[] {
+    return [...this.#connections.leave()];
+  }
+
+  /** Goes on with connections that were left with an endpoint. */
+  resume(left: readonly LeftTcp[]): void {
+    for (const { client, endpoint, backend, unsentToEndpoint, unsentToClient } of left) {
+      this.#connections.resume(client, endpoint!, DIALLED, this.route, {
+        backend: backend!,
+        unsentToEndpoint: Buffer.from(unsentToEndpoint, 'base64'),
+        unsentToClient: Buffer.from(unsentToClient, 'base64'),
+      });
+    }
   }
 
   /** How many were reset. */
