@@ -138,7 +138,12 @@ function isFacts(facts: unknown, count: number): facts is Facts {
 }
 
 /** As much of a Frontend as an open connection needs: the one it was made through may be gone. */
-export function formerFrontend({ family, service, displayName, dialled }: LeftTcp): Frontend {
+export function formerFrontend({
+  family,
+  service,
+  displayName,
+  dialled,
+}: Pick<LeftTcp, 'family' | 'service' | 'displayName' | 'dialled'>): Frontend {
   return {
     kind: 'ClusterIP',
     family,
