@@ -102,7 +102,8 @@ export interface Addon {
   /**
    * Something that tells which descriptors have become readable or writable (epoll(7), edge-triggered). Calls back with a count after
    * it has put two numbers for each into `told`: the id and the event bits. More than there is room for come with the next turn
-   * of the event loop. What the callback queues runs before that; what it throws is an uncaught exception. Keeps no process alive.
+   * of the event loop. What the callback queues runs before that; what it throws is an uncaught exception. Keeps no process alive. Throws
+   * an Error with `errno` when there can be none.
    */
   openReadiness(told: Float64Array, callback: (count: number) => void): object;
   /**

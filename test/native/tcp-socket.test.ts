@@ -50,8 +50,9 @@ test('connections are made, talk and end; what is full, reset, closed or nonsens
   });
 });
 
-test('a process without descriptors tells now and then that it cannot accept, and goes on when it has some', async () => {
+test('a process without descriptors says so, of those who wait now and then, and goes on when it has some', async () => {
   expect(await runChild('exhausted.ts', { wrapper: ['prlimit', '--nofile=96'] })).toEqual({
+    refused: ['EMFILE', 'EMFILE'],
     codes: ['EMFILE'],
     isPaced: true,
     before: 0,

@@ -167,7 +167,7 @@ export class Proxies {
       this.#portals.bequeath(served, leaving);
       this.#locals.bequeath(served, leaving);
     }
-    for (const left of this.#connections.leave()) leaving.connection(left);
+    for (const left of [...this.#connections.leave(), ...this.#takeUnled()]) leaving.connection(left);
     void this.drain();
     return leaving.done();
   }
@@ -208,6 +208,7 @@ export class Proxies {
   /** Nothing listens any more, and connections are reset. Not to be called during an update. */
   async close(): Promise<void> {
     const drained = this.drain();
+    for (const { client } of this.#takeUnled()) resetConnection(client);
     await this.#connections.close();
     await drained;
   }
@@ -296,10 +297,14 @@ export class Proxies {
     return true;
   }
 
-  #leadInherited(): void {
+  #takeUnled(): readonly LeftTcp[] {
     const unled = this.#unled;
     this.#unled = [];
-    for (const { client, dialled, side } of unled) {
+    return unled;
+  }
+
+  #leadInherited(): void {
+    for (const { client, dialled, side } of this.#takeUnled()) {
       const served = this.#dialled(dialled);
       if (served === undefined) resetConnection(client);
       else this.#connections.lead(client, dialled, routeOf(served, side, this.#clock));

@@ -28,11 +28,15 @@ export class Readiness {
     this.#told = new Float64Array(2 * batch);
   }
 
-  /** Tells of a descriptor from now on. Returns its id, or a negative errno: -ENOSPC when there may be no more of them. */
+  /**
+   * Tells of a descriptor from now on. Returns its id, or a negative errno: -ENOSPC when there may be no more of them, -EMFILE when it
+   * is the first and there may be no epoll.
+   */
   watch(fd: number, watcher: Watcher): number {
-    this.#handle ??= this.#addon.openReadiness(this.#told, (count) => this.#tell(count));
+    const refusal = this.#open();
+    if (refusal !== 0) return -refusal;
     const id = ++this.#lastId;
-    const errno = this.#addon.watchReadiness(this.#handle, fd, id);
+    const errno = this.#addon.watchReadiness(this.#handle!, fd, id);
     if (errno !== 0) return -errno;
     this.#watchers.set(id, watcher);
     return id;
@@ -46,6 +50,18 @@ export class Readiness {
   /** Of one that stays open, or whose socket somebody else has, too. */
   unwatch(fd: number, id: number): void {
     if (this.#watchers.delete(id)) this.#addon.unwatchReadiness(this.#handle!, fd);
+  }
+
+  /** Returns 0 or an errno. */
+  #open(): number {
+    try {
+      this.#handle ??= this.#addon.openReadiness(this.#told, (count) => this.#tell(count));
+      return 0;
+    } catch (error) {
+      const { errno } = error as { errno?: number };
+      if (errno === undefined) throw error;
+      return errno;
+    }
   }
 
   #tell(count: number): void {

@@ -13,8 +13,7 @@ const { EAGAIN } = constants.errno;
 
 const READABLE = EPOLL.in | EPOLL.rdHup | EPOLL.hup | EPOLL.err;
 const WRITABLE = EPOLL.out | EPOLL.hup | EPOLL.err;
-const BROKEN = EPOLL.hup | EPOLL.err;
-const ENDING = EPOLL.rdHup | BROKEN;
+const ENDING = EPOLL.rdHup | EPOLL.hup | EPOLL.err;
 
 /** Idle time as Go's, and so kube-proxy's; then ten questions, one a second, as libuv asks. */
 const KEEP_ALIVE = { idleSeconds: 15, intervalSeconds: 1, probes: 10 } as const;
@@ -25,7 +24,7 @@ export class TcpSocket implements Watcher, ByteSource, ByteSink {
   readonly fd: number;
   isReadable = false;
   isWritable: boolean;
-  /** It was reset, or both sides have said all. */
+  /** It was reset, or the other side has gone without a word. */
   isBroken = false;
   /** There may be less to read than there is room for, and the end behind it. */
   #isEnding = false;
@@ -52,7 +51,7 @@ export class TcpSocket implements Watcher, ByteSource, ByteSink {
     if ((events & READABLE) !== 0) this.isReadable = true;
     if ((events & WRITABLE) !== 0) this.isWritable = true;
     if ((events & ENDING) !== 0) this.#isEnding = true;
-    if ((events & BROKEN) !== 0) this.isBroken = true;
+    if ((events & EPOLL.err) !== 0) this.isBroken = true;
     this.#onReady(this);
   }
 
@@ -70,8 +69,8 @@ export class TcpSocket implements Watcher, ByteSource, ByteSink {
     return Math.max(size, 0);
   }
 
-  endWriting(): boolean {
-    return addon.shutdownWriting(this.fd) === 0;
+  endWriting(): void {
+    addon.shutdownWriting(this.fd);
   }
 
   /** What went wrong with it since this was asked last: 0 or an errno. */

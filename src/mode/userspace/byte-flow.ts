@@ -17,8 +17,8 @@ export interface ByteSink {
   readonly isWritable: boolean;
   /** How many of the first `count` bytes it took, all of them while it is writable; or a negative errno when it takes none any more. */
   send(bytes: Uint8Array, count: number): number;
-  /** Says that this was all; false when there is nobody to be told. */
-  endWriting(): boolean;
+  /** Says that this was all. That nobody hears it is found out by who reads from there. */
+  endWriting(): void;
 }
 
 /**
@@ -79,7 +79,8 @@ export class ByteFlow {
       if (size < 0) return this.#from.isReadable ? 'broken' : 'waiting';
       if (size === 0) {
         this.#hasEnded = true;
-        return this.#to.endWriting() ? 'ended' : 'broken';
+        this.#to.endWriting();
+        return 'ended';
       }
       this.#received += size;
       if (!this.#send(buffer, size)) return 'broken';

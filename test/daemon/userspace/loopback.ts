@@ -45,6 +45,11 @@ export class Loopback {
     return this.#route!;
   }
 
+  /** Where clients are accepted. */
+  get port(): number {
+    return this.#listener!.address.port;
+  }
+
   /** What connections lead to from now on. */
   async serve(spec: Partial<FrontendSpec> & { readonly backends: readonly string[] }): Promise<void> {
     const served = frontend('web', { address: '10.96.0.1', ...spec });
@@ -86,8 +91,7 @@ export class Loopback {
 
   /** A client's connection; nothing is read until it is told to. */
   dial(options: { readonly localAddress?: string } = {}): Socket {
-    const { port } = this.#listener!.address;
-    return this.#kept(connect({ host: LOCALHOST, port, allowHalfOpen: true, ...options }));
+    return this.#kept(connect({ host: LOCALHOST, port: this.port, allowHalfOpen: true, ...options }));
   }
 
   /** An endpoint that answers; returns its `ip:port`. */

@@ -5,6 +5,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
+import { constants } from 'node:os';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { loadAddon } from '../../../native/load.cjs';
 import { Descriptors } from '../../../src/daemon/userspace/descriptors.ts';
@@ -470,6 +471,40 @@ describe('connections that are left and gone on with', () => {
     }
     client.end();
     expect(digest(await answered)).toBe(digest(sent));
+  });
+
+  test('in the midst of an ending: the rest of the answer, and then its end', async () => {
+    const addon = loadAddon();
+    const [first, second] = [loopback(), loopback()];
+    const ends: Socket[] = [];
+    const endpoint = await first.endpoint((socket) => ends.push(socket));
+    for (const proxy of [first, second]) await proxy.serve({ backends: [endpoint] });
+    // Reads when it is told to: not all of the answer is on its side yet when the connection is over here.
+    const client = addon.connectTcp('127.0.0.1', first.port, 0);
+    addon.sendTcp(client, Buffer.from('request'), 7);
+    addon.shutdownWriting(client);
+    await vi.waitFor(() => expect(ends).toHaveLength(1));
+    expect(`${await readAll(ends[0]!)}`).toBe('request');
+    const bytes = randomBytes(200_000);
+    ends[0]!.write(bytes.subarray(0, 100_000));
+    await vi.waitFor(() => expect(first.route.port.traffic.endpoints()[0]!.bytesToClient).toBe(100_000));
+    const left = first.leave();
+    // Nobody moves anything; then both sides have said all.
+    ends[0]!.end(bytes.subarray(100_000));
+    await once(ends[0]!, 'close');
+    second.resume(left);
+    await vi.waitFor(() => expect(second.service.open).toBe(0));
+    const room = new Uint8Array(10_000);
+    const answer: Buffer[] = [];
+    let size = -1;
+    while (size !== 0) {
+      size = addon.receiveTcp(client, room);
+      if (size > 0) answer.push(Buffer.from(room.slice(0, size)));
+      else if (size === -constants.errno.EAGAIN) await new Promise((resolve) => setImmediate(resolve));
+      else expect(size).toBe(0);
+    }
+    addon.closeTcp(client, false);
+    expect(digest(Buffer.concat(answer))).toBe(digest(bytes));
   });
 
   test('before an endpoint has answered: the client alone', async () => {
