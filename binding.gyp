@@ -3,12 +3,15 @@
     {
       "target_name": "netlink",
       "sources": [
-        "native/inet-socket.cc",
         "native/kernel.cc",
         "native/netlink.cc",
         "native/node-values.cc",
+        "native/readiness.cc",
         "native/subscription.cc",
+        "native/tcp-listener.cc",
+        "native/tcp-socket.cc",
         "native/transport.cc",
+        "native/udp-socket.cc",
         "native/unix-socket.cc"
       ],
       "defines": ["NAPI_VERSION=8"],

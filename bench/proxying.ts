@@ -4,7 +4,7 @@
 import type { Ip } from '../src/model/ip.ts';
 import type { ServiceKey } from '../src/model/types.ts';
 import type { Frontend } from '../src/vip/frontend.ts';
-import { Proxies } from './shipped.ts';
+import { formerFrontend, Proxies } from './shipped.ts';
 
 const [own = '', dialled = '', endpoint = ''] = process.argv.slice(2);
 const addressOf = (text: string): { ip: Ip; port: number } => {
@@ -14,22 +14,8 @@ const addressOf = (text: string): { ip: Ip; port: number } => {
 
 const service = 'default/bench' as ServiceKey;
 const frontend: Frontend = {
-  kind: 'ClusterIP',
-  family: 4,
-  address: addressOf(dialled).ip,
-  protocol: 'TCP',
-  port: addressOf(dialled).port,
-  service,
-  displayName: service,
+  ...formerFrontend({ family: 4, service, displayName: service, dialled: addressOf(dialled) }),
   backends: [{ ...addressOf(endpoint), isMaybeLocal: false, weight: 1 }],
-  trafficPolicy: 'Cluster',
-  healthCheckNodePort: 0,
-  masquerade: 'never',
-  whenEmpty: 'refuse',
-  insideBackends: undefined,
-  scheduler: 'random',
-  affinityTimeoutSeconds: undefined,
-  sourceRanges: undefined,
 };
 
 const proxies = new Proxies({ tell: (trouble) => console.error(trouble) });

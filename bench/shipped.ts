@@ -18,6 +18,9 @@ export const { openIpvsBackend } =
   await shipped<typeof import('../src/daemon/ipvs/open-ipvs.ts')>('daemon/ipvs/open-ipvs');
 export const { Proxies } =
   await shipped<typeof import('../src/daemon/userspace/proxies.ts')>('daemon/userspace/proxies');
+export const { formerFrontend } = await shipped<typeof import('../src/daemon/userspace/proxies-bequest.ts')>(
+  'daemon/userspace/proxies-bequest',
+);
 export const { SyncLoop } = await shipped<typeof import('../src/daemon/sync-loop.ts')>('daemon/sync-loop');
 export const { NftConnection } =
   await shipped<typeof import('../src/daemon/nft-connection.ts')>('daemon/nft-connection');

@@ -55,22 +55,66 @@ export interface Addon {
   /** A descriptor of an empty file in memory, or a negative errno. */
   memoryFile(): number;
   /**
-   * A socket of IPv4 or IPv6 for TCP or UDP whose packets carry a mark (SO_MARK in socket(7), which takes CAP_NET_ADMIN). One of UDP has
-   * a port of its own. Returns its descriptor, which is the caller's to close, or a negative errno.
+   * A UDP socket of a family, with a port of its own, whose packets carry a mark (SO_MARK in socket(7), which takes CAP_NET_ADMIN).
+   * Returns its descriptor, which is the caller's to close, or a negative errno.
    */
-  openMarked(family: 4 | 6, isTcp: boolean, mark: number): number;
+  openMarkedUdp(family: 4 | 6, mark: number): number;
   /**
-   * Where a TCP connection was going before its destination was translated here: fills `bytes` with the address and then the port,
-   * in network order, 6 bytes for IPv4 and 18 for IPv6. Returns 0 or an errno: ENOENT where connection tracking does not know it.
+   * A TCP socket at a canonical address, and a port unless that is 0, that does not listen yet; one of IPv6 is for that alone. Returns
+   * its descriptor, which is the caller's to close, or a negative errno. Of `ip` and `port` that are none it throws, here and below.
    */
-  originalDestination(fd: number, bytes: Uint8Array): number;
+  openTcpListener(ip: string, port: number): number;
+  /** Makes a bound socket listen, or changes the length of its queue (listen(2)). Returns its port, or a negative errno. */
+  listenTcp(fd: number, backlog: number): number;
+  /**
+   * Takes connections that wait, as many as `accepted` has room for, and returns how many. The first number there becomes the errno that
+   * stopped it: EAGAIN when no more wait, 0 when there was no room. Then come six numbers for each: its descriptor, which is the
+   * caller's to close, does not wait and does not delay what is small (TCP_NODELAY); the port that it was going to before its destination
+   * was translated here, 0 where connection tracking does not know, or `family` is 0, which asks for none; and the address in network
+   * order, 4 or 16 bytes.
+   */
+  acceptTcp(listener: number, family: 0 | 4 | 6, accepted: Int32Array): number;
+  /**
+   * Begins to connect, without waiting and without delaying what is small, by a socket whose packets carry `mark` unless that is 0.
+   * Returns its descriptor, which is the caller's to close, or a negative errno.
+   */
+  connectTcp(ip: string, port: number, mark: number): number;
+  /** What went wrong with a socket since it was asked last (SO_ERROR): 0 or an errno. A connection that was reset has failed. */
+  socketError(fd: number): number;
+  /**
+   * Who is at the other end of a TCP connection: fills the beginning of `bytes`, 18 at least, with the address and then the port, in
+   * network order, and returns how many these are, 6 or 18; or a negative errno: -ENOTCONN of one that was reset.
+   */
+  peerAddress(fd: number, bytes: Uint8Array): number;
+  /** Reads what there is, without waiting. Returns how many bytes, 0 at the end, or a negative errno: -EAGAIN when there is nothing. */
+  receiveTcp(fd: number, bytes: Uint8Array): number;
   /**
    * Writes the first `count` bytes to a connected socket without waiting. Returns how many the kernel took, or a negative errno:
    * -EAGAIN when its buffer is full.
    */
-  sendNow(fd: number, bytes: Uint8Array, count: number): number;
-  /** Whether a TCP connection is over in both directions, by a reset for example. Reads nothing from it. */
-  isBroken(fd: number): boolean;
+  sendTcp(fd: number, bytes: Uint8Array, count: number): number;
+  /** Says to the other side that this was all. Returns 0 or an errno: ENOTCONN of one that was reset. */
+  shutdownWriting(fd: number): number;
+  /** Has the kernel ask now and then whether the other side is still there (SO_KEEPALIVE in socket(7), tcp(7)). Returns 0 or an errno. */
+  keepAlive(fd: number, idleSeconds: number, intervalSeconds: number, probes: number): number;
+  /** Closes a TCP socket: what was sent is still delivered, unless it is reset. Returns 0 or an errno. */
+  closeTcp(fd: number, isReset: boolean): number;
+  /**
+   * Something that tells which descriptors have become readable or writable (epoll(7), edge-triggered). Calls back with a count after
+   * it has put two numbers for each into `told`: the id and the event bits. More than there is room for come with the next turn
+   * of the event loop. What the callback queues runs before that; what it throws is an uncaught exception. Keeps no process alive. Throws
+   * an Error with `errno` when there can be none.
+   */
+  openReadiness(told: Float64Array, callback: (count: number) => void): object;
+  /**
+   * Tells of a descriptor from now on, and at once what it is ready for. Its end is the end of that, where nobody else has the same
+   * socket. Ids are whole numbers of the caller's, 0 to 2^53 - 1. Returns 0 or an errno: EEXIST when it is told of already.
+   */
+  watchReadiness(readiness: object, fd: number, id: number): number;
+  /** Tells no more of it. Returns 0 or an errno: ENOENT when it was not told of. */
+  unwatchReadiness(readiness: object, fd: number): number;
+  /** Idempotent; nothing is called back afterwards, and nothing can be watched. */
+  closeReadiness(readiness: object): void;
 }
 
 /** Path that node-gyp gives the compiled addon. */

@@ -1,5 +1,5 @@
-// Netlink sockets for Node: open, transact, subscribe, close; and what Node lacks of Unix sockets. The addon moves
-// datagrams and knows no protocol inside them; arguments and policy belong to its callers in src/daemon.
+// Netlink sockets for Node: open, transact, subscribe, close; what Node lacks of Unix, UDP and TCP sockets; and which of many can be
+// read or written. The addon moves bytes and knows no protocol inside them; arguments and policy belong to its callers in src/daemon.
 
 #include "kernel.h"
 #include "methods.h"
@@ -26,10 +26,22 @@ NAPI_MODULE_INIT() {
       method("receiveDescriptors", ReceiveDescriptors),
       method("duplicate", Duplicate),
       method("memoryFile", MemoryFile),
-      method("openMarked", OpenMarked),
-      method("originalDestination", OriginalDestination),
-      method("sendNow", SendNow),
-      method("isBroken", IsBroken),
+      method("openMarkedUdp", OpenMarkedUdp),
+      method("openTcpListener", OpenTcpListener),
+      method("listenTcp", ListenTcp),
+      method("acceptTcp", AcceptTcp),
+      method("connectTcp", ConnectTcp),
+      method("socketError", SocketError),
+      method("peerAddress", PeerAddress),
+      method("receiveTcp", ReceiveTcp),
+      method("sendTcp", SendTcp),
+      method("shutdownWriting", ShutdownWriting),
+      method("keepAlive", KeepAlive),
+      method("closeTcp", CloseTcp),
+      method("openReadiness", OpenReadiness),
+      method("watchReadiness", WatchReadiness),
+      method("unwatchReadiness", UnwatchReadiness),
+      method("closeReadiness", CloseReadiness),
   };
   napi_define_properties(env, exports, sizeof methods / sizeof *methods, methods);
   return exports;

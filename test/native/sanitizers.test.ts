@@ -46,7 +46,8 @@ afterAll(() => copy?.delete());
 const scripts = [
   'transact.ts',
   'failures.ts',
-  'inet-socket.ts',
+  'tcp-socket.ts',
+  'readiness.ts',
   'subscribe.ts',
   'lifetime.ts',
   'collect.ts',

@@ -1,5 +1,5 @@
 // How many descriptors the process may have, and how many of them proxies use: a client is refused, and that is told, before the
-// kernel refuses one to somebody who cannot do without. libuv would only close what it cannot accept, without a word.
+// kernel refuses one to somebody who cannot do without.
 
 import { readFileSync, statSync } from 'node:fs';
 import type { Troubles } from './troubles.ts';

@@ -15,7 +15,7 @@ const VERSION = 1;
 export interface LeftListener {
   readonly fd: number;
   readonly address: SocketAddress;
-  /** `listenerKey` or `portalKey` of Proxies. */
+  /** What it is for: `listenerKey`, `portalKey` or `localKey`. */
   readonly key: string;
 }
 
@@ -80,13 +80,13 @@ export class Leaving {
 /** What another process has left, until it is claimed. Comes from a process of the same program, or of another version of it. */
 export class Inheritance {
   readonly #listeners = new Map<string, LeftListener>();
-  readonly connections: readonly LeftTcp[];
+  #connections: readonly LeftTcp[];
 
   private constructor({ listeners, connections }: Facts, fds: readonly number[]) {
     const at = (place: number): number => fds[place]!;
     for (const one of listeners)
       this.#listeners.set(`${one.key} ${one.address.ip}`, { ...one, fd: at(one.fd) });
-    this.connections = connections.map(({ client, endpoint, ...rest }) => ({
+    this.#connections = connections.map(({ client, endpoint, ...rest }) => ({
       ...rest,
       client: at(client),
       endpoint: endpoint === undefined ? undefined : at(endpoint),
@@ -98,6 +98,13 @@ export class Inheritance {
     if (isFacts(facts, fds.length)) return new Inheritance(facts, fds);
     discard(fds);
     return undefined;
+  }
+
+  /** All connections, which are the caller's then. */
+  takeConnections(): readonly LeftTcp[] {
+    const connections = this.#connections;
+    this.#connections = [];
+    return connections;
   }
 
   /** The socket that listens for `key` at an address, which is the caller's then. */
@@ -131,7 +138,12 @@ function isFacts(facts: unknown, count: number): facts is Facts {
 }
 
 /** As much of a Frontend as an open connection needs: the one it was made through may be gone. */
-export function formerFrontend({ family, service, displayName, dialled }: LeftTcp): Frontend {
+export function formerFrontend({
+  family,
+  service,
+  displayName,
+  dialled,
+}: Pick<LeftTcp, 'family' | 'service' | 'displayName' | 'dialled'>): Frontend {
   return {
     kind: 'ClusterIP',
     family,

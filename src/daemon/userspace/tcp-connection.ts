@@ -1,40 +1,28 @@
 // A client's connection and the one to an endpoint that answers it: dials, then moves bytes both ways until both are closed.
 //
-// Bytes are read into one buffer that all connections share, and written to the other side at once. Only what the kernel does
-// not take is copied, and nothing more is read from that side until it is written: so a connection holds at most one buffer's
-// worth each way, and none while it is idle.
+// Bytes are read into one buffer that all connections share, and written to the other side at once (ByteFlow). Endings are passed
+// on as they are: of a direction, or by a reset of both.
 
-import type { Socket } from 'node:net';
+import { constants } from 'node:os';
+import { ByteFlow } from '../../mode/userspace/byte-flow.ts';
 import { type Attempt, DialSchedule } from '../../mode/userspace/dial-schedule.ts';
 import { proxyHeader, type SocketAddress } from '../../mode/userspace/proxy-header.ts';
-import type { Ip } from '../../model/ip.ts';
 import type { Backend, Frontend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
-import {
-  adoptConnection,
-  dialMarked,
-  duplicateDescriptor,
-  isBroken,
-  type OnRead,
-  queuedBytes,
-  rereadInto,
-  sendNow,
-} from './node-sockets.ts';
 import type { Route } from './route.ts';
+import { connectTo, TcpSocket } from './tcp-socket.ts';
 import type { EndpointTraffic } from './traffic.ts';
 
-const BUFFER_BYTES = 128 * 1024;
-const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+const { EMFILE, ENFILE } = constants.errno;
 
-/** As Go's, and so kube-proxy's. */
-const KEEP_ALIVE_MS = 15_000;
+const buffer = new Uint8Array(128 * 1024);
 
 /** Why a client got no endpoint: none answered; this process may have no more descriptors; the client has gone. */
 export type Refusal = 'no-endpoint' | 'no-descriptor' | 'client-gone';
 
 export interface TcpConnectionOptions {
-  /** Accepted, and not read from. */
-  readonly client: Socket;
+  /** The descriptor of who was accepted, and not read from; owned. */
+  readonly client: number;
   /** What the client dialled. */
   readonly dialled: SocketAddress;
   readonly route: Route;
@@ -62,23 +50,32 @@ export type ResumedConnection = Pick<LeftConnection, 'unsentToEndpoint' | 'unsen
 
 const NOTHING = new Uint8Array(0);
 
+/** A client that has an endpoint. */
+interface Pair {
+  readonly backend: Backend;
+  readonly endpoint: TcpSocket;
+  readonly traffic: EndpointTraffic;
+  readonly up: ByteFlow;
+  readonly down: ByteFlow;
+  /** Both directions wait for their next turn. */
+  isDue: boolean;
+}
+
 export class TcpConnection {
   readonly #options: TcpConnectionOptions;
-  readonly #schedule = new DialSchedule();
-  #client: Socket;
-  #endpoint: Socket | undefined;
-  #backend: Backend | undefined;
-  #traffic: EndpointTraffic | undefined;
-  /** What was last given to each side's queue. */
-  readonly #queued = new WeakMap<Socket, Uint8Array>();
+  readonly #client: TcpSocket;
+  /** Until an endpoint answers. */
+  #schedule: DialSchedule | undefined = new DialSchedule();
+  /** An endpoint that has not answered yet. */
+  #dialling: { readonly backend: Backend; readonly endpoint: TcpSocket } | undefined;
   #cancelTimeout: (() => void) | undefined;
-  /** Sockets that are still open once both are connected. */
-  #open = 0;
+  #pair: Pair | undefined;
+  #clientEnd: SocketAddress | undefined;
   #isOver = false;
 
   constructor(options: TcpConnectionOptions) {
     this.#options = options;
-    this.#client = options.client;
+    this.#client = new TcpSocket(options.client, true, this.#ready);
   }
 
   get dialled(): SocketAddress {
@@ -89,100 +86,81 @@ export class TcpConnection {
     return this.#options.route;
   }
 
-  /** Dials one endpoint after the other until one answers. */
-  dial(): void {
-    if (this.#isOver) return;
-    const { route } = this.#options;
-    const attempt = this.#schedule.next((excluded) => route.pick(this.#clientAddress, excluded));
-    if (attempt === undefined) this.#refuse('no-endpoint');
-    else this.#attempt(attempt);
-  }
-
-  /** The endpoint that answered; undefined before one has. */
-  get backend(): Backend | undefined {
-    return this.#backend;
-  }
-
   get frontend(): Frontend {
     return this.#options.route.frontend;
   }
 
+  /** The endpoint that answered; undefined before one has. */
+  get backend(): Backend | undefined {
+    return this.#pair?.backend;
+  }
+
+  /** Dials one endpoint after the other until one answers. */
+  dial(): void {
+    if (this.#isOver) return;
+    const { route } = this.#options;
+    const attempt = this.#schedule!.next((excluded) => route.pick(this.#clientAddress, excluded));
+    if (attempt === undefined) this.#refuse('no-endpoint');
+    else this.#attempt(attempt);
+  }
+
   /** Finds out, after a while, when one side has gone without a word. */
   keepAlive(): void {
-    for (const socket of [this.#client, this.#endpoint!]) socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    this.#client.keepAlive();
+    this.#pair?.endpoint.keepAlive();
   }
 
   /** Resets both connections. */
   abort(): void {
     if (this.#isOver) return;
-    if (this.#backend === undefined) {
-      this.#refuse('client-gone');
-      return;
-    }
-    reset(this.#client);
-    reset(this.#endpoint!);
+    if (this.#pair === undefined) this.#refuse('client-gone');
+    else this.#end(this.#pair, { isReset: true });
   }
 
-  /**
-   * Lets go of it without a word to either side. Undefined when it is over, or almost: then it ends here. Throws KernelError when
-   * descriptors cannot be had; then it goes on.
-   */
+  /** Lets go of it without a word to either side; who gets the descriptors owns them. Undefined when it is over. */
   leave(): LeftConnection | undefined {
-    const endpoint = this.#traffic === undefined ? undefined : this.#endpoint!;
-    if (this.#isOver || this.#client.destroyed || endpoint?.destroyed === true) return undefined;
-    this.#client.pause();
-    endpoint?.pause();
-    const client = duplicateDescriptor(this.#client);
-    const left = {
-      client,
-      endpoint: endpoint && duplicateDescriptor(endpoint),
-      unsentToEndpoint: endpoint === undefined ? NOTHING : this.#unsentTo(endpoint),
-      unsentToClient: this.#unsentTo(this.#client),
-      backend: this.#backend,
-    };
+    if (this.#isOver) return undefined;
     this.#isOver = true;
-    this.#cancelTimeout?.();
-    for (const socket of [this.#client, this.#endpoint]) {
-      socket?.removeAllListeners().on('error', () => undefined);
-      socket?.destroy();
-    }
-    if (this.#traffic !== undefined) this.#traffic.open--;
+    this.#dropAttempt();
+    const pair = this.#pair;
+    if (pair !== undefined) pair.traffic.open--;
+    const left = {
+      client: this.#client.release(),
+      endpoint: pair?.endpoint.release(),
+      unsentToEndpoint: pair?.up.unsent ?? NOTHING,
+      unsentToClient: pair?.down.unsent ?? NOTHING,
+      backend: pair?.backend,
+    };
     this.#options.onEnd(undefined);
     return left;
   }
 
-  /** Goes on with a connection that was left with an endpoint; its client is `options.client`, not read from. */
+  /** Goes on with a connection that was left with an endpoint, whose descriptor is owned. */
   resume(endpoint: number, { backend, unsentToEndpoint, unsentToClient }: ResumedConnection): void {
-    this.#client = rereadInto(this.#client, this.#clientReader());
-    this.#endpoint = adoptConnection(endpoint, this.#endpointReader());
-    this.#begin(this.#endpoint, backend);
-    this.#readAfter(this.#client, this.#endpoint, unsentToEndpoint);
-    this.#readAfter(this.#endpoint, this.#client, unsentToClient);
-  }
-
-  #readAfter(from: Socket, to: Socket, unsent: Uint8Array): void {
-    if (unsent.length > 0) this.#write(from, to, unsent);
-    else from.resume();
+    const socket = new TcpSocket(endpoint, false, this.#ready);
+    const pair = this.#join(socket, backend);
+    pair.up.begin(unsentToEndpoint);
+    pair.down.begin(unsentToClient);
+    if (socket.watch() !== 0 || this.#client.watch() !== 0) this.#end(pair, { isReset: true });
   }
 
   #attempt({ backend, timeoutMs }: Attempt): void {
-    const { clock } = this.#options;
-    const endpoint = dialMarked(backend, this.#options.mark, {
-      noDelay: true,
-      onread: this.#endpointReader(),
-    });
-    this.#endpoint = endpoint;
-    endpoint.once('error', (error: NodeJS.ErrnoException) => {
-      if (endpoint !== this.#endpoint) return;
-      if (error.code === 'EMFILE' || error.code === 'ENFILE') {
-        this.#refuse('no-descriptor');
-        return;
-      }
-      this.#schedule.refused(backend);
-      this.#failed(backend);
-    });
-    endpoint.once('connect', () => this.#connected(endpoint, backend));
-    this.#cancelTimeout = clock.after(timeoutMs, () => this.#failed(backend));
+    const { clock, mark } = this.#options;
+    const fd = connectTo(backend, mark);
+    if (fd < 0) {
+      if (fd === -EMFILE || fd === -ENFILE) this.#refuse('no-descriptor');
+      else this.#refused(backend);
+      return;
+    }
+    const endpoint = new TcpSocket(fd, false, this.#ready);
+    this.#dialling = { backend, endpoint };
+    if (endpoint.watch() !== 0) this.#refuse('no-descriptor');
+    else this.#cancelTimeout = clock.after(timeoutMs, () => this.#failed(backend));
+  }
+
+  #refused(backend: Backend): void {
+    this.#schedule!.refused(backend);
+    this.#failed(backend);
   }
 
   #failed(backend: Backend): void {
@@ -190,121 +168,98 @@ export class TcpConnection {
     this.#options.route.failed(this.#clientAddress, backend);
     // Nothing is read from a client before it has an endpoint, so it must be asked. One that closed only its own direction may
     // have sent all that it has to say.
-    if (isBroken(this.#client)) this.#refuse('client-gone');
+    if (this.#client.takeError() !== 0) this.#refuse('client-gone');
     else this.dial();
   }
 
   #dropAttempt(): void {
+    this.#stopTimeout();
+    this.#dialling?.endpoint.close({ isReset: false });
+    this.#dialling = undefined;
+  }
+
+  #stopTimeout(): void {
     this.#cancelTimeout?.();
-    this.#endpoint?.destroy();
-    this.#endpoint = undefined;
+    this.#cancelTimeout = undefined;
   }
 
   #refuse(refusal: Refusal): void {
     this.#isOver = true;
     this.#dropAttempt();
-    reset(this.#client);
+    this.#client.close({ isReset: true });
     this.#options.onEnd(refusal);
   }
 
-  #connected(endpoint: Socket, backend: Backend): void {
+  /** Of both sockets. */
+  readonly #ready = (socket: TcpSocket): void => {
+    if (this.#pair !== undefined) this.#move(this.#pair);
+    else if (socket === this.#dialling?.endpoint) this.#answered(this.#dialling);
+  };
+
+  #answered({ backend, endpoint }: { readonly backend: Backend; readonly endpoint: TcpSocket }): void {
+    if (endpoint.takeError() !== 0) {
+      this.#refused(backend);
+      return;
+    }
     const { route, dialled } = this.#options;
-    this.#cancelTimeout?.();
-    const header =
-      route.frontend.proxyProtocol === 'v2' ? proxyHeader(this.#clientEnd(), dialled) : undefined;
-    endpoint.removeAllListeners('error');
-    this.#client = rereadInto(this.#client, this.#clientReader());
-    this.#begin(endpoint, backend);
-    this.#traffic!.connections++;
-    if (header === undefined) this.#client.resume();
-    else this.#write(this.#client, endpoint, header);
+    this.#stopTimeout();
+    this.#dialling = undefined;
+    const pair = this.#join(endpoint, backend);
+    pair.traffic.connections++;
+    if (route.frontend.proxyProtocol === 'v2') pair.up.begin(proxyHeader(this.#clientAt(), dialled));
+    if (this.#client.watch() !== 0) this.#end(pair, { isReset: true });
+    else this.#move(pair);
   }
 
-  #begin(endpoint: Socket, backend: Backend): void {
-    this.#backend = backend;
-    this.#traffic = this.#options.route.port.traffic.of(backend);
-    this.#traffic.open++;
-    this.#open = 2;
-    this.#join(this.#client, endpoint);
-    this.#join(endpoint, this.#client);
-  }
-
-  /** What ends one side ends the other in the same way: its direction, or by a reset both. */
-  #join(from: Socket, to: Socket): void {
-    from.once('end', () => to.end());
-    from.once('error', () => reset(to));
-    from.once('close', () => {
-      if (!from.readableEnded || !from.writableFinished) reset(to);
-      this.#open--;
-      if (this.#open > 0) return;
-      this.#isOver = true;
-      this.#traffic!.open--;
-      this.#options.onEnd(undefined);
-    });
-  }
-
-  #reader(from: () => Socket, to: () => Socket, count: (bytes: number) => void): OnRead {
-    return {
-      buffer,
-      callback: (size) => {
-        const target = to();
-        if (target.destroyed) return false;
-        count(size);
-        const sent = target.writableLength === 0 ? sendNow(target, buffer, size) : 0;
-        if (sent === size) return true;
-        this.#write(from(), target, Buffer.from(buffer.subarray(sent, size)));
-        return false;
-      },
+  #join(endpoint: TcpSocket, backend: Backend): Pair {
+    const traffic = this.#options.route.port.traffic.of(backend);
+    traffic.open++;
+    this.#schedule = undefined;
+    this.#pair = {
+      backend,
+      endpoint,
+      traffic,
+      up: new ByteFlow(this.#client, endpoint),
+      down: new ByteFlow(endpoint, this.#client),
+      isDue: false,
     };
+    return this.#pair;
   }
 
-  #clientReader(): OnRead {
-    return this.#reader(
-      () => this.#client,
-      () => this.#endpoint!,
-      (count) => {
-        this.#traffic!.bytesToEndpoint += count;
-      },
-    );
+  #move(pair: Pair): void {
+    if (pair.isDue) return;
+    const { up, down, traffic, endpoint } = pair;
+    const [upBefore, downBefore] = [up.received, down.received];
+    const [upward, downward] = [up.move(buffer), down.move(buffer)];
+    traffic.bytesToEndpoint += up.received - upBefore;
+    traffic.bytesToClient += down.received - downBefore;
+    // A side that is read from tells that it is no more, but not after its end.
+    const isGone = (up.hasEnded && this.#client.isBroken) || (down.hasEnded && endpoint.isBroken);
+    if (upward === 'broken' || downward === 'broken') this.#end(pair, { isReset: true });
+    else if (up.hasEnded && down.hasEnded) this.#end(pair, { isReset: false });
+    else if (isGone) this.#end(pair, { isReset: true });
+    else if (upward === 'more' || downward === 'more') {
+      pair.isDue = true;
+      setImmediate(() => {
+        pair.isDue = false;
+        if (!this.#isOver) this.#move(pair);
+      });
+    }
   }
 
-  #endpointReader(): OnRead {
-    return this.#reader(
-      () => this.#endpoint!,
-      () => this.#client,
-      (count) => {
-        this.#traffic!.bytesToClient += count;
-      },
-    );
+  #end({ endpoint, traffic }: Pair, how: { readonly isReset: boolean }): void {
+    this.#isOver = true;
+    this.#client.close(how);
+    endpoint.close(how);
+    traffic.open--;
+    this.#options.onEnd(undefined);
   }
 
-  /** Queues bytes, which become the connection's own, and reads on from their side once they are sent. */
-  #write(from: Socket, to: Socket, bytes: Uint8Array): void {
-    this.#queued.set(to, bytes);
-    to.write(bytes, (error) => {
-      this.#queued.delete(to);
-      if (error == null) from.resume();
-    });
+  readonly #clientAddress = (): string => this.#clientAt().ip;
+
+  /** Of a connection that was reset the kernel does not tell, and nobody reads what is said of it. */
+  #clientAt(): SocketAddress {
+    this.#clientEnd ??= this.#client.peer() ?? { ip: this.#options.dialled.ip, port: 0 };
+    return this.#clientEnd;
   }
-
-  #unsentTo(socket: Socket): Uint8Array {
-    const bytes = this.#queued.get(socket) ?? NOTHING;
-    return bytes.subarray(bytes.length - queuedBytes(socket));
-  }
-
-  readonly #clientAddress = (): string => this.#clientEnd().ip;
-
-  #clientEnd(): SocketAddress {
-    const { remoteAddress, remotePort } = this.#client;
-    // Of a connection that was reset Node tells neither, and nobody reads what is said of it. A zone is no part of the address.
-    const ip = remoteAddress?.replace(/%.*$/, '') ?? this.#options.dialled.ip;
-    return { ip: ip as Ip, port: remotePort ?? 0 };
-  }
-}
-
-function reset(socket: Socket): void {
-  if (socket.destroyed) return;
-  // libuv refuses to reset a socket that is about to send its end, which would never be closed then (uv_tcp_close_reset).
-  if (socket.writableEnded && !socket.writableFinished) socket.destroy();
-  else socket.resetAndDestroy();
 }

@@ -1,16 +1,14 @@
 // All TCP connections that are led to an endpoint, and the limits to them.
 
-import type { Socket } from 'node:net';
-import { KernelError } from '../../errors.ts';
 import type { SocketAddress } from '../../mode/userspace/proxy-header.ts';
 import { familyOf } from '../../model/ip.ts';
 import type { Backend, Frontend } from '../../vip/frontend.ts';
-import { discard } from '../handover/bequest.ts';
 import type { Clock } from '../sync-loop.ts';
 import type { Descriptors } from './descriptors.ts';
 import type { LeftTcp } from './proxies-bequest.ts';
 import type { Route } from './route.ts';
 import { type Refusal, type ResumedConnection, TcpConnection } from './tcp-connection.ts';
+import { resetConnection } from './tcp-socket.ts';
 import type { Troubles } from './troubles.ts';
 
 export interface TcpConnectionsOptions {
@@ -45,54 +43,46 @@ export class TcpConnections {
     this.#options = options;
   }
 
-  /** Leads a client that was accepted, and not read from, to an endpoint; or resets it. */
-  lead(client: Socket, dialled: SocketAddress, route: Route): void {
-    const { descriptors, troubles, clock, mark } = this.#options;
+  /** Leads a client that was accepted, and not read from, to an endpoint; or resets it. Owns the descriptor. */
+  lead(client: number, dialled: SocketAddress, route: Route): void {
+    const { descriptors, troubles } = this.#options;
     const { service, port } = route;
     const { maxConnections } = route.frontend;
     if (maxConnections !== undefined && service.open >= maxConnections) {
       const reason = `it has ${maxConnections} connections, the most that it asked for; others are refused`;
       troubles.note({ code: 'CONNECTION_LIMIT', service: service.key, reason });
       port.traffic.refused++;
-      client.resetAndDestroy();
+      resetConnection(client);
       return;
     }
     if (!descriptors.take(DESCRIPTORS_EACH)) {
       descriptors.refuse(troubles);
       port.traffic.refused++;
-      client.resetAndDestroy();
+      resetConnection(client);
       return;
     }
-    service.open++;
-    const connection = new TcpConnection({
-      client,
-      dialled,
-      route,
-      clock,
-      mark,
-      onEnd: (refusal) => this.#ended(connection, route, refusal),
-    });
-    this.#connections.add(connection);
-    this.#young.add(connection);
-    this.#cancelLook ??= clock.after(LOOK_MS, this.#look);
-    connection.dial();
+    this.#start(client, dialled, route).dial();
   }
 
-  /** Goes on with a connection that was left, whose client is not read from; resets it where there are too many. */
+  /** Goes on with a connection that was left, whose descriptors it owns; resets it where there are too many. */
   resume(
-    client: Socket,
+    client: number,
     endpoint: number,
     dialled: SocketAddress,
     route: Route,
     left: ResumedConnection,
   ): void {
-    const { descriptors, troubles, clock, mark } = this.#options;
+    const { descriptors, troubles } = this.#options;
     if (!descriptors.take(DESCRIPTORS_EACH)) {
       descriptors.refuse(troubles);
-      discard([endpoint]);
-      client.resetAndDestroy();
+      for (const fd of [client, endpoint]) resetConnection(fd);
       return;
     }
+    this.#start(client, dialled, route).resume(endpoint, left);
+  }
+
+  #start(client: number, dialled: SocketAddress, route: Route): TcpConnection {
+    const { clock, mark } = this.#options;
     route.service.open++;
     const connection = new TcpConnection({
       ...{ client, dialled, route, clock, mark },
@@ -101,31 +91,28 @@ export class TcpConnections {
     this.#connections.add(connection);
     this.#young.add(connection);
     this.#cancelLook ??= clock.after(LOOK_MS, this.#look);
-    connection.resume(endpoint, left);
+    return connection;
   }
 
-  /** All of them, for others to go on with. One that cannot be left stays. */
+  /** All of them, for others to go on with. */
   *leave(): Generator<LeftTcp> {
     for (const connection of [...this.#connections]) {
       const { dialled, route } = connection;
-      try {
-        const left = connection.leave();
-        if (left === undefined) continue;
-        yield {
-          ...left,
-          dialled,
-          side: route.side,
-          family: familyOf(dialled.ip),
-          service: route.service.key,
-          displayName: route.port.displayName,
-          unsentToEndpoint: Buffer.from(left.unsentToEndpoint).toString('base64'),
-          unsentToClient: Buffer.from(left.unsentToClient).toString('base64'),
-        };
-      } catch (error) {
-        if (!(error instanceof KernelError)) throw error;
-      }
+      const left = connection.leave();
+      if (left === undefined) continue;
+      yield {
+        ...left,
+        dialled,
+        side: route.side,
+        family: familyOf(dialled.ip),
+        service: route.service.key,
+        displayName: route.port.displayName,
+        unsentToEndpoint: Buffer.from(left.unsentToEndpoint).toString('base64'),
+        unsentToClient: Buffer.from(left.unsentToClient).toString('base64'),
+      };
     }
   }
+
   /** Resets those that are asked about, by what was dialled and the endpoint that answered. Returns how many. */
   resetIf(isUnwanted: (frontend: Frontend, backend: Backend) => boolean): number {
     const unwanted = [...this.#connections].filter(

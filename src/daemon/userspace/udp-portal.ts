@@ -10,9 +10,9 @@ import { familyOf } from '../../model/ip.ts';
 import type { Backend } from '../../vip/frontend.ts';
 import type { Clock } from '../sync-loop.ts';
 import type { Descriptors } from './descriptors.ts';
-import { duplicateDescriptor, markUdp } from './node-sockets.ts';
+import { listenError } from './listen-error.ts';
+import { descriptorOfUdp, duplicateDescriptor, markUdp } from './node-sockets.ts';
 import type { Route } from './route.ts';
-import { listenError } from './tcp-listener.ts';
 import type { EndpointTraffic } from './traffic.ts';
 import type { Troubles } from './troubles.ts';
 
@@ -75,9 +75,9 @@ export class UdpPortal {
   static open(address: SocketAddress, options: UdpPortalOptions): Promise<UdpPortal | KernelError> {
     const socket = createSocket({ type: typeOf(address), lookup });
     return new Promise((resolve) => {
-      socket.once('error', (error) => {
+      socket.once('error', (error: NodeJS.ErrnoException) => {
         socket.close();
-        resolve(listenError(address, error));
+        resolve(listenError(address, error.code ?? 'UNKNOWN', -(error.errno ?? 0), error));
       });
       const { fd } = options;
       const where = fd === undefined ? { address: address.ip, port: address.port } : { fd };
@@ -107,7 +107,7 @@ export class UdpPortal {
 
   /** Another descriptor of the socket, where clients are still heard when this is closed. Throws KernelError. */
   duplicate(): number {
-    return duplicateDescriptor(this.#socket);
+    return duplicateDescriptor(descriptorOfUdp(this.#socket));
   }
 
   close(): void {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { type Clock, systemClock } from '../../../src/daemon/sync-loop.ts';
 import { Descriptors } from '../../../src/daemon/userspace/descriptors.ts';
+import type { LeftTcp } from '../../../src/daemon/userspace/proxies-bequest.ts';
 import { Route } from '../../../src/daemon/userspace/route.ts';
 import { RoutedService } from '../../../src/daemon/userspace/routed-service.ts';
 import { TcpConnections } from '../../../src/daemon/userspace/tcp-connections.ts';
@@ -44,20 +45,43 @@ export class Loopback {
     return this.#route!;
   }
 
+  /** Where clients are accepted. */
+  get port(): number {
+    return this.#listener!.address.port;
+  }
+
   /** What connections lead to from now on. */
   async serve(spec: Partial<FrontendSpec> & { readonly backends: readonly string[] }): Promise<void> {
     const served = frontend('web', { address: '10.96.0.1', ...spec });
     this.service.set([served]);
     this.#route ??= new Route(this.service, served, 'outside', this.clock);
     this.#route.replace(served);
-    this.#listener ??= (await TcpListener.open(
+    this.#listener ??= TcpListener.open(
       { ip: LOCALHOST, port: 0 },
       {
+        isTranslated: false,
+        clock: this.clock,
         onConnection: (client) => this.#connections.lead(client, DIALLED, this.route),
         onError: (error) =>
           this.troubles.push({ code: 'ACCEPT', service: undefined, reason: error.message, times: 1 }),
       },
-    )) as TcpListener;
+    ) as TcpListener;
+  }
+
+  /** Gives all connections away, as to another process. */
+  leave(): LeftTcp[] {
+    return [...this.#connections.leave()];
+  }
+
+  /** Goes on with connections that were left with an endpoint. */
+  resume(left: readonly LeftTcp[]): void {
+    for (const { client, endpoint, backend, unsentToEndpoint, unsentToClient } of left) {
+      this.#connections.resume(client, endpoint!, DIALLED, this.route, {
+        backend: backend!,
+        unsentToEndpoint: Buffer.from(unsentToEndpoint, 'base64'),
+        unsentToClient: Buffer.from(unsentToClient, 'base64'),
+      });
+    }
   }
 
   /** How many were reset. */
@@ -67,8 +91,7 @@ export class Loopback {
 
   /** A client's connection; nothing is read until it is told to. */
   dial(options: { readonly localAddress?: string } = {}): Socket {
-    const { port } = this.#listener!.address;
-    return this.#kept(connect({ host: LOCALHOST, port, allowHalfOpen: true, ...options }));
+    return this.#kept(connect({ host: LOCALHOST, port: this.port, allowHalfOpen: true, ...options }));
   }
 
   /** An endpoint that answers; returns its `ip:port`. */
@@ -82,9 +105,14 @@ export class Loopback {
     return `${host}:${(server.address() as AddressInfo).port}`;
   }
 
-  async close(): Promise<void> {
+  /** Resets all connections. */
+  async stop(): Promise<void> {
     this.#listener?.close();
     await this.#connections.close();
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
     for (const socket of this.#sockets) socket.destroy();
     for (const server of this.#servers) server.close();
   }

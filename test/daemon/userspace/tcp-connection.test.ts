@@ -5,7 +5,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
+import { constants } from 'node:os';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { loadAddon } from '../../../native/load.cjs';
 import { Descriptors } from '../../../src/daemon/userspace/descriptors.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { ending, Loopback, readAll } from './loopback.ts';
@@ -47,6 +49,20 @@ async function silentEndpoint(): Promise<{ text: string; close(): void }> {
   const queued = [0, 1].map(() => connect(Number(port), '127.0.0.1').on('error', () => undefined));
   await Promise.all(queued.map((socket) => once(socket, 'connect')));
   return { text: `127.0.0.1:${port}`, close: () => child.kill('SIGKILL') };
+}
+
+/** Waits until a number of bytes has stopped growing: when the buffers of four sockets are full. */
+async function untilStill(taken: () => number): Promise<void> {
+  let before = -1;
+  await vi.waitFor(
+    () => {
+      const now = taken();
+      const isStill = now === before && now > 0;
+      before = now;
+      expect(isStill).toBe(true);
+    },
+    { timeout: 10_000, interval: 200 },
+  );
 }
 
 const echo = (socket: Socket): void => {
@@ -114,24 +130,73 @@ describe('bytes', () => {
       const [traffic] = proxy.route.port.traffic.endpoints();
       return slow === 'client' ? traffic!.bytesToClient : traffic!.bytesToEndpoint;
     };
-    // It stops when the buffers of four sockets are full.
-    let before = -1;
-    await vi.waitFor(
-      () => {
-        const now = taken();
-        const isStill = now === before && now > 0;
-        before = now;
-        expect(isStill).toBe(true);
-      },
-      { timeout: 10_000, interval: 200 },
-    );
+    await untilStill(taken);
     expect(taken()).toBeLessThan(bytes.length / 2);
     expect(digest(await readAll(to))).toBe(digest(bytes));
     expect(taken()).toBe(bytes.length);
   });
 });
 
+test('hundreds of clients at once are all served', async () => {
+  const proxy = loopback();
+  await proxy.serve({ backends: [await proxy.endpoint(echo)] });
+  const answers = await Promise.all(
+    Array.from({ length: 300 }, async (_, i) => {
+      const client = proxy.dial();
+      client.end(`${i}`);
+      return `${await readAll(client)}`;
+    }),
+  );
+  expect(answers).toEqual(Array.from({ length: 300 }, (_, i) => `${i}`));
+});
+
+test('nothing at all is said, and each side hears just that', async () => {
+  const proxy = loopback();
+  let heard: Promise<Buffer> | undefined;
+  const endpoint = await proxy.endpoint((socket) => {
+    heard = readAll(socket);
+    socket.end();
+  });
+  await proxy.serve({ backends: [endpoint] });
+  const client = proxy.dial();
+  client.end();
+  expect(await readAll(client)).toHaveLength(0);
+  expect(await heard).toHaveLength(0);
+  await vi.waitFor(() => expect(proxy.service.open).toBe(0));
+});
+
 describe('a reset', () => {
+  test('by a client that had said all ends it, though the endpoint says nothing', async () => {
+    const proxy = loopback();
+    let heard: Promise<Buffer> | undefined;
+    const endpoint = await proxy.endpoint((socket) => {
+      heard = readAll(socket);
+    });
+    await proxy.serve({ backends: [endpoint] });
+    const client = proxy.dial();
+    client.end('request');
+    await vi.waitFor(() => expect(heard).toBeDefined());
+    expect(`${await heard}`).toBe('request');
+    client.resetAndDestroy();
+    await vi.waitFor(() => expect(proxy.service.open).toBe(0));
+  });
+
+  test('by a client that much is kept for reaches the endpoint', async () => {
+    const proxy = loopback();
+    let ended: Promise<string> | undefined;
+    const endpoint = await proxy.endpoint((socket) => {
+      ended = ending(socket);
+      socket.write(randomBytes(60_000_000));
+    });
+    await proxy.serve({ backends: [endpoint] });
+    const client = proxy.dial();
+    await vi.waitFor(() => expect(ended).toBeDefined());
+    const taken = (): number => proxy.route.port.traffic.endpoints()[0]!.bytesToClient;
+    await untilStill(taken);
+    client.resetAndDestroy();
+    expect(await ended).toBe('ECONNRESET');
+  });
+
   test('by the endpoint reaches the client as one', async () => {
     const proxy = loopback();
     await proxy.serve({ backends: [await proxy.endpoint((socket) => socket.resetAndDestroy())] });
@@ -357,6 +422,108 @@ test('closing resets every connection', async () => {
   const client = proxy.dial();
   await vi.waitFor(() => expect(ends).toHaveLength(1));
   const endings = Promise.all([ending(client), ending(ends[0]!)]);
-  await proxy.close();
+  await proxy.stop();
   expect(await endings).toEqual(['ECONNRESET', 'ECONNRESET']);
+});
+
+describe('connections that are left and gone on with', () => {
+  test.each(['client', 'endpoint'])('lose nothing, be much kept for the %s', async (slow) => {
+    const [first, second] = [loopback(), loopback()];
+    const ends: Socket[] = [];
+    const endpoint = await first.endpoint((socket) => ends.push(socket));
+    for (const proxy of [first, second]) await proxy.serve({ backends: [endpoint] });
+    const client = first.dial();
+    await vi.waitFor(() => expect(ends).toHaveLength(1));
+    const [from, to] = slow === 'client' ? [ends[0]!, client] : [client, ends[0]!];
+    const bytes = randomBytes(60_000_000);
+    from.end(bytes);
+    await untilStill(() => {
+      const [traffic] = first.route.port.traffic.endpoints();
+      return slow === 'client' ? traffic!.bytesToClient : traffic!.bytesToEndpoint;
+    });
+    const left = first.leave();
+    expect(left).toHaveLength(1);
+    const { unsentToClient, unsentToEndpoint } = left[0]!;
+    expect([unsentToClient, unsentToEndpoint].map((text) => text.length > 0)).toEqual([
+      slow === 'client',
+      slow === 'endpoint',
+    ]);
+    expect([first.service.open, first.descriptors.used]).toEqual([0, 0]);
+    second.resume(left);
+    const arrived = readAll(to);
+    to.end('thanks');
+    expect(digest(await arrived)).toBe(digest(bytes));
+    expect(`${await readAll(from)}`).toBe('thanks');
+  });
+
+  test('go back and forth while they talk', async () => {
+    const proxies = [loopback(), loopback()];
+    const endpoint = await proxies[0]!.endpoint(echo);
+    for (const proxy of proxies) await proxy.serve({ backends: [endpoint] });
+    const client = proxies[0]!.dial();
+    const sent = randomBytes(3_000_000);
+    const answered = readAll(client);
+    for (let i = 0; i < 30; i++) {
+      client.write(sent.subarray(i * 100_000, (i + 1) * 100_000));
+      await vi.waitFor(() => expect(proxies[i % 2]!.service.open).toBe(1));
+      await vi.waitFor(() => expect(proxies[i % 2]!.route.port.traffic.endpoints()[0]?.open).toBe(1));
+      proxies[(i + 1) % 2]!.resume(proxies[i % 2]!.leave());
+    }
+    client.end();
+    expect(digest(await answered)).toBe(digest(sent));
+  });
+
+  test('in the midst of an ending: the rest of the answer, and then its end', async () => {
+    const addon = loadAddon();
+    const [first, second] = [loopback(), loopback()];
+    const ends: Socket[] = [];
+    const endpoint = await first.endpoint((socket) => ends.push(socket));
+    for (const proxy of [first, second]) await proxy.serve({ backends: [endpoint] });
+    // Reads when it is told to: not all of the answer is on its side yet when the connection is over here.
+    const client = addon.connectTcp('127.0.0.1', first.port, 0);
+    addon.sendTcp(client, Buffer.from('request'), 7);
+    addon.shutdownWriting(client);
+    await vi.waitFor(() => expect(ends).toHaveLength(1));
+    expect(`${await readAll(ends[0]!)}`).toBe('request');
+    const bytes = randomBytes(200_000);
+    ends[0]!.write(bytes.subarray(0, 100_000));
+    await vi.waitFor(() => expect(first.route.port.traffic.endpoints()[0]!.bytesToClient).toBe(100_000));
+    const left = first.leave();
+    // Nobody moves anything; then both sides have said all.
+    ends[0]!.end(bytes.subarray(100_000));
+    await once(ends[0]!, 'close');
+    second.resume(left);
+    await vi.waitFor(() => expect(second.service.open).toBe(0));
+    const room = new Uint8Array(10_000);
+    const answer: Buffer[] = [];
+    let size = -1;
+    while (size !== 0) {
+      size = addon.receiveTcp(client, room);
+      if (size > 0) answer.push(Buffer.from(room.slice(0, size)));
+      else if (size === -constants.errno.EAGAIN) await new Promise((resolve) => setImmediate(resolve));
+      else expect(size).toBe(0);
+    }
+    addon.closeTcp(client, false);
+    expect(digest(Buffer.concat(answer))).toBe(digest(bytes));
+  });
+
+  test('before an endpoint has answered: the client alone', async () => {
+    const clock = new FakeClock();
+    const proxy = loopback({ clock });
+    const silent = await silentEndpoint();
+    await proxy.serve({ backends: [silent.text] });
+    const client = proxy.dial();
+    client.write('early');
+    await vi.waitFor(() => expect(proxy.service.open).toBe(1));
+    const [left] = proxy.leave();
+    expect(left).toMatchObject({ endpoint: undefined, backend: undefined, unsentToEndpoint: '' });
+    const room = new Uint8Array(16);
+    await vi.waitFor(() => expect(loadAddon().receiveTcp(left!.client, room)).toBe(5));
+    // Nothing of it is dialled or awaited any more.
+    clock.pass(60_000);
+    expect(proxy.route.port.traffic.endpoints()).toEqual([]);
+    loadAddon().closeTcp(left!.client, true);
+    expect(await ending(client)).toBe('ECONNRESET');
+    silent.close();
+  });
 });

@@ -15,7 +15,12 @@ dump[16] = 2;
 
 addon.subscribe(NETLINK_ROUTE, RTNLGRP_IPV4_IFADDR, 0, () => {});
 addon.open(NETLINK_ROUTE);
-for (let n = 0; n < 3; n++) void repeat(addon.open(NETLINK_ROUTE));
+const readiness = addon.openReadiness(new Float64Array(4), () => {});
+for (let n = 0; n < 3; n++) {
+  const socket = addon.open(NETLINK_ROUTE);
+  addon.watchReadiness(readiness, addon.descriptor(socket), n);
+  void repeat(socket);
+}
 
 async function repeat(socket) {
   for (let n = 0; ; n++) {
