@@ -175,8 +175,7 @@ async function judgeReach(
   balancing: Balancing,
 ): Promise<string | undefined> {
   const shares = [...endpoints.values()].map(({ share }) => share);
-  const isMeasured =
-    balancing !== 'by chance, not measured' && Math.max(...shares) !== Math.min(...shares);
+  const isMeasured = balancing !== 'by chance, not measured' && Math.max(...shares) !== Math.min(...shares);
   const round = balancing === 'in turn' ? TURNS * endpoints.size : ROUND;
   const most = isMeasured ? SAMPLE[balancing] : enoughFor(endpoints) + round;
   const seen = new Map([...endpoints.keys()].map((name) => [name, 0]));
