@@ -20,11 +20,14 @@ if (!isPresent) {
 let copy: PackageCopy;
 let env: Record<string, string>;
 
+/** Several times what it takes on a machine with nothing else to do. */
+const COMPILE_MS = 240_000;
+
 beforeAll(async () => {
   if (!isPresent) return;
   copy = new PackageCopy();
   await runCommand([process.execPath, copy.path('scripts/install-addon.mjs')], {
-    timeoutMs: 60_000,
+    timeoutMs: COMPILE_MS,
     env: {
       CXXFLAGS: '-g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer',
       // Reports name the functions of a library only while it is loaded.
@@ -39,7 +42,7 @@ beforeAll(async () => {
     LD_PRELOAD: runtime,
     LSAN_OPTIONS: `suppressions=${copy.path('suppressions')}:print_suppressions=0`,
   };
-});
+}, COMPILE_MS);
 
 afterAll(() => copy?.delete());
 

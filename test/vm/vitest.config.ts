@@ -27,7 +27,7 @@ export default defineConfig({
     testTimeout: patient(30_000),
     hookTimeout: patient(60_000),
     projects: [
-      // Modules are loaded before all: asked for by both projects, their loader would be read from the cache twice at once.
+      // Modules are loaded before all. Asked for by both, their loader would be read from the cache twice at once, which fails.
       group('together', 0, 'test/vm/*.guest.ts', { maxWorkers: 2, globalSetup: 'test/vm/load-modules.ts' }),
       // These need all that an emulated processor has, or change what all namespaces share.
       group('alone', 1, 'test/vm/alone/*.guest.ts', { maxWorkers: 1 }),
