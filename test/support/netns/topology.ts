@@ -80,6 +80,9 @@ export class NodeTopology {
     const device = `pod${this.#links++}`;
     const pod = await Netns.create(name);
     this.#podsByName.set(name, pod);
+    // A node tells pods on one bridge that they are neighbours, by ICMPv6 redirects that it cannot be kept from sending. A pod that heeds
+    // them answers its client past the node, which then translates nothing.
+    await pod.sysctl({ 'net.ipv6.conf.default.accept_redirects': 0 });
     const families = ip6 === undefined ? [4] : [4, 6];
     const [own, gateway] = [
       [`${ip}/32`, `${ip6}/128`],
