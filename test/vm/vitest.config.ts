@@ -22,7 +22,7 @@ export default defineConfig({
     pool: 'forks',
     // What one file has loaded the next one need not.
     isolate: false,
-    // One of 343 failed in a run, an IPv6 endpoint that nothing reached, and it is not known why: what fails twice fails.
+    // An emulated processor that others need as well may be too slow for any patience: what fails twice fails.
     retry: 1,
     testTimeout: patient(30_000),
     hookTimeout: patient(60_000),

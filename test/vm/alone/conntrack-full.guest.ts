@@ -13,14 +13,15 @@ const WEB: Target = { protocol: 'tcp', host: '10.96.0.1', port: 80, timeoutMs: p
 const HELD = 8;
 
 let node: TestNode;
-let before: string;
+let before: string | undefined;
 
 beforeAll(async () => {
   node = await TestNode.create(2);
-  before = readFileSync(MAX, 'utf8');
   show([1]);
 });
-afterEach(() => writeFileSync(MAX, before));
+afterEach(() => {
+  if (before !== undefined) writeFileSync(MAX, before);
+});
 afterAll(() => node?.delete());
 
 function show(pods: readonly number[]): void {
@@ -35,6 +36,8 @@ test(
   'open connections go on, changes are written, and all is well when there is room again',
   async () => {
     const daemon = await node.start();
+    // There since the rules ask for it.
+    before = readFileSync(MAX, 'utf8');
     const client = node.topology.client.agent();
     const held = await Promise.all(Array.from({ length: HELD }, () => client.hold(WEB)));
     writeFileSync(MAX, String(HELD));
