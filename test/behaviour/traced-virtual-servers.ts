@@ -174,7 +174,8 @@ export class VirtualServerState {
       template !== undefined && template.untilMs > this.#nowMs
         ? usable.find((one) => nameOf(one) === template.realServer)
         : undefined;
-    const picked = kept ?? this.#pick(id, traced, usable, client, choose, isTurnKnown);
+    // New clients take turns, and of these no single one can tell whose it is.
+    const picked = kept ?? this.#pick(id, traced, usable, client, choose, false);
     if (picked === undefined) return undefined;
     const untilMs = this.#nowMs + persistenceSeconds * 1000;
     this.#templates.set(`${id} ${client}`, { realServer: nameOf(picked), untilMs });
