@@ -68,12 +68,6 @@ const CONSOLE_TAIL = 40;
 const BOOT_MODULES = ['virtio_pci', 'virtio_console', '9pnet_virtio', '9p', 'overlay'];
 /** How much longer tests wait in there than on a real machine (test/support/patience.ts). */
 const PATIENCE: Readonly<Record<Accelerator, number>> = { kvm: 2, tcg: 5 };
-/** What the kernel leaves out that costs an emulated processor dear and guards against nobody here: a system call takes half as long. */
-const FASTER: Readonly<Record<Accelerator, string>> = {
-  kvm: '',
-  tcg: 'rcupdate.rcu_cpu_stall_suppress=1 mitigations=off nosmap nosmep no5lvl',
-};
-
 const MACHINE: Readonly<Record<Accelerator, readonly string[]>> = {
   kvm: ['-accel', 'kvm', '-cpu', 'host'],
   tcg: ['-accel', 'tcg,thread=multi', '-cpu', 'max'],
@@ -275,7 +269,7 @@ function commandLine(folder: string, initramfs: string, accelerator: Accelerator
     ...['-smp', `${CPUS}`, '-m', `${MEMORY_MB}`],
     ...['-kernel', join(folder, 'kernel'), '-initrd', initramfs],
     // A kernel that panics or reports a bug of its own ends QEMU.
-    ...['-append', `console=ttyS0 quiet panic=-1 oops=panic tsc=reliable ${FASTER[accelerator]}`],
+    ...['-append', 'console=ttyS0 quiet panic=-1 oops=panic rcupdate.rcu_cpu_stall_suppress=1 tsc=reliable'],
     ...['-serial', 'stdio'],
     ...['-fsdev', 'local,id=host,path=/,security_model=none,readonly=on,multidevs=remap'],
     ...['-device', 'virtio-9p-pci,fsdev=host,mount_tag=host'],
