@@ -7,6 +7,7 @@ import type { LivePortals, SyncFailure } from './backend.ts';
 import type { ConntrackReconciler } from './conntrack-reconciler.ts';
 import type { HealthCheckServers } from './health-check-servers.ts';
 import type { Log } from './log.ts';
+import type { Stage } from './stage.ts';
 import type { AfterSync } from './sync-loop.ts';
 import type { Vitals } from './vitals.ts';
 
@@ -28,6 +29,19 @@ export function allOf(...parts: readonly AfterSync[]): AfterSync {
       const times = parts.flatMap((part) => part.nextDueMs(afterMs) ?? []);
       return times.length === 0 ? undefined : Math.min(...times);
     },
+  };
+}
+
+/** Whoever the rules before have led to this process is done with before flows there are deleted. */
+export function leaveFormer(stage: Pick<Stage, 'leaveFormer'>): AfterSync {
+  return {
+    note: () => undefined,
+    distrust: () => undefined,
+    async settle(_, refused) {
+      if (refused.size === 0) await stage.leaveFormer();
+      return [];
+    },
+    nextDueMs: () => undefined,
   };
 }
 

@@ -49,7 +49,9 @@ export interface LivePortals {
   readonly resetIf: ResetProxied;
   /** Takes the rules back, so that nobody new is led here. `isFollowed`: other rules of ours are in force. Never throws. */
   withdraw(isFollowed: boolean): Promise<void>;
-  /** To be called after that. Settles when all that goes on without them has ended, after `forMs` at the latest. */
+  /** To be called after that. Settles, soon, when all that was asked over UDP before has been answered. */
+  answered(): Promise<void>;
+  /** The same of all that goes on without them, after `forMs` at the latest. */
   drain(forMs?: number): Promise<void>;
   /**
    * In place of both: gives all of it away, for another process to go on with. Not to be called while another backend has it.
@@ -59,6 +61,9 @@ export interface LivePortals {
   /** Another backend has what the rules lead to, too, or they lead there no more. */
   isShared(): boolean;
 }
+
+/** The longest that answers over UDP which are under way are waited for: some clients never get any. */
+export const ANSWERS_MS = 1000;
 
 export interface Backend {
   /** Applies an update on top of all earlier ones. Never throws for what the kernel refuses. */

@@ -7,7 +7,7 @@ import { readVersion } from '../config/version.ts';
 import { KproxyError } from '../errors.ts';
 import { Store } from '../model/store.ts';
 import type { Source } from '../source/source.ts';
-import { allOf, answerHealthChecks, countForMetrics, forgetStaleFlows } from './after-sync.ts';
+import { allOf, answerHealthChecks, countForMetrics, forgetStaleFlows, leaveFormer } from './after-sync.ts';
 import type { Backend } from './backend.ts';
 import { openCheckpoint } from './checkpoint/open-checkpoint.ts';
 import { chooseMode } from './choose-mode.ts';
@@ -174,6 +174,7 @@ async function serve({
       store,
       backend,
       afterSync: allOf(
+        leaveFormer(stage),
         forgetStaleFlows(conntrack, log, (pass) => vitals.conntrackPassed(pass), backend.portals),
         afterSync,
         ...(backend.afterSync === undefined ? [] : [backend.afterSync]),

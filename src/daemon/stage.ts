@@ -49,6 +49,19 @@ export class Stage {
     pipeline.succeed(former);
   }
 
+  /**
+   * What the pipeline in use wants is written: nobody is led to former ones any more. Settles when those who were have been answered,
+   * whom connection tracking goes on leading there.
+   */
+  async leaveFormer(): Promise<void> {
+    await Promise.all(
+      this.#leaving.map(async ({ portals }) => {
+        await portals?.withdraw(true);
+        await portals?.answered();
+      }),
+    );
+  }
+
   /** Rules of the pipeline in use are in force: those of other modes may go. */
   inForce(): void {
     if (this.#pipeline === undefined) return;

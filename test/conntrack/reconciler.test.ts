@@ -422,7 +422,7 @@ describe('with portals', () => {
     moved = new Map();
   });
 
-  test('UDP flows to endpoints, and to ports that nobody listens at, find their way to proxies', async () => {
+  test('UDP flows to ports that nobody listens at, and to endpoints that are gone, find their way to proxies', async () => {
     const portals = forgetting();
     await add(
       [1, `${VIP} 53`, `${A}:5353`],
@@ -431,13 +431,14 @@ describe('with portals', () => {
       [4, `${NODE_IP} 30053`, `${NODE_IP}:40002`],
       [5, `${NODE_IP} 30053`, `${A}:5353`],
       [6, `${VIP} 54`, `${NODE_IP}:39999`],
+      [7, `${VIP} 53`, `${B}:5353`],
     );
     show(...dns());
     expect(await portals.settle(nowMs, new Set())).toEqual([]);
-    expect(await present()).toEqual([`2 ${NODE_IP}`, `4 ${NODE_IP}`, `6 ${NODE_IP}`]);
+    expect(await present()).toEqual([`1 ${A}`, `2 ${NODE_IP}`, `4 ${NODE_IP}`, `5 ${A}`, `6 ${NODE_IP}`]);
 
     proxies.set(`${VIP}:53/UDP`, 40_007);
-    show(cluster.slice('dns', [A, B]));
+    show(cluster.slice('dns', [B]));
     await portals.settle(nowMs, new Set());
     expect(await present()).toEqual([`4 ${NODE_IP}`, `6 ${NODE_IP}`]);
 

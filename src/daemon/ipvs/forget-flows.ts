@@ -2,11 +2,15 @@
 // come to those of another mode.
 
 import { packIp } from '../../model/ip.ts';
+import { IPS_DST_NAT } from '../../netlink/conntrack/uapi.ts';
 import type { VirtualServerKey } from '../../netlink/ipvs/virtual-server.ts';
 import { IPPROTO } from '../../vip/conntrack/stale-flows.ts';
 import { ConntrackSession } from '../conntrack-session.ts';
 
-/** Deletes the UDP flows to these. Throws KernelError, DecodeError. */
+/**
+ * Deletes the UDP flows that go through these. Those that rules translate are the other mode's already, and would lose the answers
+ * that are under way. Throws KernelError, DecodeError.
+ */
 export async function forgetFlows(servers: readonly VirtualServerKey[]): Promise<void> {
   const keys = new Set(
     servers
@@ -17,8 +21,11 @@ export async function forgetFlows(servers: readonly VirtualServerKey[]): Promise
   const session = new ConntrackSession();
   try {
     for (const family of [4, 6] as const) {
-      const { flows } = await session.find(family, { protocol: IPPROTO.UDP }, ({ original }) =>
-        keys.has(`${original.destination} ${original.destinationPort}`),
+      const { flows } = await session.find(
+        family,
+        { protocol: IPPROTO.UDP },
+        ({ original, status = 0 }) =>
+          (status & IPS_DST_NAT) === 0 && keys.has(`${original.destination} ${original.destinationPort}`),
       );
       const { refusal } = await session.delete(flows);
       if (refusal !== undefined) throw refusal;

@@ -2,7 +2,6 @@
 // by the gate that it does not have.
 
 import { readFileSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
 import type { Settings } from '../../config/settings.ts';
 import { type CleanupPlan, planCleanup } from '../../mode/ipvs/cleanup.ts';
 import { connectionCounts } from '../../mode/ipvs/connections.ts';
@@ -21,12 +20,11 @@ import type { VirtualServerKey } from '../../netlink/ipvs/virtual-server.ts';
 import type { ConnectionCount } from '../../vip/connection-counts.ts';
 import { frontendKey } from '../../vip/frontend.ts';
 import type { VipTableRow } from '../../vip/table-row.ts';
-import type { BackendUpdate } from '../backend.ts';
+import { ANSWERS_MS, type BackendUpdate } from '../backend.ts';
 import { closeTables, planTableDiff, removeTables, tableText } from '../inspect-nftables.ts';
 import type { CleanupOptions, CleanupReport, Inspector, LeaveOptions } from '../inspector.ts';
 import { kernelFamilies } from '../interfaces.ts';
 import { NftSession } from '../nft-session.ts';
-import { DEFERRED_WAIT_MS } from '../sync-loop.ts';
 import { DUMMY_DEVICE, DummyDevice } from './dummy-device.ts';
 import { forgetFlows } from './forget-flows.ts';
 import { IpvsSession } from './ipvs-session.ts';
@@ -136,7 +134,8 @@ export class IpvsInspector implements Inspector {
       this.#gate,
       families.map((family) => ({ family, table: GATE_TABLE })),
     );
-    await setTimeout(DEFERRED_WAIT_MS);
+    // Where IPVS masquerades, an answer that is under way needs its flow.
+    await waitUntil(async () => false, { timeoutMs: ANSWERS_MS, signal });
     const options = { includesKubeProxy: false, excludedCidrs };
     const { requests } = await withIpvs(async (ipvs) => this.#planRemoval(await ipvs.table(), true, options));
     await forgetFlows(requests.map(({ virtualServer }) => virtualServer));

@@ -5,8 +5,8 @@ import { setTimeout } from 'node:timers/promises';
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 30_000;
 
-/** A look at a large table takes seconds: one hundredth of the time at most goes to looking. */
-const PAUSE_PER_LOOK = 100;
+/** A look at a large table takes seconds: a twentieth of the time at most goes to looking. */
+const PAUSE_PER_LOOK = 20;
 
 export interface WaitOptions {
   readonly timeoutMs: number;

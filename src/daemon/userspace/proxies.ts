@@ -180,6 +180,13 @@ export class Proxies {
     return this.#connections.resetIf(isUnwanted);
   }
 
+  /** UDP clients that have asked since their last answer. */
+  unanswered(): number {
+    let sum = 0;
+    for (const served of this.#served.values()) sum += this.#portals.unansweredOf(served);
+    return sum;
+  }
+
   counts(): ProxyCounts {
     const ports: PortTraffic[] = [];
     for (const service of this.#services.values()) {

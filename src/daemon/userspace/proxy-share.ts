@@ -13,7 +13,7 @@ import type { Ip, IpFamily } from '../../model/ip.ts';
 import type { ServiceKey } from '../../model/types.ts';
 import type { NftRequest } from '../../netlink/nftables/batch.ts';
 import type { Backend, Frontend } from '../../vip/frontend.ts';
-import type { SyncFailure } from '../backend.ts';
+import { ANSWERS_MS, type SyncFailure } from '../backend.ts';
 import { type Bequest, discard } from '../handover/bequest.ts';
 import type { NftSession } from '../nft-session.ts';
 import type { ProxyCounts } from './proxies.ts';
@@ -34,6 +34,8 @@ export interface PortalProxies {
   /** Gives away all that listens and all TCP connections. */
   bequeath(): Bequest;
   counts(): ProxyCounts;
+  /** UDP clients that have asked since their last answer. */
+  unanswered(): number;
   /** Resets TCP connections that are asked about. Returns how many. */
   resetIf(isUnwanted: (frontend: Frontend, backend: Backend) => boolean): number;
   /** Takes nobody new. Settles when all that is established has ended by itself. */
@@ -44,6 +46,8 @@ export interface PortalProxies {
 
 /** Who was led here by the portals just before they went has to be accepted: a socket that is closed resets who waits there. */
 const ARRIVAL_MS = 100;
+
+const POLL_MS = 10;
 
 export class ProxyShare {
   readonly session: NftSession;
@@ -121,14 +125,26 @@ export class ProxyShare {
     return { facts: { proxies: facts }, fds: [...fds, session] };
   }
 
+  /**
+   * To be called after `withdraw`. Settles when those who were led here before have been accepted, or over UDP answered, as far as
+   * that takes no longer than a second, or `forMs`; at once while another backend has the proxies.
+   */
+  async answered(forMs: number = ANSWERS_MS): Promise<void> {
+    if (this.#holders > 1) return;
+    const startMs = performance.now();
+    const leftMs = (ofMs: number): number => Math.min(ofMs, forMs) - (performance.now() - startMs);
+    await sleep(leftMs(ARRIVAL_MS));
+    while (this.proxies.unanswered() > 0 && leftMs(ANSWERS_MS) > 0) await sleep(POLL_MS);
+  }
+
   /** Settles when nothing is under way, cut off after `forMs` if need be; at once while another backend has the proxies. */
   async drain(forMs: number | undefined): Promise<void> {
     if (this.#holders > 1) return;
-    const arrivalMs = Math.min(ARRIVAL_MS, forMs ?? ARRIVAL_MS);
-    await sleep(arrivalMs);
+    const startMs = performance.now();
+    await this.answered(forMs);
     let timer: NodeJS.Timeout | undefined;
     const isOver = new Promise<void>((resolve) => {
-      if (forMs !== undefined) timer = setTimeout(resolve, forMs - arrivalMs);
+      if (forMs !== undefined) timer = setTimeout(resolve, forMs - (performance.now() - startMs));
     });
     await Promise.race([this.proxies.drain(), isOver]);
     clearTimeout(timer);

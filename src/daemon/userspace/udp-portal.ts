@@ -94,6 +94,11 @@ export class UdpPortal {
     return this.#clients.size;
   }
 
+  /** Clients that have asked since their last answer. */
+  get unanswered(): number {
+    return this.#clients.unanswered;
+  }
+
   /** Who has an endpoint that is not offered any more gets another with the next datagram. */
   endGone(): void {
     const { route } = this.#options;

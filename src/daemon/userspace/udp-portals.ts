@@ -67,6 +67,11 @@ export class UdpPortals {
     this.#unused = [];
   }
 
+  /** Clients of these that have asked since their last answer. */
+  unansweredOf({ portals }: Served): number {
+    return SIDES.reduce((sum, side) => sum + (portals?.[side]?.unanswered ?? 0), 0);
+  }
+
   bequeath({ frontend, portals }: Served, leaving: Leaving): void {
     for (const side of SIDES) leaving.listener(portalKey(frontend, side), portals?.[side]);
   }

@@ -202,6 +202,7 @@ export class UserspaceBackend implements Backend {
     counts: () => this.share.proxies.counts(),
     resetIf: (isUnwanted) => void this.share.proxies.resetIf(isUnwanted),
     withdraw: (isFollowed) => this.share.withdraw(isFollowed),
+    answered: () => this.share.answered(),
     drain: (forMs) => this.share.drain(forMs),
     bequeath: () => this.share.bequeath(),
   };

@@ -2,6 +2,7 @@
 // A statement is a list of expressions; a rule is the concatenation of its statements.
 
 import { type Cidr, type Ip, type IpFamily, packIp } from '../../model/ip.ts';
+import { IPS_DST_NAT } from '../../netlink/conntrack/uapi.ts';
 import { FIB_FLAGS } from '../../netlink/nftables/expression/fib.ts';
 import { NAT_FLAGS } from '../../netlink/nftables/expression/nat-options.ts';
 import type { Expression } from '../../netlink/nftables/expression.ts';
@@ -285,9 +286,6 @@ function compareToThisHost(op: 'eq' | 'neq', flags: number): Statement {
     { kind: 'cmp', register: FIRST, op, data: packHostU32(RTN_LOCAL) },
   ];
 }
-
-/** IPS_DST_NAT, linux/netfilter/nf_conntrack_common.h */
-const IPS_DST_NAT = 1 << 5;
 
 /** `ct status dnat` */
 export const statusHasDnat: Statement = [

@@ -20,6 +20,8 @@ export class UdpClients<T> {
   readonly #timeouts: UdpTimeouts;
   /** By address and port of the client, in the order in which they were last heard of. */
   readonly #entries = new Map<string, Entry<T>>();
+  /** Who has asked since the last answer. */
+  readonly #unanswered = new Set<Entry<T>>();
 
   constructor(timeouts: UdpTimeouts) {
     this.#timeouts = timeouts;
@@ -29,30 +31,44 @@ export class UdpClients<T> {
     return this.#entries.size;
   }
 
+  /** Clients that have asked since their last answer. */
+  get unanswered(): number {
+    return this.#unanswered.size;
+  }
+
   /** What a client has, which has just sent something. */
   use(client: string, nowMs: number): T | undefined {
-    return this.#touch(client, nowMs)?.flow;
+    const entry = this.#touch(client, nowMs);
+    if (entry !== undefined) this.#unanswered.add(entry);
+    return entry?.flow;
   }
 
   /** A client has been answered. */
   reply(client: string, nowMs: number): void {
     const entry = this.#touch(client, nowMs);
-    if (entry !== undefined) entry.isReplied = true;
+    if (entry === undefined) return;
+    entry.isReplied = true;
+    this.#unanswered.delete(entry);
   }
 
   add(client: string, flow: T, nowMs: number): void {
-    this.#entries.delete(client);
-    this.#entries.set(client, { flow, usedAtMs: nowMs, isReplied: false });
+    this.delete(client);
+    const entry = { flow, usedAtMs: nowMs, isReplied: false };
+    this.#entries.set(client, entry);
+    this.#unanswered.add(entry);
   }
 
   delete(client: string): void {
+    const entry = this.#entries.get(client);
+    if (entry === undefined) return;
     this.#entries.delete(client);
+    this.#unanswered.delete(entry);
   }
 
   /** Lets go of the one that has been silent for longest. */
   takeOldest(): T | undefined {
     for (const [client, { flow }] of this.#entries) {
-      this.#entries.delete(client);
+      this.delete(client);
       return flow;
     }
     return undefined;
@@ -67,7 +83,7 @@ export class UdpClients<T> {
       const idleMs = nowMs - usedAtMs;
       if (idleMs < least) break;
       if (idleMs < (isReplied ? repliedMs : unrepliedMs)) continue;
-      this.#entries.delete(client);
+      this.delete(client);
       expired.push(flow);
     }
     return expired;
@@ -78,7 +94,7 @@ export class UdpClients<T> {
     const taken: T[] = [];
     for (const [client, { flow }] of this.#entries) {
       if (!isUnwanted(flow)) continue;
-      this.#entries.delete(client);
+      this.delete(client);
       taken.push(flow);
     }
     return taken;

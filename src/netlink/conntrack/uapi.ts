@@ -3,6 +3,9 @@
 /** linux/netfilter/nfnetlink.h */
 export const NFNL_SUBSYS_CTNETLINK = 1;
 
+/** linux/netfilter/nf_conntrack_common.h: rules have translated the destination. */
+export const IPS_DST_NAT = 1 << 5;
+
 /** linux/netfilter/nfnetlink_conntrack.h */
 export const IPCTNL_MSG_CT_GET = 1;
 export const IPCTNL_MSG_CT_DELETE = 2;

@@ -64,21 +64,20 @@ export function flowTargets(
         const key = frontendKey(frontend);
         const at = { key, service: service.key, family, protocol, address, port };
         const proxies = portals(frontend);
-        targets.push({ ...at, endpoints: endsOf(protocol, endpoints, proxies), graceMs, isRemoved: false });
+        targets.push({ ...at, endpoints: endsOf(endpoints, proxies), graceMs, isRemoved: false });
       }
     }
   }
   return targets;
 }
 
-/** A UDP flow that is of a time without proxies has to find its way to one; a TCP connection keeps its endpoint. */
+/** What was led to an endpoint at a time without proxies is answered from there, and goes on. */
 function endsOf(
-  protocol: Protocol,
   endpoints: ReadonlySet<string>,
   proxies: ReadonlySet<string> | undefined,
 ): ReadonlySet<string> {
   if (proxies === undefined) return endpoints;
-  return protocol === 'UDP' ? proxies : new Set([...endpoints, ...proxies]);
+  return new Set([...endpoints, ...proxies]);
 }
 
 /**

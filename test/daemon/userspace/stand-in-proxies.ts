@@ -19,6 +19,7 @@ export class StandInProxies implements PortalProxies {
   readonly ports = new Map<string, number>();
   #addresses: ReadonlyMap<IpFamily, Ip> = new Map();
   readonly #frontends = new Map<ServiceKey, readonly Frontend[]>();
+  unansweredClients = 0;
   #nextPort = 40_000;
   #end: () => void = () => undefined;
   readonly ended = new Promise<void>((resolve) => {
@@ -70,6 +71,10 @@ export class StandInProxies implements PortalProxies {
   resetIf(): number {
     this.calls.push('reset');
     return 0;
+  }
+
+  unanswered(): number {
+    return this.unansweredClients;
   }
 
   counts(): ProxyCounts {

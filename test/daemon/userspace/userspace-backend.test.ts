@@ -1,5 +1,6 @@
 // How proxies and portals go together, over a kernel of the tracer's own.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { NftSession } from '../../../src/daemon/nft-session.ts';
 import { ProxyShare } from '../../../src/daemon/userspace/proxy-share.ts';
@@ -204,6 +205,29 @@ describe('the end', () => {
     backend.close();
     expect(proxies.calls.filter((call) => !call.startsWith('update'))).toEqual(['drain', 'close', 'close']);
     expect(hostAddresses.isClosed).toBe(true);
+  });
+
+  test('who has asked is answered before', async () => {
+    await sync(update(DNS), []);
+    proxies.unansweredClients = 1;
+    await backend.portals.withdraw(true);
+    let isOver = false;
+    const answered = backend.portals.answered().then(() => {
+      isOver = true;
+    });
+    await sleep(200);
+    expect(isOver).toBe(false);
+    proxies.unansweredClients = 0;
+    await answered;
+  });
+
+  test('who is never answered is not waited for', async () => {
+    await sync(update(DNS), []);
+    proxies.unansweredClients = 1;
+    await backend.portals.withdraw(true);
+    await backend.portals.answered();
+    await backend.portals.drain(10);
+    expect(proxies.calls).toContain('close');
   });
 
   test('what ends by itself is not waited for any longer', async () => {

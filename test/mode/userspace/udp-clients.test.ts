@@ -36,6 +36,21 @@ test('a client that waits for an answer is found behind one that waits no longer
   expect(all.takeExpired(31)).toEqual(['B']);
 });
 
+test('who has asked since the last answer', () => {
+  const all = clients();
+  all.add('a', 'A', 0);
+  all.add('b', 'B', 0);
+  expect(all.unanswered).toBe(2);
+  all.reply('a', 1);
+  all.reply('a', 2);
+  expect(all.unanswered).toBe(1);
+  all.use('a', 3);
+  expect(all.unanswered).toBe(2);
+  all.delete('a');
+  all.takeExpired(30);
+  expect(all.unanswered).toBe(0);
+});
+
 test('the oldest is the one that was silent for longest', () => {
   const all = clients();
   for (const name of ['a', 'b', 'c']) all.add(name, name.toUpperCase(), 0);
