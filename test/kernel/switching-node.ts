@@ -12,7 +12,15 @@ import { POD_CIDR, POD_CIDR6 } from '../support/netns/topology.ts';
 import type { Agent, Held, Load, Target } from '../support/netns/traffic.ts';
 import { patient } from '../support/patience.ts';
 import { TestNode } from '../support/test-node.ts';
-import { DNS, putWebAndDns, WEB, WEB_NODE_PORT } from '../support/web-and-dns.ts';
+import {
+  DNS,
+  putWebAndDns,
+  SLOW_DNS,
+  SLOW_MS,
+  SLOW_PORT,
+  WEB,
+  WEB_NODE_PORT,
+} from '../support/web-and-dns.ts';
 
 /** What a daemon says when it is done with what it found. */
 export const REMOVED = 'removed the rules of another mode';
@@ -46,6 +54,8 @@ export class SwitchingNode {
   static async create(): Promise<SwitchingNode> {
     const node = await TestNode.create(3);
     putWebAndDns(node.manifests);
+    const slow = { protocol: 'udp', port: SLOW_PORT, name: 'slow', delayMs: SLOW_MS } as const;
+    await node.topology.pod('pod-3').agent().serve(slow);
     return new SwitchingNode(node);
   }
 
@@ -124,6 +134,9 @@ export class SwitchingNode {
         { from: 'outside', agent: outside, to: WEB_NODE_PORT },
         { from: 'a pod', agent: inside, to: WEB },
         { from: 'a pod', agent: inside, to: DNS },
+        // Some of its answers are under way at any time; those to the outside are masqueraded.
+        { from: 'a pod', agent: inside, to: SLOW_DNS },
+        { from: 'outside', agent: outside, to: SLOW_DNS },
         { from: 'the node', agent: onNode, to: WEB },
       ].map(async ({ from, agent, to }) => ({ from, to, load: await agent.startLoad({ ...to, pauseMs }) })),
     );

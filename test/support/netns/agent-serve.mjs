@@ -6,9 +6,9 @@ import net from 'node:net';
 import { serveSctp } from './agent-sctp.mjs';
 
 /** Starts a server; gives the function that ends it and all its connections. */
-export function serve({ protocol, port, name, address = '::' }) {
+export function serve({ protocol, port, name, address = '::', delayMs }) {
   if (protocol === 'sctp') return serveSctp(port, name, address);
-  return protocol === 'udp' ? serveUdp(port, name, address) : serveTcp(port, name, address);
+  return protocol === 'udp' ? serveUdp(port, name, address, delayMs) : serveTcp(port, name, address);
 }
 
 function serveTcp(port, name, address) {
@@ -42,10 +42,13 @@ function serveTcp(port, name, address) {
   });
 }
 
-function serveUdp(port, name, address) {
+function serveUdp(port, name, address, delayMs) {
   const socket = dgram.createSocket(net.isIPv4(address) ? 'udp4' : 'udp6');
-  socket.on('message', (_, peer) => {
+  const reply = (peer) =>
     socket.send(answer(name, peer.address, peer.port), peer.port, peer.address, () => {});
+  socket.on('message', (_, peer) => {
+    if (delayMs === undefined) reply(peer);
+    else setTimeout(reply, delayMs, peer);
   });
   return new Promise((resolve, reject) => {
     socket.on('error', reject);

@@ -121,6 +121,8 @@ export class Agent {
     readonly port: number;
     readonly name: string;
     readonly address?: string;
+    /** Over UDP, how long it takes to answer. */
+    readonly delayMs?: number;
   }): Promise<() => Promise<void>> {
     const handle = await this.#request<number>('serve', server);
     return () => this.#request('unserve', { handle });
