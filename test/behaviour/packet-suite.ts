@@ -8,7 +8,6 @@ import { patient } from '../support/patience.ts';
 import { arbitraryPacket, arbitraryScenario } from './arbitrary-cluster.ts';
 import { Memory } from './judge.ts';
 import { MODES } from './modes.ts';
-import { FAMILIES } from './objects.ts';
 import { ProxyUnderTest } from './proxy-under-test.ts';
 import { type Balancing, isEverywhere, judgeAll, judgeAllElsewhere, type Probe } from './real-packets.ts';
 import {
@@ -17,7 +16,6 @@ import {
   type ModeName,
   outcomeFor,
   type Packet,
-  type Row,
   type Scenario,
   type Stage,
   stagesOf,
@@ -31,8 +29,6 @@ export interface PacketSuite {
   readonly mode: ModeName;
   /** Rows over others are left out. */
   readonly protocols: readonly Protocol[];
-  /** A scenario is run over one of the protocols in IPv4 and over another in IPv6; what holds for neither over the first that it does for. */
-  readonly isAbridged?: boolean;
   /** One of two halves of the scenarios, for two worlds at once; all of them unless given. */
   readonly half?: 'first' | 'second';
   /** All that are not for the tracer alone unless given. */
@@ -85,25 +81,17 @@ export function testPackets(suites: readonly PacketSuite[]): void {
   afterAll(() => nodes?.delete());
 
   describe.each(suites.map((suite) => [suite.mode, suite] as const))('%s', (name, suite) => {
-    const { protocols, isAbridged = false, half, isChosen = () => true, balancing, randomClusters } = suite;
+    const { protocols, half, isChosen = () => true, balancing, randomClusters } = suite;
     let proxy: ProxyUnderTest;
     let crowds = 0;
     /** With clients of its own: a node remembers some for longer than a scenario takes. */
     const newMemory = (): Memory => new Memory(crowd(crowds++ % CROWDS));
-    const isOver = (scenario: Scenario, { packet, statement }: Row): boolean => {
-      const possible = protocols.filter((one) => statement.protocols?.includes(one) ?? true);
-      if (!isAbridged) return possible.includes(packet.protocol);
-      const turn =
-        protocols[(SCENARIOS.indexOf(scenario) + FAMILIES.indexOf(packet.family)) % protocols.length]!;
-      return packet.protocol === (possible.includes(turn) ? turn : possible[0]);
-    };
-    const probesOf = (scenario: Scenario, { rows }: Stage): Probe[] =>
+    const probesOf = ({ rows }: Stage): Probe[] =>
       rows
-        .filter((row) => isOver(scenario, row))
+        .filter(({ packet }) => protocols.includes(packet.protocol))
         .map((row) => ({ name: row.name, packet: row.packet, outcome: outcomeFor(row, name) }));
     const scenarios = halfOf(ORDERED, half).filter(
-      (scenario) =>
-        isChosen(scenario) && stagesOf(scenario).some((stage) => probesOf(scenario, stage).length > 0),
+      (scenario) => isChosen(scenario) && stagesOf(scenario).some((stage) => probesOf(stage).length > 0),
     );
 
     beforeAll(() => {
@@ -118,7 +106,7 @@ export function testPackets(suites: readonly PacketSuite[]): void {
         await proxy.show(stage.cluster);
         await nodes.forgetFlows();
         await sleep(stage.waitSeconds * 1000);
-        const probes = probesOf(scenario, stage);
+        const probes = probesOf(stage);
         expect(await judgeAll(nodes, probes, memory, balancing)).toEqual([]);
         if (!probes.some(isEverywhere)) continue;
         // Another node did not see the cluster become what it is.

@@ -1,7 +1,7 @@
 // Sends what a row says as real connections and judges what became of them.
 
 import type { IpFamily } from '../../src/model/ip.ts';
-import type { Target } from '../support/netns/traffic.ts';
+import type { Reply, Target } from '../support/netns/traffic.ts';
 import { patient } from '../support/patience.ts';
 import { complaint, enoughFor, judgeElsewhere, judgeRepeated, type Landing, type Memory } from './judge.ts';
 import { formatOutcome, isRepeated, type Outcome, type Packet } from './row.ts';
@@ -23,10 +23,14 @@ import {
  */
 export type Balancing = 'by chance' | 'by chance, not measured' | 'in turn';
 
-/** Connections per round; rounds go on until every endpoint was seen, or it is certain that one is missing. */
-const ROUND = 24;
 /** In turn, so many times as there are endpoints show all of them, and one that should not be there. */
 const TURNS = 2;
+/** Connections per round to so many endpoints; rounds go on until every one was seen, or it is certain that one is missing. */
+const ROUND: Readonly<Record<Balancing, (endpoints: number) => number>> = {
+  'by chance': () => 24,
+  'by chance, not measured': () => 8,
+  'in turn': (endpoints) => TURNS * endpoints,
+};
 /** Rows that are tried at once: a server that is asked too much loses datagrams. */
 const CONCURRENCY = 6;
 /** Connections to measure shares by: one that is off by a fifth is surely seen, or by a half where turns leave less to chance. */
@@ -158,7 +162,16 @@ async function judge(
 }
 
 async function connect(nodes: TwoNodes, packet: Packet): Promise<Landing> {
-  const { outcome, server, peer, code } = await nodes.agent(packet.from).probe(targetOf(packet, REPLY_MS));
+  return landingOf(packet, await nodes.agent(packet.from).probe(targetOf(packet, REPLY_MS)));
+}
+
+/** Asked for as one: where the processor is emulated, to be told of each is what takes longest. */
+async function connectTimes(nodes: TwoNodes, packet: Packet, count: number): Promise<Landing[]> {
+  const replies = await nodes.agent(packet.from).probes(targetOf(packet, REPLY_MS), count);
+  return replies.map((reply) => landingOf(packet, reply));
+}
+
+function landingOf(packet: Packet, { outcome, server, peer, code }: Reply): Landing {
   if (outcome !== 'reply' || server === undefined || peer === undefined)
     return { endpoint: undefined, sees: () => false, told: `${outcome} (${code})` };
   return {
@@ -176,13 +189,12 @@ async function judgeReach(
 ): Promise<string | undefined> {
   const shares = [...endpoints.values()].map(({ share }) => share);
   const isMeasured = balancing !== 'by chance, not measured' && Math.max(...shares) !== Math.min(...shares);
-  const round = balancing === 'in turn' ? TURNS * endpoints.size : ROUND;
+  const round = ROUND[balancing](endpoints.size);
   const most = isMeasured ? SAMPLE[balancing] : enoughFor(endpoints) + round;
   const seen = new Map([...endpoints.keys()].map((name) => [name, 0]));
   let count = 0;
   while (count < most) {
-    const landings = await Promise.all(Array.from({ length: round }, () => connect(nodes, packet)));
-    for (const landing of landings) {
+    for (const landing of await connectTimes(nodes, packet, round)) {
       const wrong = complaint(landing, endpoints);
       if (wrong !== undefined) return wrong;
       seen.set(landing.endpoint!, seen.get(landing.endpoint!)! + 1);

@@ -1,8 +1,7 @@
 // What of the behaviour table runs in the guest, in each of two worlds at once: half of it in ipvs mode, over TCP, UDP and SCTP; and
 // over SCTP, for which few kernels that tests run on have sockets, scenarios of another mode, and with them the older netfilter of this
-// kernel. Where the processor is emulated all of that takes more than a quarter of an hour, so a scenario is sent over one protocol a family in ipvs
-// mode, and of another mode every sixteenth is run, none that takes flags of its own. KPROXY_GUEST_ALL=1 runs them all, and random
-// clusters; the tracer has them all in any case.
+// kernel. Where the processor is emulated all of that takes more than a quarter of an hour, so of another mode every sixteenth scenario is
+// run, none that takes flags of its own. KPROXY_GUEST_ALL=1 runs them all, and random clusters; the tracer has them all in any case.
 
 import { type PacketSuite, testPackets } from '../behaviour/packet-suite.ts';
 import type { Scenario } from '../behaviour/row.ts';
@@ -21,7 +20,6 @@ export function testHalf(half: 'first' | 'second', other: { mode: PacketSuite['m
       mode: 'ipvs',
       protocols: ['TCP', 'UDP', 'SCTP'],
       half,
-      isAbridged: !IS_ALL,
       balancing: 'in turn',
       randomClusters: IS_ALL ? 2 : 0,
     },

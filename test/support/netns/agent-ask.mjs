@@ -97,6 +97,11 @@ export async function probe(target) {
   return { ...reply, latencyMs: performance.now() - start };
 }
 
+/** Several at once. */
+export function probes({ count, ...target }) {
+  return Promise.all(Array.from({ length: count }, () => probe(target)));
+}
+
 /** How asking goes; never throws. */
 export async function outcomeOf(connection) {
   try {

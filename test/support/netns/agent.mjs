@@ -3,7 +3,7 @@
 // stdin does. Plain JavaScript, because it is run by bare `node`. Types of requests and replies: traffic.ts.
 
 import readline from 'node:readline';
-import { probe } from './agent-ask.mjs';
+import { probe, probes } from './agent-ask.mjs';
 import { burst, hold, startLoad } from './agent-load.mjs';
 import { serve } from './agent-serve.mjs';
 
@@ -13,6 +13,7 @@ let lastHandle = 0;
 
 const operations = {
   probe,
+  probes,
   burst,
   serve: async (parameters) => keep(await serve(parameters)),
   unserve: ({ handle }) => take(handle)(),

@@ -133,6 +133,11 @@ export class Agent {
     return this.#request('probe', target);
   }
 
+  /** `count` requests at once. */
+  probes(target: Target, count: number): Promise<TimedReply[]> {
+    return this.#request('probes', { ...target, count });
+  }
+
   /** `count` requests, `concurrency` (10) at a time. */
   burst(target: Target & { readonly count: number; readonly concurrency?: number }): Promise<Tally> {
     return this.#request('burst', target);
