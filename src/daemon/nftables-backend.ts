@@ -5,53 +5,35 @@
 // to `#frozen` Services, plus what `#deferred` and `#unused` list. After any failure it is not trusted, and the next sync observes
 // and compares everything.
 
-import { KernelError, KproxyError } from '../errors.ts';
+import { KproxyError } from '../errors.ts';
 import type { RuleSettings } from '../mode/nftables/chains.ts';
 import { deleteObjects } from '../mode/nftables/cleanup.ts';
 import { Deferred, type DeferredObject } from '../mode/nftables/deferred.ts';
 import { Desired, type DesiredDelta, shapeChange } from '../mode/nftables/desired.ts';
-import {
-  type ElementChange,
-  elementId,
-  groupBySet,
-  isCounted,
-  mustWait,
-} from '../mode/nftables/element-change.ts';
+import { type ElementChange, elementId, mustWait } from '../mode/nftables/element-change.ts';
 import { ofFamilies, planFullSync } from '../mode/nftables/full-sync.ts';
-import { nftFamily, SHAPE_SETS, tablePlace } from '../mode/nftables/names.ts';
+import { SHAPE_SETS, tablePlace } from '../mode/nftables/names.ts';
 import { isShapeChain, neededChainName, neededChainOf } from '../mode/nftables/needed-chain.ts';
-import { type Observed, previousIn } from '../mode/nftables/observed.ts';
-import {
-  adoptTables,
-  OWNED,
-  OWNED_PORTALS,
-  ownershipOf,
-  probeOwnership,
-} from '../mode/nftables/ownership.ts';
+import { previousIn } from '../mode/nftables/observed.ts';
+import { OWNED, OWNED_PORTALS } from '../mode/nftables/ownership.ts';
 import { type PlanFrontend, type Previous, planFrontends } from '../mode/nftables/planned-frontend.ts';
 import { addChain, addRules, flushChain } from '../mode/nftables/reconcile-structure.ts';
 import { ruleScheduler } from '../mode/nftables/shape.ts';
-import {
-  chunkChanges,
-  countWrites,
-  elementTransaction,
-  joinTransactions,
-  structureTransaction,
-  type Transaction,
-} from '../mode/nftables/transaction.ts';
 import { UnusedShapes } from '../mode/nftables/unused-shapes.ts';
 import { isDeepEqual } from '../model/deep-equal.ts';
 import type { IpFamily } from '../model/ip.ts';
 import type { Problem, ServiceKey } from '../model/types.ts';
 import type { NftRequest } from '../netlink/nftables/batch.ts';
-import type { Counter } from '../netlink/nftables/element.ts';
 import type { Frontend } from '../vip/frontend.ts';
 import type { Surroundings } from '../vip/surroundings.ts';
 import { UnmetWishes } from '../vip/unmet-wishes.ts';
 import { attempt, isTransient, type Progress } from './attempt.ts';
 import type { Backend, BackendUpdate, SyncResult } from './backend.ts';
+import { withCounters } from './carried-counters.ts';
 import { ClientRetiming } from './client-retiming.ts';
 import type { NftSession, Refusal } from './nft-session.ts';
+import { NftWriter } from './nft-writer.ts';
+import { TableOwnership } from './table-ownership.ts';
 
 /** How often one sync compares everything anew because the kernel refused some Service. */
 const MAX_ROUNDS = 8;
@@ -88,14 +70,10 @@ export class NftablesBackend implements Backend {
   readonly #frozen = new Map<ServiceKey, Refusal>();
   readonly #unmet = new UnmetWishes('nftables', (scheduler) => ruleScheduler(scheduler) !== undefined);
   readonly #retiming: ClientRetiming;
+  readonly #writer: NftWriter;
+  /** undefined where the tables are everybody's. */
+  readonly #ownership: TableOwnership | undefined;
   #isTrusted = false;
-  /** The generation that the last observation saw, plus one for every commit of ours since. */
-  #generation = 0;
-  readonly #ownsTables: boolean;
-  /** From TABLE_FLAGS. */
-  readonly #ownedFlags: number;
-  /** undefined until it is known. */
-  #canOwn: boolean | undefined;
   readonly #watch: ((portId: number) => { close(): void }) | undefined;
   #watching: { close(): void } | undefined;
 
@@ -111,11 +89,14 @@ export class NftablesBackend implements Backend {
   }: NftablesBackendOptions) {
     this.#session = session;
     this.#sharesSession = sharesSession;
-    this.#ownsTables = ownsTables;
     this.#watch = watch;
     this.#families = families;
     this.#plan = planGate ?? planPortal;
-    this.#ownedFlags = planPortal === undefined ? OWNED : OWNED_PORTALS;
+    const writer = new NftWriter(session);
+    this.#writer = writer;
+    const commit = writer.commitUncounted.bind(writer);
+    const ownedFlags = planPortal === undefined ? OWNED : OWNED_PORTALS;
+    this.#ownership = ownsTables ? new TableOwnership({ session, ownedFlags, commit }) : undefined;
     this.#rules = {
       table: session.table,
       masqueradeBit,
@@ -123,11 +104,7 @@ export class NftablesBackend implements Backend {
       isGate: planGate !== undefined,
       isPortals: planPortal !== undefined,
     };
-    this.#retiming = new ClientRetiming({
-      session,
-      families,
-      commit: (transaction, progress) => this.#commitUncounted(transaction, progress),
-    });
+    this.#retiming = new ClientRetiming({ session, families, commit });
   }
 
   get hasDeferred(): boolean {
@@ -158,7 +135,7 @@ export class NftablesBackend implements Backend {
 
   async hasDrifted(): Promise<boolean> {
     try {
-      return this.#frozen.size > 0 || (await this.#session.generation()) !== this.#generation;
+      return this.#frozen.size > 0 || !(await this.#writer.isAlone());
     } catch (error) {
       if (!(error instanceof KproxyError)) throw error;
       return true;
@@ -176,8 +153,8 @@ export class NftablesBackend implements Backend {
     const result = await this.#attempt(async (progress) => {
       if (this.#isTrusted) {
         const plan = this.#planPending(this.#desired);
-        const elements = await this.#withCounters(plan.elements);
-        const refusals = await this.#commitAll(plan.structure, elements, progress);
+        const elements = await withCounters(this.#session, plan.elements);
+        const refusals = await this.#writer.commitAll(plan.structure, elements, progress);
         this.#isTrusted = refusals.length === 0;
       }
       if (!this.#isTrusted) await this.#syncFully(progress);
@@ -215,9 +192,9 @@ export class NftablesBackend implements Backend {
     objects: readonly DeferredObject[],
     progress: Progress,
   ): Promise<void> {
-    let refusals = await this.#commitAll([], elements, progress);
+    let refusals = await this.#writer.commitAll([], elements, progress);
     if (refusals.length === 0)
-      refusals = await this.#commitAll(deleteObjects(objects, this.#rules.table), [], progress);
+      refusals = await this.#writer.commitAll(deleteObjects(objects, this.#rules.table), [], progress);
     if (refusals.length > 0) this.#fail(refusals, progress);
   }
 
@@ -257,10 +234,10 @@ export class NftablesBackend implements Backend {
       const { observed, generation } = await this.#session.observe(this.#families);
       this.#desired.learnShapeIds(observed);
       this.#planPending(firstOf(this.#desired, previousIn(observed)));
-      this.#generation = generation;
+      this.#writer.observed(generation);
       this.#deferred.clear();
       this.#unused.clear();
-      const areOwned = this.#ownsTables && (await this.#own(observed, progress));
+      const areOwned = (await this.#ownership?.claim(observed, progress)) === true;
       const plan = planFullSync(
         this.#desired,
         this.#families,
@@ -268,10 +245,10 @@ export class NftablesBackend implements Backend {
         observed,
         new Set(this.#frozen.keys()),
         (change) => this.#deferred.addElement(change),
-        this.#canOwn === true ? this.#ownedFlags : 0,
+        this.#ownership?.flags ?? 0,
       );
       this.#retiming.note(plan.retimed);
-      const refusals = await this.#commitAll(plan.structure, plan.elements, progress);
+      const refusals = await this.#writer.commitAll(plan.structure, plan.elements, progress);
       if (refusals.length === 0) {
         for (const object of plan.strays) this.#deferred.addObject(object);
         for (const chain of plan.unused) this.#unused.add(chain);
@@ -286,47 +263,6 @@ export class NftablesBackend implements Backend {
         return;
       }
     }
-  }
-
-  /**
-   * Makes the tables that are there ours where that can be, and finds out whether new ones can be. Returns whether all will be.
-   * Throws KernelError when somebody else owns one.
-   */
-  async #own(observed: Observed, progress: Progress): Promise<boolean> {
-    const { orphans, strangers, ownerless } = ownershipOf(
-      observed,
-      await this.#session.portId(),
-      this.#ownedFlags,
-    );
-    const [stranger] = strangers;
-    if (stranger !== undefined) {
-      const table = `table ${nftFamily(stranger.family)} ${this.#rules.table}`;
-      throw new KernelError(
-        'EPERM',
-        1,
-        `write ${table}`,
-        `owned by another socket (netlink port ${stranger.owner})`,
-      );
-    }
-    if (orphans.length > 0) {
-      const refusals = await this.#commitUncounted(
-        structureTransaction(adoptTables(orphans, this.#rules.table)),
-        progress,
-      );
-      if (refusals[0] !== undefined) throw refusals[0].error;
-    }
-    this.#canOwn ??= orphans.length > 0 || (await this.#probeOwnership(progress));
-    return this.#canOwn && ownerless.length === 0;
-  }
-
-  async #probeOwnership(progress: Progress): Promise<boolean> {
-    const refusals = await this.#commitUncounted(
-      structureTransaction(probeOwnership(this.#ownedFlags)),
-      progress,
-    );
-    const unexpected = refusals.find(({ error }) => isTransient(error));
-    if (unexpected !== undefined) throw unexpected.error;
-    return refusals.length === 0;
   }
 
   /** Takes the pending update into `#desired`; what it returns brings a trusted kernel there. */
@@ -376,62 +312,6 @@ export class NftablesBackend implements Backend {
     // Last, behind the slots that led to them.
     now.push(...this.#deferred.revokePicked(changes));
     return now;
-  }
-
-  /** A replaced element starts with the count of the one it replaces, as of now. */
-  async #withCounters(changes: readonly ElementChange[]): Promise<readonly ElementChange[]> {
-    const counters = new Map<ElementChange, Counter>();
-    for (const group of groupBySet(changes.filter(isCounted))) {
-      const { family, set } = group[0]!;
-      const keys = group.map(({ key }) => key);
-      try {
-        const counted = await this.#session.counters(family, set, keys);
-        for (const change of group) {
-          const counter = counted.get(change.key);
-          if (counter !== undefined) counters.set(change, counter);
-        }
-      } catch (error) {
-        // Somebody took an element away: the commit will say so and lead to a full comparison.
-        if (!(error instanceof KernelError)) throw error;
-      }
-    }
-    if (counters.size === 0) return changes;
-    return changes.map((change) => {
-      const counter = counters.get(change);
-      return counter === undefined ? change : { ...change, counter };
-    });
-  }
-
-  /** Structure first, elements after it, in transactions of bounded size. Stops at the first refusal. */
-  async #commitAll(
-    structure: readonly NftRequest[],
-    elements: Iterable<ElementChange>,
-    progress: Progress,
-  ): Promise<readonly Refusal[]> {
-    let head = structureTransaction(structure);
-    for (const chunk of chunkChanges(elements, this.#session.transactionBytes)) {
-      const refusals = await this.#commit(
-        joinTransactions(head, elementTransaction(chunk, this.#rules.table)),
-        progress,
-      );
-      if (refusals.length > 0) return refusals;
-      head = structureTransaction([]);
-    }
-    return this.#commit(head, progress);
-  }
-
-  async #commit(transaction: Transaction, progress: Progress): Promise<readonly Refusal[]> {
-    const refusals = await this.#commitUncounted(transaction, progress);
-    if (refusals.length === 0) progress.writes += countWrites(transaction);
-    return refusals;
-  }
-
-  /** Of what is no rule, or is counted otherwise. */
-  async #commitUncounted(transaction: Transaction, progress: Progress): Promise<readonly Refusal[]> {
-    const { refusals, commits } = await this.#session.commit(transaction);
-    this.#generation += commits;
-    progress.transactions += commits;
-    return refusals;
   }
 
   /** Whatever the refusals are about: of their transaction, which may be about anybody, nothing is in force. */

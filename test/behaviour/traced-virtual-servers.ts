@@ -1,7 +1,8 @@
 // The IPVS of a kernel in which nobody else writes: what the daemon asks of it, and where it sends connections
 // (net/netfilter/ipvs/ip_vs_core.c, ip_vs_ctl.c, ip_vs_rr.c, ip_vs_wrr.c, ip_vs_sh.c, ip_vs_mh.c). It refuses nothing quietly.
 
-import type { IpvsDevice, IpvsTable } from '../../src/daemon/ipvs/ipvs-backend.ts';
+import type { IpvsDevice } from '../../src/daemon/ipvs/bound-addresses.ts';
+import type { IpvsTable } from '../../src/daemon/ipvs/ipvs-backend.ts';
 import type { Ip } from '../../src/model/ip.ts';
 import { ipBytes } from '../../src/model/ip.ts';
 import type { IpvsRequest } from '../../src/netlink/ipvs/request.ts';

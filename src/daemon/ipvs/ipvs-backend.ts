@@ -13,18 +13,10 @@ import { type PlannedChange, planFullSync } from '../../mode/ipvs/full-sync.ts';
 import { planGateFrontend } from '../../mode/ipvs/gate.ts';
 import { ledgerOf } from '../../mode/ipvs/ledger.ts';
 import { realId, realServersOf, serverId, virtualServerAt } from '../../mode/ipvs/planned-server.ts';
-import {
-  isSameServer,
-  type KnownServer,
-  planRemoval,
-  planServerChange,
-} from '../../mode/ipvs/server-plan.ts';
+import { type KnownServer, planRemoval, planServerChange } from '../../mode/ipvs/server-plan.ts';
 import type { Cidr, Ip, IpFamily } from '../../model/ip.ts';
-import { cidrContains } from '../../model/ip.ts';
 import type { Problem, ServiceKey } from '../../model/types.ts';
 import type { IpvsRequest } from '../../netlink/ipvs/request.ts';
-import { isMarked } from '../../netlink/ipvs/table.ts';
-import type { VirtualServer, VirtualServerKey } from '../../netlink/ipvs/virtual-server.ts';
 import { type Frontend, frontendKey } from '../../vip/frontend.ts';
 import type { Surroundings } from '../../vip/surroundings.ts';
 import { unmetProxyWishes } from '../../vip/unmet-wishes.ts';
@@ -33,23 +25,12 @@ import type { Backend, BackendUpdate, SyncResult } from '../backend.ts';
 import type { NftSession } from '../nft-session.ts';
 import { NftablesBackend } from '../nftables-backend.ts';
 import type { AfterSync } from '../sync-loop.ts';
+import { BoundAddresses, type IpvsDevice } from './bound-addresses.ts';
 import type { IpvsSession } from './ipvs-session.ts';
+import { ServerDrift } from './server-drift.ts';
 
 /** What the backend uses of the session. */
 export type IpvsTable = Pick<IpvsSession, 'apply' | 'table' | 'virtualServers' | 'realServers' | 'close'>;
-
-/** The device whose addresses are the virtual ones. All reject with KernelError. */
-export interface IpvsDevice {
-  /** Makes it if it is missing. */
-  ensure(): Promise<void>;
-  addresses(): Promise<readonly Ip[]>;
-  /** Returns what was refused; what is there or gone already is not. */
-  change(changes: {
-    readonly add: readonly Ip[];
-    readonly remove: readonly Ip[];
-  }): Promise<readonly { readonly address: Ip; readonly error: KernelError }[]>;
-  close(): void;
-}
 
 /** Addresses of all other interfaces, as of now. */
 export interface HostAddresses {
@@ -79,12 +60,9 @@ export interface IpvsRules {
   readonly drainTimeoutMs: number;
 }
 
-/** Real servers of so many virtual servers are compared at each check. */
-const SAMPLE_SIZE = 64;
-
 export class IpvsBackend implements Backend {
   readonly #table: IpvsTable;
-  readonly #device: IpvsDevice;
+  readonly #bound: BoundAddresses;
   readonly #hosts: HostAddresses;
   readonly #gateSession: NftSession;
   readonly #gate: NftablesBackend;
@@ -93,6 +71,7 @@ export class IpvsBackend implements Backend {
   readonly #nowMs: () => number;
   readonly #desired: Desired;
   readonly #draining: DrainingServers;
+  readonly #drift: ServerDrift;
   /** All of each Service: what the gate says depends on more than that Service. */
   readonly #frontends = new Map<ServiceKey, readonly Frontend[]>();
   /** What was handed over and is not in `#desired` yet. */
@@ -107,18 +86,13 @@ export class IpvsBackend implements Backend {
   #missing = new Set<string>();
   /** `serverId` of ours that nobody wants any more, as far as they may be left. */
   readonly #stale = new Set<string>();
-  /** On the device, as far as is known. */
-  #bound = new Set<Ip>();
   #hostAddresses: readonly Ip[] = [];
   #isTrusted = false;
   #knowsLedger = false;
-  /** Where the next check begins to compare real servers. */
-  #sampleStart = 0;
 
   constructor(options: IpvsBackendOptions) {
     const { table, device, hostAddresses, gateSession, families, masqueradeBit, rules } = options;
     this.#table = table;
-    this.#device = device;
     this.#hosts = hostAddresses;
     this.#gateSession = gateSession;
     this.#families = families;
@@ -126,6 +100,12 @@ export class IpvsBackend implements Backend {
     this.#nowMs = options.nowMs ?? (() => performance.now());
     this.#desired = new Desired(rules.scheduler);
     this.#draining = new DrainingServers(rules.drainTimeoutMs);
+    this.#drift = new ServerDrift(table, this.#desired, this.#draining);
+    this.#bound = new BoundAddresses(
+      device,
+      (address) => this.#desired.isBound(address),
+      rules.excludedCidrs,
+    );
     this.#gate = new NftablesBackend({
       session: gateSession,
       families,
@@ -170,22 +150,16 @@ export class IpvsBackend implements Backend {
 
   close(): void {
     this.#table.close();
-    this.#device.close();
+    this.#bound.close();
     this.#hosts.close();
     this.#gate.close();
   }
 
-  /**
-   * IPVS tells nobody of changes: all virtual servers and addresses are listed, which is one dump each, and the real servers
-   * of some, in turn.
-   */
   async hasDrifted(): Promise<boolean> {
     try {
       if (!this.#isTrusted || this.#refused.size > 0 || this.#hasOtherHostAddresses()) return true;
       if (await this.#gate.hasDrifted()) return true;
-      const bound = new Set(await this.#device.addresses());
-      if ([...this.#bound].some((address) => !bound.has(address))) return true;
-      return (await this.#haveServersDrifted()) || (await this.#haveRealServersDrifted());
+      return (await this.#bound.haveGone()) || (await this.#drift.isSeen());
     } catch (error) {
       if (!(error instanceof KproxyError)) throw error;
       return true;
@@ -247,12 +221,12 @@ export class IpvsBackend implements Backend {
     this.#takeHostAddresses();
     this.#takeSurroundings();
     this.#takePending();
-    await this.#device.ensure();
+    await this.#bound.ensure();
     await this.#readLedger();
     const observed = await this.#table.table();
-    this.#bound = new Set(await this.#device.addresses());
+    await this.#bound.read();
     const ownership = {
-      boundAddresses: this.#bound,
+      boundAddresses: this.#bound.known,
       ours: this.#stale,
       excludedCidrs: this.#rules.excludedCidrs,
     };
@@ -275,9 +249,9 @@ export class IpvsBackend implements Backend {
       this.#draining.note(plan, nowMs);
     }
     const addresses = plans.map(({ plan }) => plan.key.address);
-    await this.#bind(progress.isFull ? this.#desired.boundAddresses() : addresses, progress);
+    await this.#bound.bind(progress.isFull ? this.#desired.boundAddresses() : addresses, progress);
     const isGone = ({ plan, wanted }: PlannedChange): boolean =>
-      wanted === undefined && !this.#bound.has(plan.key.address);
+      wanted === undefined && !this.#bound.known.has(plan.key.address);
     const gone = plans.filter(isGone).map((one) => ({ ...one, requests: one.plan.last }));
     const opening = plans.map((one) => ({ ...one, requests: one.plan.first }));
     const isOpen = await this.#apply([...opening, ...gone], progress);
@@ -286,7 +260,7 @@ export class IpvsBackend implements Backend {
     const isClosed = await this.#apply(closing, progress);
     if (!isOpen || !isGateClean || !isClosed) return false;
     for (const { plan, wanted } of plans) if (wanted === undefined) this.#stale.delete(serverId(plan.key));
-    await this.#unbind(progress.isFull ? this.#bound : addresses, progress);
+    await this.#bound.unbind(progress.isFull ? this.#bound.known : addresses, progress);
     return true;
   }
 
@@ -372,38 +346,6 @@ export class IpvsBackend implements Backend {
     return failures.every(({ services }) => services.length > 0);
   }
 
-  async #bind(addresses: Iterable<Ip>, progress: Progress): Promise<void> {
-    const add = [...new Set(addresses)].filter(
-      (address) => this.#desired.isBound(address) && !this.#bound.has(address),
-    );
-    await this.#changeAddresses({ add, remove: [] }, progress);
-  }
-
-  /** Of what a whole comparison finds, only what nobody else can have put there. */
-  async #unbind(addresses: Iterable<Ip>, progress: Progress): Promise<void> {
-    const { excludedCidrs } = this.#rules;
-    const remove = [...new Set(addresses)].filter(
-      (address) =>
-        this.#bound.has(address) &&
-        !this.#desired.isBound(address) &&
-        !(progress.isFull && excludedCidrs.some((cidr) => cidrContains(cidr, address))),
-    );
-    await this.#changeAddresses({ add: [], remove }, progress);
-  }
-
-  async #changeAddresses(
-    change: { add: readonly Ip[]; remove: readonly Ip[] },
-    progress: Progress,
-  ): Promise<void> {
-    if (change.add.length + change.remove.length === 0) return;
-    const refusals = await this.#device.change(change);
-    const refused = new Set(refusals.map(({ address }) => address));
-    for (const address of change.add) if (!refused.has(address)) this.#bound.add(address);
-    for (const address of change.remove) if (!refused.has(address)) this.#bound.delete(address);
-    progress.writes += change.add.length + change.remove.length - refused.size;
-    if (refusals[0] !== undefined) throw refusals[0].error;
-  }
-
   /** False after a refusal, which is put down to the Service that wants it. */
   async #apply(
     groups: readonly (PlannedChange & { readonly requests: readonly IpvsRequest[] })[],
@@ -458,35 +400,6 @@ export class IpvsBackend implements Backend {
       if (frontends.some(({ address }) => address !== undefined && others.has(address)))
         this.#gatePending.add(service);
     }
-  }
-
-  async #haveServersDrifted(): Promise<boolean> {
-    const seen = new Map<string, VirtualServer>();
-    for (const server of await this.#table.virtualServers())
-      if (!isMarked(server)) seen.set(serverId(server), server);
-    for (const [address, wanted] of this.#desired.servers()) {
-      const server = virtualServerAt(wanted, address);
-      const known = seen.get(serverId(server));
-      if (known === undefined || !isSameServer(known, server)) return true;
-    }
-    return false;
-  }
-
-  async #haveRealServersDrifted(): Promise<boolean> {
-    const all = [...this.#desired.servers()];
-    if (all.length === 0) return false;
-    const start = this.#sampleStart % all.length;
-    const sample = [...all.slice(start), ...all.slice(0, start)].slice(0, SAMPLE_SIZE);
-    this.#sampleStart = start + SAMPLE_SIZE;
-    const keys = sample.map(([address, wanted]): VirtualServerKey => keyAt(wanted, address));
-    const seen = await this.#table.realServers(keys);
-    return sample.some(([address, wanted], i) => {
-      const realServers = new Map(seen[i]!.map((one) => [realId(one), one]));
-      const server = virtualServerAt(wanted, address);
-      const { first, draining } = planServerChange(address, { server, realServers }, wanted);
-      const known = this.#draining.at(keys[i]!);
-      return first.length > 0 || draining.some((one) => !known.has(realId(one)));
-    });
   }
 
   #attempt(step: (progress: Progress) => Promise<void>): Promise<Progress> {
