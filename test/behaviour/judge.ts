@@ -30,7 +30,7 @@ export interface Prober {
 
 /** What is known of the clients of a scenario as it goes on. */
 export class Memory {
-  /** Who they are where they are many. */
+  /** Who they are where they are many; nobody where senders are themselves. */
   readonly crowd: readonly Addresses[];
   /** The endpoint that each client had last, per target. */
   readonly #endpoints = new Map<string, string>();
@@ -222,7 +222,7 @@ function missing(seen: readonly string[], endpoints: Endpoints): string | undefi
 /** As many clients as are asked for where the sender can be many, or else itself. */
 function crowdOf(packet: Packet, { crowd }: Memory, size: number): Packet[] {
   const { from, source, family } = packet;
-  if (from !== 'client' || source !== PLACES.client[family]) return [packet];
+  if (from !== 'client' || source !== PLACES.client[family] || crowd.length === 0) return [packet];
   // Fewer than would surely show a small share: what they show must still fit.
   return crowd
     .slice(0, Math.min(size, crowd.length))
