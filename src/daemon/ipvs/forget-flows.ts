@@ -8,8 +8,8 @@ import { IPPROTO } from '../../vip/conntrack/stale-flows.ts';
 import { ConntrackSession } from '../conntrack-session.ts';
 
 /**
- * Deletes the UDP flows that go through these. Those that rules translate are the other mode's already, and would lose the answers
- * that are under way. Throws KernelError, DecodeError.
+ * Deletes the UDP flows that go through these, of a destination that no rule has translated: what rules have, connection tracking
+ * leads to its endpoint or proxy without IPVS, and answers to it are under way. Throws KernelError, DecodeError.
  */
 export async function forgetFlows(servers: readonly VirtualServerKey[]): Promise<void> {
   const keys = new Set(

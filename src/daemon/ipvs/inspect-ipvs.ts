@@ -29,7 +29,7 @@ import { DUMMY_DEVICE, DummyDevice } from './dummy-device.ts';
 import { forgetFlows } from './forget-flows.ts';
 import { IpvsSession } from './ipvs-session.ts';
 import { NodeAddresses } from './node-addresses.ts';
-import { waitUntil } from './wait-until.ts';
+import { pause, waitUntil } from './wait-until.ts';
 
 export class IpvsInspector implements Inspector {
   readonly #gate = new NftSession(undefined, GATE_TABLE);
@@ -135,7 +135,7 @@ export class IpvsInspector implements Inspector {
       families.map((family) => ({ family, table: GATE_TABLE })),
     );
     // Where IPVS masquerades, an answer that is under way needs its flow.
-    await waitUntil(async () => false, { timeoutMs: ANSWERS_MS, signal });
+    await pause(ANSWERS_MS, signal);
     const options = { includesKubeProxy: false, excludedCidrs };
     const { requests } = await withIpvs(async (ipvs) => this.#planRemoval(await ipvs.table(), true, options));
     await forgetFlows(requests.map(({ virtualServer }) => virtualServer));

@@ -13,6 +13,13 @@ export interface WaitOptions {
   readonly signal: AbortSignal;
 }
 
+/** Settles after so many milliseconds, or as soon as `signal` ends it. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await setTimeout(ms, undefined, { signal }).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+  });
+}
+
 /** True once `isOver` says so or the time is up; false when `signal` came first. Rejects with what `isOver` does. */
 export async function waitUntil(
   isOver: () => Promise<boolean>,
@@ -26,9 +33,7 @@ export async function waitUntil(
     if (nowMs >= untilMs) return true;
     const atLeastMs = (nowMs - beganMs) * PAUSE_PER_LOOK;
     const nextMs = Math.min(Math.max(Math.min(pauseMs, LONGEST_PAUSE_MS), atLeastMs), untilMs - nowMs);
-    await setTimeout(nextMs, undefined, { signal }).catch((error: unknown) => {
-      if (!signal.aborted) throw error;
-    });
+    await pause(nextMs, signal);
   }
   return false;
 }

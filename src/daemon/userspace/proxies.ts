@@ -182,9 +182,7 @@ export class Proxies {
 
   /** UDP clients that have asked since their last answer. */
   unanswered(): number {
-    let sum = 0;
-    for (const served of this.#served.values()) sum += this.#portals.unansweredOf(served);
-    return sum;
+    return [...this.#served.values()].reduce((sum, one) => sum + this.#portals.unansweredOf(one), 0);
   }
 
   counts(): ProxyCounts {
